@@ -1,0 +1,1 @@
+"""Measures generators of discrete data: likelihood, guided generation, sweeps and pictures."""

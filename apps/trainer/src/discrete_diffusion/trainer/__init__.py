@@ -1,0 +1,1 @@
+"""Trains generators of discrete data: autoregressive, masked and uniform diffusion."""

@@ -1,0 +1,1 @@
+"""Networks for discrete diffusion: token ids, noise level and label to logits."""

@@ -1,0 +1,1 @@
+"""Tokenizers, labels and data for discrete generative models, with molecules embedded."""
