@@ -1,1 +1,31 @@
 """Noise schedules for discrete diffusion: survival, its derivative, its inverse, and the times they are used at."""
+
+from discrete_diffusion.schedules.cosine import Cosine
+from discrete_diffusion.schedules.cosine_squared import CosineSquared
+from discrete_diffusion.schedules.geometric import Geometric
+from discrete_diffusion.schedules.linear import Linear
+from discrete_diffusion.schedules.log_linear import LogLinear
+from discrete_diffusion.schedules.polynomial import Polynomial
+from discrete_diffusion.schedules.schedule import Schedule
+from discrete_diffusion.schedules.times import (
+    DiscreteTimes,
+    IndependentTimes,
+    LowDiscrepancyTimes,
+    survival_grid,
+    uniform_grid,
+)
+
+__all__ = [
+    "Cosine",
+    "CosineSquared",
+    "DiscreteTimes",
+    "Geometric",
+    "IndependentTimes",
+    "Linear",
+    "LogLinear",
+    "LowDiscrepancyTimes",
+    "Polynomial",
+    "Schedule",
+    "survival_grid",
+    "uniform_grid",
+]
