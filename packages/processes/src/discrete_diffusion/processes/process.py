@@ -1,0 +1,147 @@
+"""What a corruption process is, and the mathematics that every one of them shares."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from discrete_diffusion.processes.types import LogDenoiser
+from discrete_diffusion.schedules import Schedule
+
+
+class Process(ABC):
+    """Tokens are replaced, each on its own, by draws from a noise law pi:
+
+        q(x_t | x_0) = Cat(alpha_t x_0 + (1 - alpha_t) pi)            (D3PM, arXiv 2107.03006; MDLM, 2406.07524)
+
+    A process says what pi is and how it is drawn; posterior and likelihood bound follow for every pi without zeros.
+    A subclass may restate them where its own pi asks for it, held to enumeration by the same tests.
+
+    `log_x0` below is a normalised log p(x_0 | x_t) per position. Unless a process names another parameterization it is
+    *leave-one-out*: what the rest of the sequence says of this token, not counting the token's own noisy value. That is
+    what makes the published posterior exact.
+
+    Time s = 0 is the data itself: a step to s = 0 restores every token, whatever alpha(0) is.
+    """
+
+    schedule: Schedule
+    vocab_size: int
+
+    @abstractmethod
+    def log_noise(self, like: Float[Tensor, "..."]) -> Float[Tensor, " v"]:
+        """log pi, in the dtype and on the device of `like`."""
+
+    @abstractmethod
+    def prior(self, shape: tuple[int, ...], *, generator: Generator | None = None) -> Int[Tensor, "..."]:
+        """Tokens drawn from pi, on the generator's device: where sampling starts."""
+
+    @abstractmethod
+    def log_x0(self, logits: Float[Tensor, "*p v"], xt: Int[Tensor, "*p"]) -> Float[Tensor, "*p v"]:
+        """The normalised log p(x_0 | x_t) that the network's logits stand for."""
+
+    def leave_one_out(
+        self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b l v"]:
+        """`log_x0` with the evidence of the position's own noisy token taken out; here it holds none."""
+        return log_x0
+
+    def corrupt(
+        self, x0: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, generator: Generator | None = None
+    ) -> Int[Tensor, "b l"]:
+        """Draw x_t from q(x_t | x_0)."""
+        device = x0.device if generator is None else generator.device
+        lost = -torch.expm1(-self.schedule.sigma(t))
+        u = torch.rand(x0.shape, generator=generator, device=device).to(x0.device)
+        return torch.where(u < lost[:, None], self.prior(tuple(x0.shape), generator=generator).to(x0.device), x0)
+
+    def log_posterior(
+        self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], s: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b l v"]:
+        """The reverse kernel log p(x_s | x_t), by Bayes' rule:
+
+            p(x_s | x_t)  ∝  q(x_t | x_s) [alpha_s p(x_0 = x_s) + (1 - alpha_s) pi(x_s)]
+
+        with q(x_t | x_s) = (alpha_t / alpha_s) x_s + (1 - alpha_t / alpha_s) pi   (UDLM, arXiv 2412.10193).
+        """
+        sigma_t, sigma_s = self.schedule.sigma(t)[:, None], self.sigma_or_data(s)[:, None]
+        law_s = self._log_marginal(self.leave_one_out(log_x0, xt, t), sigma_s)
+        replaced = log1mexp(sigma_s - sigma_t) + self.log_noise(log_x0)[xt]
+        kept = torch.logaddexp(sigma_s - sigma_t, replaced)
+        same = F.one_hot(xt, self.vocab_size).bool()
+        return (torch.where(same, kept[..., None], replaced[..., None]) + law_s).log_softmax(-1)
+
+    def diffusion_loss(
+        self, log_x0: Float[Tensor, "b l v"], x0: Int[Tensor, "b l"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b l"]:
+        """The integrand of the continuous-time bound, in nats per token and unit of time.
+
+        With q = alpha x_0 + (1 - alpha) pi the noisy law of the data's token, m the same of the model's p(x_0), and
+        d = log m(x_t) - log q(x_t), the relative entropy rate of the two reverse jump processes is
+
+            -alpha' / alpha  pi(x_t) / q(x_t)  [ KL(q || m) + exp(-d) - 1 + d ]
+
+        which is UDLM's bound (arXiv 2412.10193) for pi = 1 / V, written so that both terms are non-negative. The
+        vocabulary is summed over once, in E_pi[log m].
+        """
+        sigma, log_noise = self.schedule.sigma(t)[:, None], self.log_noise(log_x0)
+        alpha, lost, noise = (-sigma).exp(), -torch.expm1(-sigma), log_noise.exp()
+        log_q_x0 = torch.logaddexp(-sigma, lost.log() + log_noise[x0])
+        log_q_xt = torch.where(xt == x0, log_q_x0, lost.log() + log_noise[xt])
+        log_m = self._log_marginal(self.leave_one_out(log_x0, xt, t), sigma)
+        log_m_x0, log_m_xt = pick(log_m, x0), pick(log_m, xt)
+
+        neg_entropy = noise @ log_noise
+        other_q = lost * (neg_entropy - noise[x0] * log_noise[x0]) + torch.xlogy(lost, lost) * (1 - noise[x0])
+        other_m = lost * (log_m @ noise - noise[x0] * log_m_x0)
+        kl = log_q_x0.exp() * (log_q_x0 - log_m_x0) + other_q - other_m
+        d = log_m_xt - log_q_xt
+        rate = -self.schedule.alpha_prime(t)[:, None] / alpha
+        return rate * (log_noise[xt] - log_q_xt).exp() * (kl + torch.expm1(-d) + d)
+
+    def step_loss(
+        self,
+        log_x0: Float[Tensor, "b l v"],
+        x0: Int[Tensor, "b l"],
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        s: Float[Tensor, " b"],
+    ) -> Float[Tensor, "b l"]:
+        """KL(q(x_s | x_t, x_0) || p(x_s | x_t)), in nats per token (D3PM, arXiv 2107.03006).
+
+        At s = 0 it is the reconstruction term -log p(x_0 | x_t).
+        """
+        log_q = self.log_posterior(F.one_hot(x0, self.vocab_size).to(log_x0.dtype).log(), xt, t, s)
+        log_p = self.log_posterior(log_x0, xt, t, s)
+        gap = (log_q - log_p).masked_fill(log_q == -torch.inf, 0.0)
+        return (log_q.exp() * gap).sum(-1)
+
+    def prior_loss(
+        self, denoiser: LogDenoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b l"]:
+        """KL(q(x_1 | x_0) || pi), in nats per token: what alpha(1) > 0 costs. The denoiser is not asked."""
+        one = torch.ones((), device=x0.device)
+        sigma, log_noise = self.schedule.sigma(one), self.log_noise(one)
+        lost = -torch.expm1(-sigma)
+        log_q_x0 = torch.logaddexp(-sigma, lost.log() + log_noise[x0])
+        return log_q_x0.exp() * (log_q_x0 - log_noise[x0]) + lost * lost.log() * (1 - log_noise[x0].exp())
+
+    def sigma_or_data(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """sigma(s), and zero at s = 0, where the latent is the data."""
+        return torch.where(s > 0, self.schedule.sigma(s), 0.0)
+
+    def _log_marginal(self, log_x0: Float[Tensor, "b l v"], sigma: Float[Tensor, "b 1"]) -> Float[Tensor, "b l v"]:
+        """log[alpha p(x_0) + (1 - alpha) pi]."""
+        lost = log1mexp(-sigma)[..., None] + self.log_noise(log_x0)
+        return torch.logaddexp(log_x0 - sigma[..., None], lost)
+
+
+def log1mexp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """log(1 - exp(x)) for x <= 0, accurate near zero."""
+    return (-torch.expm1(x)).log()
+
+
+def pick(log_probs: Float[Tensor, "*p v"], tokens: Int[Tensor, "*p"]) -> Float[Tensor, "*p"]:
+    """The entry of each token."""
+    return log_probs.gather(-1, tokens[..., None]).squeeze(-1)
