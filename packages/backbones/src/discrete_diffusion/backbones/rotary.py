@@ -1,0 +1,27 @@
+"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864) that pairs the two halves of a head."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rotary_tables(
+    length: int, head_size: int, *, device: torch.device, dtype: torch.dtype, base: float = 10_000.0
+) -> tuple[Float[Tensor, "l 1 k"], Float[Tensor, "l 1 k"]]:
+    """Return cos and signed sin of the angles m * base^(-2 i / k) of position m and pair i of a head of size k.
+
+    The second table is (-sin, sin), so that :func:`rotate` is one product of the head and one of its swapped halves.
+    """
+    pairs = torch.arange(0, head_size, 2, device=device, dtype=dtype)
+    positions = torch.arange(length, device=device, dtype=dtype)
+    angles = torch.outer(positions, base ** (-pairs / head_size)).unsqueeze(1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
+
+
+def rotate(
+    x: Float[Tensor, "b l h k"], cos: Float[Tensor, "l 1 k"], sin: Float[Tensor, "l 1 k"]
+) -> Float[Tensor, "b l h k"]:
+    """Turn the pairs (x_i, x_{i + k/2}) of each head by their angles; ``<q, k>`` then depends on the distance alone."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)
