@@ -1,0 +1,78 @@
+"""Left-to-right sampling."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from .categorical import sample_categorical
+from .clamping import check_clamp, hold
+from .protocols import Model, evaluate
+from .sampling import State
+
+
+def autoregressive(
+    model: Model,
+    xt: Int[Tensor, "b l"],
+    *,
+    y: Int[Tensor, " b"] | None = None,
+    clamp: Int[Tensor, "b l"] | None = None,
+    generator: torch.Generator | None = None,
+    use_at: bool = False,
+) -> Iterator[State]:
+    """Yield every state of left-to-right sampling: x_i ~ p(x_i | x_{<i}, y) for i = 0, 1, ..., l - 1.
+
+    The model has a denoiser's signature, (x, t, *, y, at), and returns log p(x_i | x_{<i}, y) for every i, each from
+    the tokens to its left alone, so that whatever wraps a denoiser wraps it too. t is the share of positions still to
+    draw, 1 - i / l. There are l + 1 states, the first is `xt` with the clamped tokens in place. Columns that are
+    clamped in every row cost no evaluation. Runs without gradients.
+
+    Clamping is exact where the given tokens come first (a prompt). Elsewhere it is a heuristic: what was drawn
+    before a given token knows nothing of it.
+
+    Args:
+        model: anything that returns log p(x_i | x_{<i}, y), (b, l, v).
+        xt: tokens to start from; what they are is of no consequence to a causal model.
+        y: labels, handed to the model.
+        clamp: the token each position must hold, -1 where it is free.
+        generator: where the randomness comes from, torch's default generator if None.
+        use_at: ask the model for the wanted column alone; for models that take `at`.
+
+    Raises:
+        ValueError: `clamp` is malformed (at once), or the model returns the wrong shape (on iterating).
+    """
+    check_clamp(clamp, xt)
+    return _positions(model, xt, y, clamp, generator, use_at)
+
+
+def _positions(
+    model: Model,
+    xt: Int[Tensor, "b l"],
+    y: Int[Tensor, " b"] | None,
+    clamp: Int[Tensor, "b l"] | None,
+    generator: torch.Generator | None,
+    use_at: bool,
+) -> Iterator[State]:
+    x = hold(xt, clamp)
+    b, length = x.shape
+    free = torch.ones_like(x, dtype=torch.bool) if clamp is None else clamp < 0
+    wanted = free.any(0).tolist()
+    column = torch.arange(length, device=x.device)
+    yield State(1.0, x)
+    for i in range(length):
+        if wanted[i]:
+            with torch.no_grad():
+                t = torch.full((b,), 1 - i / length, device=x.device)
+                at = free & (column == i)
+                rows = evaluate(model, x, t, y=y, at=at) if use_at else _select(evaluate(model, x, t, y=y), at)
+                x = x.masked_scatter(at, sample_categorical(rows, generator))
+        yield State(1 - (i + 1) / length, x)
+
+
+def _select(log_probs: Tensor, at: Tensor) -> Tensor:
+    if log_probs.shape[:-1] != at.shape:
+        raise ValueError(
+            f"Expected the model to return ({', '.join(map(str, at.shape))}, vocabulary), got {tuple(log_probs.shape)}."
+        )
+    return log_probs[at]

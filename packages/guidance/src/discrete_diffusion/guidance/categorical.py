@@ -1,0 +1,60 @@
+"""The one place where tokens are drawn."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_CHUNK = 2**24  # float64 numbers held at a time, 128 MiB
+
+
+@torch.no_grad()
+def sample_categorical(
+    log_probs: Float[Tensor, "*rows v"], generator: torch.Generator | None = None
+) -> Int[Tensor, "*rows"]:
+    """Draw one token per row, accurate in the tail: the first k with P(x <= k) > u, in float64, u uniform on [0, 1).
+
+    The Gumbel trick in float32 cannot tell probabilities below 6e-8 from zero, which acts as a temperature that nobody
+    asked for (arXiv 2409.02908); here the resolution is 2^-53. A token of log-probability -inf is never drawn. Rows
+    are taken as proportional to the law, so they need not sum to one exactly.
+
+    Args:
+        log_probs: log-probabilities, up to a constant in each row.
+        generator: where the randomness comes from, torch's default generator if None. The uniforms are drawn on the
+            generator's device, so that one on the CPU gives the same uniforms wherever `log_probs` is.
+
+    Raises:
+        ValueError: a row has no possible token, or holds NaN or +inf. Noticing costs one synchronization with
+            the device (per 2^24 log-probabilities), small beside the network call that made them.
+    """
+    home = log_probs.device
+    # Apple's devices have no float64.
+    rows = (log_probs.cpu() if home.type == "mps" else log_probs).reshape(-1, log_probs.shape[-1])
+    source = rows.device if generator is None else generator.device
+    if source.type == "mps":
+        raise ValueError("Expected a `generator` on a device that has float64, got mps: pass torch.Generator().")
+    uniform = torch.rand(len(rows), 1, dtype=torch.float64, device=source, generator=generator).to(rows.device)
+    size = max(1, _CHUNK // rows.shape[-1])
+    chunks = [_invert_cdf(p, u) for p, u in zip(rows.split(size), uniform.split(size), strict=True)]
+    return torch.cat(chunks).reshape(log_probs.shape[:-1]).to(home)
+
+
+def _invert_cdf(log_probs: Float[Tensor, "n v"], uniform: Float[Tensor, "n 1"]) -> Int[Tensor, " n"]:
+    peak = log_probs.amax(-1, keepdim=True)
+    # float32 minus float64 is float64 in one pass; the rest reuses that one copy.
+    cdf = torch.sub(log_probs, peak.double()).exp_().cumsum_(-1)
+    token = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True).clamp_(max=log_probs.shape[-1] - 1)
+    possible = log_probs.gather(-1, token) > -math.inf
+    if bool((possible & peak.isfinite()).all()):
+        return token[:, 0]
+    if not bool(peak.isfinite().all()):
+        bad = int((~peak.isfinite()).sum())
+        raise ValueError(
+            f"Expected a possible token in every row of `log_probs`, got {bad} of {len(peak)} rows that are -inf "
+            "throughout or hold NaN or +inf: check what the model returns."
+        )
+    # A parallel scan may round up at an impossible token; its weight belongs to the possible one before it.
+    index = torch.arange(log_probs.shape[-1], device=token.device)
+    candidates = (log_probs > -math.inf) & (index <= token)
+    return torch.where(candidates, index, -1).amax(-1)

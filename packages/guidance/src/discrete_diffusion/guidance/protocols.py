@@ -1,0 +1,66 @@
+"""The two kinds of function that everything here takes and returns."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Model = Callable[..., Tensor]
+"""A denoiser or a kernel, or a plain function that takes fewer of the keywords than they do."""
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """What the clean tokens may be: log p(x_0 | x_t, y), normalized over the vocabulary, impossible is -inf.
+
+    Only the rows of `at` come back, in row-major order, where it is given.
+    """
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        /,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*rows v"]:
+        """Return log p(x_0 | x_t, y)."""
+        ...
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """One reverse step, each position on its own: log p(x_s | x_t, y) with s < t, normalized, impossible is -inf.
+
+    s = 0 means the data itself.
+    """
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        s: Float[Tensor, " b"],
+        /,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b l v"]:
+        """Return log p(x_s | x_t, y)."""
+        ...
+
+
+def evaluate(
+    model: Model,
+    xt: Int[Tensor, "b l"],
+    *times: Float[Tensor, " b"],
+    y: Int[Tensor, " b"] | None = None,
+    at: Bool[Tensor, "b l"] | None = None,
+) -> Float[Tensor, "*rows v"]:
+    """Call a model with the keywords that have a value, so that a function which knows neither is a model too."""
+    keywords: dict[str, Any] = {}
+    if y is not None:
+        keywords["y"] = y
+    if at is not None:
+        keywords["at"] = at
+    return model(xt, *times, **keywords)

@@ -1,0 +1,119 @@
+"""Ancestral sampling."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .categorical import sample_categorical
+from .clamping import check_clamp, hold
+from .protocols import Model, evaluate
+
+
+class State(NamedTuple):
+    """Tokens on their way from noise to data: `x` (b, l) at time `t`, 1 is noise and 0 data."""
+
+    t: float
+    x: Tensor
+
+
+def trajectory(
+    kernel: Model,
+    xt: Int[Tensor, "b l"],
+    times: Float[Tensor, " n"],
+    *,
+    y: Int[Tensor, " b"] | None = None,
+    clamp: Int[Tensor, "b l"] | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[State]:
+    """Yield every state of ancestral sampling: x_{t_0} as given, then x_{t_i} ~ p(x_{t_i} | x_{t_{i-1}}, y) in turn.
+
+    Progress bars, pictures and stopping early are the caller's loop. Runs without gradients; a kernel that needs one
+    inside enables it itself.
+
+    Clamped positions hold their tokens in every state, the first included. For an absorbing process this is exact
+    infilling: an unmasked token is a clean one, so the denoiser already means p(x_0 | given tokens), and the law
+    tends to the exact conditional as the steps get finer. For processes whose noise looks like data (uniform,
+    marginal) it is a heuristic: the denoiser takes a given token for one that may be noise, and trusts it too little
+    while t is large.
+
+    Args:
+        kernel: anything that returns log p(x_s | x_t, y), (b, l, v).
+        xt: tokens at times[0]; a draw from the prior for times[0] = 1.
+        times: strictly descending in [0, 1], both ends included: n times make n - 1 steps.
+        y: labels, handed to the kernel.
+        clamp: the token each position must hold, -1 where it is free.
+        generator: where the randomness comes from, torch's default generator if None.
+
+    Raises:
+        ValueError: `times` or `clamp` is malformed (at once), or the kernel returns the wrong shape (on iterating).
+    """
+    _check_times(times)
+    check_clamp(clamp, xt)
+    return _steps(kernel, xt, times, y, clamp, generator)
+
+
+def sample(
+    kernel: Model,
+    xt: Int[Tensor, "b l"],
+    times: Float[Tensor, " n"],
+    *,
+    y: Int[Tensor, " b"] | None = None,
+    clamp: Int[Tensor, "b l"] | None = None,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, "b l"]:
+    """Return the tokens at the end of `trajectory`, which must be t = 0.
+
+    Raises:
+        ValueError: as `trajectory`, and where `times` ends before the data.
+    """
+    states = trajectory(kernel, xt, times, y=y, clamp=clamp, generator=generator)
+    if times[-1] != 0:
+        raise ValueError(f"Expected `times` to end at 0, got {float(times[-1])}: use `trajectory` to stop before.")
+    return last(states)
+
+
+def last(states: Iterable[State]) -> Int[Tensor, "b l"]:
+    """Run a sampler to its end and return the tokens of its last state."""
+    state = None
+    for state in states:  # noqa: B007
+        pass
+    if state is None:
+        raise ValueError("Expected at least one state, got none.")
+    return state.x
+
+
+def _steps(
+    kernel: Model,
+    xt: Int[Tensor, "b l"],
+    times: Float[Tensor, " n"],
+    y: Int[Tensor, " b"] | None,
+    clamp: Int[Tensor, "b l"] | None,
+    generator: torch.Generator | None,
+) -> Iterator[State]:
+    x = hold(xt, clamp)
+    grid = times.to(x.device)
+    at = times.tolist()
+    yield State(at[0], x)
+    for i in range(1, len(at)):
+        # Not around the yield: the caller's code between two states keeps its own mode.
+        with torch.no_grad():
+            log_probs = evaluate(kernel, x, grid[i - 1].expand(len(x)), grid[i].expand(len(x)), y=y)
+            if log_probs.shape[:-1] != x.shape:
+                raise ValueError(
+                    f"Expected the kernel to return ({', '.join(map(str, x.shape))}, vocabulary), "
+                    f"got {tuple(log_probs.shape)}."
+                )
+            x = hold(sample_categorical(log_probs, generator), clamp)
+        yield State(at[i], x)
+
+
+def _check_times(times: Float[Tensor, " n"]) -> None:
+    if times.ndim != 1 or len(times) < 2:
+        raise ValueError(f"Expected `times` to be a line of at least 2 times, got shape {tuple(times.shape)}.")
+    if not bool(((times >= 0) & (times <= 1)).all()):
+        raise ValueError(f"Expected `times` in [0, 1], got {times.tolist()}.")
+    if not bool((times.diff() < 0).all()):
+        raise ValueError(f"Expected strictly descending `times`, from noise (1) to data (0), got {times.tolist()}.")
