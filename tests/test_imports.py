@@ -1,0 +1,35 @@
+"""Importing a package loads what it needs and nothing that its users did not ask for."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = {"hydra", "lightning", "lightning_fabric", "omegaconf", "pytorch_lightning", "tensorboard", "wandb"}
+HEAVY = {"datasets", "matplotlib", "pandas", "pyarrow", "rdkit", "scipy", "sklearn", "tokenizers", "transformers"}
+TELL = """
+import importlib, json, sys
+importlib.import_module("discrete_diffusion." + sys.argv[1])
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "ours", "banned"),
+    [
+        ("schedules", {"schedules"}, FRAMEWORKS | HEAVY),
+        ("processes", {"processes", "schedules"}, FRAMEWORKS | HEAVY),
+        ("backbones", {"backbones"}, FRAMEWORKS | HEAVY),
+        ("guidance", {"guidance"}, FRAMEWORKS | HEAVY),
+        ("datasets", {"datasets"}, FRAMEWORKS),
+        ("eval", {"eval"}, FRAMEWORKS | {"torch"}),
+    ],
+)
+def test_a_package_loads_of_ours_what_it_may_and_nothing_banned(package: str, ours: set[str], banned: set[str]):
+    command = [sys.executable, "-c", TELL, package]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    modules = json.loads(run.stdout.splitlines()[-1])
+    assert {module.split(".")[1] for module in modules if module.startswith("discrete_diffusion.")} <= ours
+    assert not {module.split(".")[0] for module in modules} & banned
