@@ -1,0 +1,76 @@
+"""Batches for training and validation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from discrete_diffusion.datasets import SequenceData
+
+
+class Batches(Sampler[list[int]]):
+    """Every row once per pass, in an order that depends on the seed and the number of the batch alone.
+
+    A run that is resumed at some step therefore sees the rows that it would have seen.
+    """
+
+    def __init__(
+        self, rows: int, batch_size: int, batches: int, *, seed: int, first: int = 0, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.rows, self.batch_size, self.batches = rows, batch_size, batches
+        self.seed, self.first, self.rank, self.ranks = seed, first, rank, ranks
+
+    def __len__(self) -> int:
+        """The batches of the whole run, those before `first` included."""
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the rows of each batch from `first` on."""
+        shuffled, order = -1, torch.empty(0, dtype=torch.long)
+        for batch in range(self.first, self.batches):
+            chosen = []
+            start = (batch * self.ranks + self.rank) * self.batch_size
+            for position in range(start, start + self.batch_size):
+                epoch, index = divmod(position, self.rows)
+                if epoch != shuffled:
+                    generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+                    shuffled, order = epoch, torch.randperm(self.rows, generator=generator)
+                chosen.append(int(order[index]))
+            yield chosen
+
+
+class DataModule(L.LightningDataModule):
+    """The loaders of a run."""
+
+    def __init__(self, data: SequenceData, *, batch_size: int, steps: int, seed: int, num_workers: int) -> None:
+        super().__init__()
+        self.data, self.batch_size, self.steps = data, batch_size, steps
+        self.seed, self.num_workers = seed, num_workers
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches from the step that training stands at."""
+        trainer = self.trainer
+        assert trainer is not None
+        batches = Batches(
+            len(self.data.train),
+            self.batch_size,
+            self.steps * trainer.accumulate_grad_batches,
+            seed=self.seed,
+            first=trainer.global_step * trainer.accumulate_grad_batches,
+            rank=trainer.global_rank,
+            ranks=trainer.world_size,
+        )
+        return DataLoader(self.data.train, batch_sampler=batches, **self._options())
+
+    def val_dataloader(self) -> DataLoader:
+        """The validation rows in their order, split among the ranks."""
+        trainer = self.trainer
+        assert trainer is not None
+        rows = range(trainer.global_rank, len(self.data.validation), trainer.world_size)
+        return DataLoader(self.data.validation.select(rows), batch_size=2 * self.batch_size, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        # A loader draws a seed for its workers; from torch's own generator it would shift the dropout of a resumed run.
+        return {"num_workers": self.num_workers, "generator": torch.Generator().manual_seed(self.seed)}

@@ -1,0 +1,35 @@
+"""The manners of our command lines: one clear line for what a person can mend, exit code 2, nothing lost."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+MENDABLE = (ValueError, ImportError, OSError, OmegaConfBaseException)
+
+
+def launch(task: Callable[[DictConfig], None], *, config_path: str, config_name: str) -> None:
+    """Run a task under Hydra's command line."""
+
+    def guarded(config: DictConfig) -> None:
+        try:
+            task(config)
+        except (InstantiationException, *MENDABLE) as error:
+            cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+            if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (*MENDABLE, InstantiationException)):
+                raise
+            reason = str(cause).strip() or type(cause).__name__
+            print(f"{config_name}: {reason}", file=sys.stderr)
+            sys.exit(2)
+
+    try:
+        hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(guarded)()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except SystemExit as stop:
+        # Hydra's own exit code for a misspelt override is 1, the code of a crash.
+        raise SystemExit(2 if stop.code == 1 else stop.code) from None

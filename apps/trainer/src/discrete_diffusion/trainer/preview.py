@@ -1,0 +1,68 @@
+"""A look at what the model generates while it trains."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import lightning as L
+import torch
+
+from discrete_diffusion.datasets import decode
+from discrete_diffusion.guidance import last
+from discrete_diffusion.trainer.checkpoint import Checkpoint
+from discrete_diffusion.trainer.generator import Generator
+
+Score = Callable[[Sequence[str]], Mapping[str, float]]
+
+
+class Preview(L.Callback):
+    """After each validation, with the averaged weights, draws samples, scores them, shows a few and keeps them all.
+
+    Args:
+        checkpoint: how the model is sampled and its tokens are read.
+        labels: the class of each training row, from which those of the samples are drawn; None without labels.
+        directory: where the samples are written.
+        score: from strings to named numbers, such as the share of valid molecules.
+        samples: how many to draw.
+        shown: how many of them to print.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        labels: torch.Tensor | None,
+        directory: Path,
+        *,
+        score: Score | None,
+        samples: int = 64,
+        shown: int = 4,
+    ) -> None:
+        self.checkpoint, self.labels, self.directory, self.score = checkpoint, labels, directory, score
+        self.samples, self.shown = samples, shown
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw, score, show, keep."""
+        if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, Generator):
+            return
+        generator = torch.Generator(pl_module.device).manual_seed(pl_module.seed)
+        y = None
+        if self.labels is not None:
+            rows = torch.randint(len(self.labels), (self.samples,), generator=torch.Generator().manual_seed(0))
+            y = self.labels[rows].to(pl_module.device)
+        states = self.checkpoint.sampler()(
+            pl_module.denoiser(),
+            (self.samples, self.checkpoint.length),
+            y=y,
+            generator=generator,
+            device=pl_module.device,
+        )
+        strings = decode(self.checkpoint.tokenizer, last(states))
+        scores = {} if self.score is None else dict(self.score(strings))
+        if trainer.logger is not None:
+            trainer.logger.log_metrics({f"samples/{k}": v for k, v in scores.items()}, step=trainer.global_step)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / f"step-{trainer.global_step:06d}.txt").write_text("\n".join(strings) + "\n", encoding="utf-8")
+        nll = trainer.callback_metrics["val/nll"].item()
+        said = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
+        said += [f"{name} {value:.0%}" for name, value in scores.items()]
+        bar = trainer.progress_bar_callback
+        (bar.print if bar is not None else print)(" | ".join([*said, "  ".join(strings[: self.shown])]))

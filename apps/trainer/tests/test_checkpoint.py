@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from discrete_diffusion.backbones import DiT
+from discrete_diffusion.datasets import ThresholdLabel, smiles_tokenizer
+from discrete_diffusion.trainer.checkpoint import Checkpoint, load, newest
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    tokenizer = smiles_tokenizer(["CCO", "c1ccccc1", "[NH3+]"])
+    schedule = {"_target_": "discrete_diffusion.schedules.LogLinear", "eps": 1e-3}
+    process = {
+        "_target_": "discrete_diffusion.processes.Uniform",
+        "schedule": schedule,
+        "vocab_size": len(tokenizer),
+    }
+    backbone = {"vocab_size": len(tokenizer), "hidden_size": 8, "num_blocks": 1, "num_heads": 2, "num_classes": 2}
+    denoiser = {"_target_": "discrete_diffusion.processes.Denoiser", "_partial_": True, "process": process}
+    objective = {"_target_": "discrete_diffusion.processes.ContinuousNELBO", "process": process}
+    sampler = {"_target_": "discrete_diffusion.trainer.samplers.AncestralSampler", "process": process, "steps": 2}
+    config = {
+        "model": {"denoiser": denoiser, "objective": objective, "sampler": sampler},
+        "backbone": {"_target_": "discrete_diffusion.backbones.DiT", **backbone},
+        "data": {"kind": "molecules"},
+        "length": 12,
+    }
+    network = DiT(**backbone).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return Checkpoint(config, network, tokenizer, ThresholdLabel("qed", 0.5))
+
+
+def edit(directory: Path, change) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    change(config)
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def test_what_is_saved_is_what_is_loaded(checkpoint: Checkpoint, tmp_path: Path, generator: torch.Generator):
+    found = load(checkpoint.save(tmp_path / "checkpoint"))
+    assert found.config == checkpoint.config
+    assert found.label == checkpoint.label
+    assert found.tokenizer.get_vocab() == checkpoint.tokenizer.get_vocab()
+    xt = torch.randint(len(found.tokenizer), (2, 12), generator=generator)
+    t, y = torch.tensor([0.3, 0.9]), torch.tensor([0, 2])
+    torch.testing.assert_close(found.denoiser()(xt, t, y=y), checkpoint.denoiser()(xt, t, y=y))
+    assert not found.network.training
+
+
+def test_saving_again_replaces_and_leaves_nothing_behind(checkpoint: Checkpoint, tmp_path: Path):
+    checkpoint.save(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "stale").write_text("")
+    checkpoint.save(tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint" / "stale").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(checkpoint: Checkpoint, tmp_path: Path, monkeypatch):
+    where = checkpoint.save(tmp_path / "checkpoint")
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("discrete_diffusion.trainer.checkpoint.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(where)
+    load(where)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_newest(checkpoint: Checkpoint, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="train one with `uv run trainer`"):
+        newest(tmp_path)
+    import os
+
+    for age, name in enumerate(["b", "a"]):
+        config = checkpoint.save(tmp_path / name / "checkpoint") / "config.json"
+        os.utime(config, (1000 - age, 1000 - age))
+    assert newest(tmp_path) == tmp_path / "b" / "checkpoint"
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json and no model\.safetensors"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(format=99), "Expected a checkpoint of format 1"),
+        (lambda c: c["backbone"].update(hidden_size=16), "shape"),
+        (lambda c: c["backbone"].update(num_blocks=2), "which model.safetensors lacks"),
+        (lambda c: c["backbone"].update(num_classes=3), "cond_map.embedding_table.weight of shape"),
+        (lambda c: c["backbone"].update(_target_="os.system"), "not ours .os.system."),
+        (lambda c: c["data"].update(rows={"_target_": "shutil.rmtree"}), "not ours .shutil.rmtree."),
+        (lambda c: c["data"].update(rows={"_target_": "discrete_diffusion.trainer.samplers.torch.load"}), "not ours"),
+    ],
+)
+def test_a_checkpoint_that_does_not_match_is_refused(checkpoint: Checkpoint, tmp_path: Path, change, message: str):
+    where = checkpoint.save(tmp_path / "checkpoint")
+    edit(where, change)
+    with pytest.raises(ValueError, match=message):
+        load(where)
+
+
+def test_a_tokenizer_of_another_size_is_refused(checkpoint: Checkpoint, tmp_path: Path):
+    where = checkpoint.save(tmp_path / "checkpoint")
+    smiles_tokenizer(["CN"]).save_pretrained(where)
+    with pytest.raises(ValueError, match="the tokenizer has 7 symbols"):
+        load(where)
+
+
+def test_a_label_of_another_model_is_refused(checkpoint: Checkpoint, tmp_path: Path):
+    where = checkpoint.save(tmp_path / "checkpoint")
+    (where / "label.json").unlink()
+    with pytest.raises(ValueError, match=r"label\.json has None classes and the network 2"):
+        load(where)
+
+
+def test_weights_that_nothing_asks_for_are_refused(checkpoint: Checkpoint, tmp_path: Path):
+    where = checkpoint.save(tmp_path / "checkpoint")
+    weights = load_file(where / "model.safetensors")
+    save_file({**weights, "extra": torch.zeros(1)}, where / "model.safetensors")
+    with pytest.raises(ValueError, match="has the weight extra"):
+        load(where)
+
+
+def test_code_of_others_needs_trust(checkpoint: Checkpoint, tmp_path: Path):
+    where = checkpoint.save(tmp_path / "checkpoint")
+    edit(where, lambda c: c["data"].update(rows={"_target_": "my_package.my_rows"}))
+    with pytest.raises(ValueError, match="trust_remote_code=true"):
+        load(where)
+    load(where, trust_remote_code=True)

@@ -1,0 +1,130 @@
+"""The command as a person types it, in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from discrete_diffusion.trainer.checkpoint import load
+
+TRAINER = [sys.executable, "-m", "discrete_diffusion.trainer"]
+TINY = [
+    "data.rows.size=300",
+    "backbone.hidden_size=16",
+    "backbone.num_blocks=1",
+    "backbone.num_heads=2",
+    "batch_size=8",
+    "trainer.accelerator=cpu",
+    "callbacks.progress.refresh_rate=0",
+]
+
+
+def trainer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*TRAINER, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
+    told = trainer("--help", cwd=tmp_path)
+    assert told.returncode == 0
+    for word in ("model: ar, marginal, mdlm, udlm", "experiment: qm9_ar", "uv run trainer data=table", "steps:"):
+        assert word in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["modle=ar"], "Could not override 'modle'"),
+        (["model=arr"], "Available options in 'model'"),
+        (["data=table"], "data.path"),
+        (["data=table", "data.path=nowhere.csv", "data.column=a"], "nowhere.csv does not exist"),
+        (["resume=nowhere.ckpt"], "Nothing to resume at nowhere.ckpt"),
+    ],
+)
+def test_what_a_person_can_mend_is_said_without_a_traceback(tmp_path: Path, arguments: list[str], message: str):
+    told = trainer(*arguments, cwd=tmp_path)
+    assert told.returncode == 2
+    assert message in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not list(tmp_path.glob("outputs/**/*.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_run_tells_where_everything_is(tmp_path: Path):
+    told = trainer(*TINY, "steps=4", "validate_every=2", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    (checkpoint,) = tmp_path.glob("outputs/molecules/*/checkpoint")
+    assert f"uv run evaluator checkpoint={checkpoint.relative_to(tmp_path)}" in told.stdout
+    assert "valid " in told.stdout
+    assert {path.name for path in checkpoint.parent.iterdir()} >= {
+        "checkpoints",
+        "metrics.csv",
+        "samples",
+        "tensorboard",
+    }
+    load(checkpoint)
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_it_saves_goes_on_to_the_same_weights(tmp_path: Path):
+    options = [*TINY, "steps=150", "validate_every=75", "callbacks.checkpoints.every_n_train_steps=1"]
+    whole = trainer(*options, "hydra.run.dir=whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        [*TRAINER, *options, "hydra.run.dir=killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    saved, started = tmp_path / "killed" / "checkpoints" / "last.ckpt", time.monotonic()
+    while not saved.exists() and time.monotonic() - started < 120:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(saved, weights_only=True)["global_step"] < 150
+    resumed = trainer(f"resume={saved}", "hydra.run.dir=resumed", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    expected = load(tmp_path / "whole" / "checkpoint").network.state_dict()
+    for name, weight in load(tmp_path / "resumed" / "checkpoint").network.state_dict().items():
+        assert torch.equal(weight, expected[name]), name
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_learned(tmp_path: Path):
+    command = [*TRAINER, *TINY, "steps=100000", "validate_every=20", "hydra.run.dir=run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    started = time.monotonic()
+    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and time.monotonic() - started < 120:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "uv run trainer resume=run/checkpoints/last.ckpt" in told
+    assert "Traceback" not in told
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 20
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path):
+    told = subprocess.run(
+        [
+            *TRAINER,
+            *TINY,
+            "steps=4",
+            "validate_every=2",
+            "trainer.devices=2",
+            "+trainer.strategy=ddp",
+            "hydra.run.dir=ddp",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PL_TORCH_DISTRIBUTED_BACKEND": "gloo"},
+    )
+    assert told.returncode == 0, told.stderr
+    load(tmp_path / "ddp" / "checkpoint")
+    samples = (tmp_path / "ddp" / "samples" / "step-000004.txt").read_text().splitlines()
+    assert len(samples) == 64

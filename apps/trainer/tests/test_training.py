@@ -1,0 +1,70 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from discrete_diffusion.datasets import decode
+from discrete_diffusion.guidance import last
+from discrete_diffusion.trainer.checkpoint import load, newest
+
+
+@pytest.mark.parametrize("model", ["ar", "mdlm", "udlm", "marginal"])
+@pytest.mark.filterwarnings("default")
+def test_a_run_leaves_a_checkpoint_that_samples_and_measures(run, tmp_path: Path, model: str):
+    trained = run(tmp_path / "run", f"model={model}", "label=none" if model == "marginal" else "label=qed")
+    found = load(newest(tmp_path))
+    for name, weight in trained.network.state_dict().items():
+        torch.testing.assert_close(found.network.state_dict()[name], weight)
+
+    labelled = model != "marginal"
+    y = torch.ones(3, dtype=torch.long) if labelled else None
+    generator = torch.Generator().manual_seed(0)
+    tokens = last(found.sampler()(found.denoiser(), (3, found.length), y=y, generator=generator))
+    assert tokens.shape == (3, found.length)
+    assert len(decode(found.tokenizer, tokens)) == 3
+
+    data = found.data()
+    assert len(data.train) + len(data.validation) == 300
+    x0 = data.validation["input_ids"][:]
+    with torch.no_grad():
+        terms = found.objective().terms(found.denoiser(), x0, y=data.validation["label"][:] if labelled else None)
+    nll = terms.total.sum(-1).mean().item()
+    assert 0 < nll < 1.5 * found.length * torch.tensor(float(len(found.tokenizer))).log().item()
+
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows if row["val/nll"]] == ["1", "3"]
+    samples = (tmp_path / "run" / "samples" / "step-000004.txt").read_text().splitlines()
+    assert len(samples) == 64
+
+
+@pytest.mark.filterwarnings("default")
+def test_training_learns(run, tmp_path: Path):
+    """More steps on few rows must bring the validation bound down: a loss that is not descended would not."""
+    run(tmp_path / "run", "steps=60", "validate_every=30", "optimizer.lr=1e-2", "lr_scheduler.num_warmup_steps=5")
+    rows = csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines())
+    first, second = (float(row["val/nll"]) for row in rows if row["val/nll"])
+    untrained = 22 * torch.tensor(25.0).log().item()
+    assert second < first < untrained
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_resumed_run_is_the_same_run(run, tmp_path: Path):
+    options = ["steps=6", "validate_every=3", "backbone.dropout=0.1", "callbacks.checkpoints.save_top_k=-1"]
+    whole = run(tmp_path / "whole", *options)
+    half = tmp_path / "whole" / "checkpoints" / "step-000003.ckpt"
+    assert torch.load(half, weights_only=True)["global_step"] == 3
+    resumed = run(tmp_path / "resumed", *options, f"resume={half}")
+    for name, weight in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], weight), name
+
+
+@pytest.mark.filterwarnings("default")
+def test_any_column_of_strings_trains(run, tmp_path: Path):
+    table = tmp_path / "words.csv"
+    table.write_text("word,kind\n" + "".join(f"{'ab' * (i % 5 + 1)},{'xy'[i % 2]}\n" for i in range(40)))
+    options = ["data=table", f"data.path={table}", "data.column=word"]
+    run(tmp_path / "bare", *options)
+    found = run(tmp_path / "labelled", *options, "label=category", "label.column=kind")
+    assert found.label.class_names == ("x", "y")
+    assert set("ab") < set(found.tokenizer.get_vocab())
