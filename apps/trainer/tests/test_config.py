@@ -18,6 +18,7 @@ FACTS = {
     "marginals": [1 / 12] * 12,
 }
 NEEDED = {
+    "data=custom": ["data.rows._target_=my_package.my_rows", "data.column=text"],
     "data=table": ["data.path=my.csv", "data.column=text"],
     "label=percentile": ["label.column=qed"],
     "label=category": ["label.column=kind"],

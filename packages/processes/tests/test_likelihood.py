@@ -256,3 +256,18 @@ def test_no_reconstruction_pass_where_the_earliest_latent_is_the_data():
 def test_steps_are_checked():
     with pytest.raises(ValueError, match="Expected `steps` >= 1, got 0"):
         DiscreteNELBO(Uniform(LogLinear(), 4), 0)
+
+
+def test_uniform_loss_is_the_published_one(schedule, generator):
+    """UDLM's bound as it is printed (arXiv 2412.10193), with explicit one-hots and sums over the vocabulary."""
+    process, v = Uniform(schedule, 7), 7
+    x0, t = torch.randint(v, (50, 4), generator=generator), torch.rand(50, generator=generator, dtype=torch.float64)
+    xt = process.corrupt(x0, t, generator=generator)
+    log_x0 = torch.randn(50, 4, v, generator=generator, dtype=torch.float64).log_softmax(-1)
+    alpha, slope = schedule.alpha(t)[:, None, None], schedule.alpha_prime(t)[:, None, None]
+    clean, noisy = (torch.nn.functional.one_hot(x, v).double() for x in (x0, xt))
+    q, m = (v * alpha * p + 1 - alpha for p in (clean, log_x0.exp()))
+    q_xt, m_xt = ((law * noisy).sum(-1, keepdim=True) for law in (q, m))
+    jumps = (q / q_xt * ((q / q_xt).log() - (m / m_xt).log())).sum(-1, keepdim=True)
+    published = (slope / (v * alpha) * (v / q_xt - v / m_xt - jumps)).squeeze(-1)
+    torch.testing.assert_close(process.diffusion_loss(log_x0, x0, xt, t), published, rtol=1e-6, atol=1e-8)

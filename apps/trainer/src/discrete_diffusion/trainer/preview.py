@@ -65,4 +65,6 @@ class Preview(L.Callback):
         said = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
         said += [f"{name} {value:.0%}" for name, value in scores.items()]
         bar = trainer.progress_bar_callback
-        (bar.print if bar is not None else print)(" | ".join([*said, "  ".join(strings[: self.shown])]))
+        (bar.print if bar is not None and bar.is_enabled else print)(
+            " | ".join([*said, "  ".join(strings[: self.shown])])
+        )

@@ -25,6 +25,9 @@ ADVICE = (
     ".*does not have many workers.*",
     ".*dataloader is not resumable.*",
     ".*Checkpoint directory .* exists and is not empty.*",
+    ".*Experiment logs directory .* exists and is not empty.*",
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
 )
 
 
@@ -122,7 +125,7 @@ def _label(config: DictConfig) -> LabelRule | None:
 
 def _resumed(path: str, overrides: list[str]) -> DictConfig:
     """The configuration of the run that is gone on with, and what the command line changes in it."""
-    run = Path(path).parents[1]
+    run = _short(Path(path).resolve().parents[1])
     if not Path(path).is_file():
         raise FileNotFoundError(f"Nothing to resume at {path}: expected a file such as RUN/checkpoints/last.ckpt.")
     config = OmegaConf.load(run / ".hydra" / "config.yaml")
