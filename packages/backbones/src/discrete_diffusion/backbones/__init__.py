@@ -1,5 +1,5 @@
 """Networks for discrete diffusion: token ids, noise level and label to logits."""
 
-from .dit import DIT_MEDIUM, DIT_SMALL, DIT_TINY, DiT, DiTSize
+from discrete_diffusion.backbones.dit import DIT_MEDIUM, DIT_SMALL, DIT_TINY, DiT, DiTSize
 
 __all__ = ["DIT_MEDIUM", "DIT_SMALL", "DIT_TINY", "DiT", "DiTSize"]

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .attention import flash_attention as load_flash_attention
-from .attention import sdpa_attention
-from .rotary import rotary_tables, rotate
+from discrete_diffusion.backbones.attention import flash_attention as load_flash_attention
+from discrete_diffusion.backbones.attention import sdpa_attention
+from discrete_diffusion.backbones.rotary import rotary_tables, rotate
 
 
 class DiTSize(TypedDict):

@@ -7,8 +7,8 @@ and scipy alone.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .likelihood import Likelihood
-from .summary import ConfidenceInterval, Description, confidence_interval, describe
+from discrete_diffusion.eval.likelihood import Likelihood
+from discrete_diffusion.eval.summary import ConfidenceInterval, Description, confidence_interval, describe
 
 if TYPE_CHECKING:
     from .denoising import draw_denoising

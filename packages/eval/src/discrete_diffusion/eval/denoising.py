@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
-from .style import ACCENT, INK, MUTED, PAPER, RULE, font
+from discrete_diffusion.eval.style import ACCENT, INK, MUTED, PAPER, RULE, font
 
 _SCALE = 2  # drawn at twice the size and reduced, for smooth edges
 _CELL, _GAP, _MARGIN, _PANEL = (44, 34), 4, 18, 136

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 from scipy import stats
 
-from .style import dress, legend, new_figure, ordered_colors, reference_lines, save, say_empty
+from discrete_diffusion.eval.style import dress, legend, new_figure, ordered_colors, reference_lines, save, say_empty
 
 _TRAINING = "#c9ced6"
 

@@ -9,9 +9,19 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from .label_placement import place_labels
-from .style import CATEGORIES, MARKERS, MUTED, dress, legend, new_figure, reference_lines, save, say_empty
-from .summary import confidence_interval
+from discrete_diffusion.eval.label_placement import place_labels
+from discrete_diffusion.eval.style import (
+    CATEGORIES,
+    MARKERS,
+    MUTED,
+    dress,
+    legend,
+    new_figure,
+    reference_lines,
+    save,
+    say_empty,
+)
+from discrete_diffusion.eval.summary import confidence_interval
 
 
 @dataclass(frozen=True)

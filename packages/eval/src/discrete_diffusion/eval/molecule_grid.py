@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image, ImageDraw
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from .molecules import parse_smiles
-from .style import INK, MUTED, PAPER, RULE, font
+from discrete_diffusion.eval.molecules import parse_smiles
+from discrete_diffusion.eval.style import INK, MUTED, PAPER, RULE, font
 
 _SCALE = 2  # pixels for each unit of the layout, so that a page can show the sheet at half its size
 

@@ -1,14 +1,14 @@
 """Guidance and sampling for discrete generative models: functions that wrap the log-probabilities of any model."""
 
-from .autoregressive import autoregressive
-from .categorical import sample_categorical
-from .classifier_free import ClassifierFree
-from .evaluations import CountEvaluations
-from .normalize import normalize
-from .nucleus import Nucleus
-from .protocols import Denoiser, Kernel, Model, evaluate
-from .sampling import State, last, sample, trajectory
-from .temperature import Temperature
+from discrete_diffusion.guidance.autoregressive import autoregressive
+from discrete_diffusion.guidance.categorical import sample_categorical
+from discrete_diffusion.guidance.classifier_free import ClassifierFree
+from discrete_diffusion.guidance.evaluations import CountEvaluations
+from discrete_diffusion.guidance.normalize import normalize
+from discrete_diffusion.guidance.nucleus import Nucleus
+from discrete_diffusion.guidance.protocols import Denoiser, Kernel, Model, evaluate
+from discrete_diffusion.guidance.sampling import State, last, sample, trajectory
+from discrete_diffusion.guidance.temperature import Temperature
 
 __all__ = [
     "ClassifierFree",

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .categorical import sample_categorical
-from .clamping import check_clamp, hold
-from .protocols import Model, evaluate
-from .sampling import State
+from discrete_diffusion.guidance.categorical import sample_categorical
+from discrete_diffusion.guidance.clamping import check_clamp, hold
+from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.sampling import State
 
 
 def autoregressive(

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .normalize import normalize
-from .protocols import Model, evaluate
+from discrete_diffusion.guidance.normalize import normalize
+from discrete_diffusion.guidance.protocols import Model, evaluate
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .categorical import sample_categorical
-from .clamping import check_clamp, hold
-from .protocols import Model, evaluate
+from discrete_diffusion.guidance.categorical import sample_categorical
+from discrete_diffusion.guidance.clamping import check_clamp, hold
+from discrete_diffusion.guidance.protocols import Model, evaluate
 
 
 class State(NamedTuple):
