@@ -9,17 +9,18 @@ from rdkit import Chem
 Drawn = TypeVar("Drawn")
 
 VALENCE = {"C": 4, "N": 3, "O": 2, "F": 1}
-HEAVY_ATOMS = {4: 0.002, 5: 0.006, 6: 0.012, 7: 0.03, 8: 0.13, 9: 0.82}
-RINGS = {0: 0.09, 1: 0.30, 2: 0.31, 3: 0.22, 4: 0.08}
-RING_SIZE = {3: 0.28, 4: 0.26, 5: 0.31, 6: 0.12, 7: 0.03}
-RING_ATOM = {"C": 0.72, "N": 0.13, "O": 0.15}
-AROMATIC_NITROGENS = {0: 0.3, 1: 0.38, 2: 0.27, 3: 0.05}
-SHARED_ATOMS = {0: 0.27, 1: 0.12, 2: 0.41, 3: 0.20}  # with a ring that is there: none, spiro, fused, bridged
-GROUP = {"C": 0.44, "O": 0.2, "N": 0.06, "=O": 0.12, "C=O": 0.07, "C#N": 0.065, "C#C": 0.06, "C=C": 0.03, "F": 0.01}
-AROMATIC = 0.2  # of the molecules with rings
-RING_DOUBLE_BOND = 0.2
-ZWITTERION = 0.2  # grown around an ammonium and a carboxylate; some of them fail to grow
-AMMONIUM = 0.1  # of the neutral molecules with an amine
+HEAVY_ATOMS = {6: 0.02, 7: 0.13, 8: 0.36, 9: 0.49}
+RINGS = {0: 0.42, 1: 0.55, 2: 0.03}
+RING_SIZE = {3: 0.2, 5: 0.4, 6: 0.4}
+RING_ATOM = {"C": 0.88, "N": 0.07, "O": 0.05}
+AROMATIC_NITROGENS = {0: 0.75, 1: 0.25}
+SHARED_ATOMS = {0: 0.4, 1: 0.1, 2: 0.5}  # with a ring that is there: none, spiro, fused
+GROUP = {"C": 0.5, "O": 0.16, "N": 0.1, "=O": 0.13, "C#N": 0.05, "C#C": 0.01, "F": 0.05}
+AROMATIC = 0.16  # of the molecules with rings
+RING_DOUBLE_BOND = 0.03
+QUATERNARY = 0.1  # of the draws that would put a fourth neighbor on a carbon
+ZWITTERION = 0.03  # grown around an ammonium and a carboxylate; some of them fail to grow
+AMMONIUM = 0.02  # of the neutral molecules with an amine
 
 _ORDER = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
 
@@ -71,7 +72,10 @@ class _Growth:
         return [ring for ring in self.rings if i in ring]
 
     def sensible(self, i: int, element: str) -> bool:
-        """Whether `i` should carry `element`: few N-N, N-O, acetals and enols; no O-O, N-F, O-F or acyl fluoride."""
+        """Whether `i` should carry `element`: few N-N, N-O, acetals, enols and quaternary carbons; no O-O, N-F, O-F."""
+        saturated = self.elements[i] == "C" and self.order(i) == 1
+        if saturated and self.free[i] == 1 and self.rng.random() > QUATERNARY:
+            return False
         if element == "C" or i in self.aromatic:
             return element == "C" or self.elements[i] == "C"
         if self.elements[i] != "C":
@@ -119,7 +123,7 @@ class _Growth:
             self.rings.append(self.chain(None, None, size))
 
     def next_ring(self) -> None:
-        """Adds a ring that shares no atom, one (spiro), two (fused) or three (bridged) with a ring that is there."""
+        """Adds a ring that shares no atom, one (spiro) or two (fused) with a ring that is there."""
         shared = _draw(self.rng, SHARED_ATOMS)
         size = _draw(self.rng, RING_SIZE)
         new = size - shared
@@ -198,7 +202,7 @@ class _Growth:
 
 
 def grow(rng: Random) -> Chem.Mol | None:
-    """Grows one molecule of 4 to 9 heavy atoms out of C, N, O and F; None where the draw leads nowhere."""
+    """Grows one molecule of 6 to 9 heavy atoms out of C, N, O and F; None where the draw leads nowhere."""
     zwitterion = rng.random() < ZWITTERION
     growth = _Growth(rng, _draw(rng, HEAVY_ATOMS) - (3 if zwitterion else 0))
     rings = _draw(rng, RINGS)
