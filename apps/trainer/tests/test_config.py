@@ -38,7 +38,7 @@ def test_every_option_builds_what_it_names(configure, tmp_path: Path, option: st
     instantiate(config.model.sampler)
     x0 = torch.randint(3, 12, (2, 5), generator=torch.Generator().manual_seed(0))
     assert objective.loss(denoiser, x0, torch.zeros(2, dtype=torch.long)).isfinite().all()
-    optimizer = instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(2, 2))])
+    optimizer = instantiate(config.optimizer)(network.named_parameters())
     instantiate(config.lr_scheduler)(optimizer)
     instantiate(config.callbacks)
     instantiate(config.score)

@@ -100,19 +100,29 @@ def load(directory: str | Path, *, trust_remote_code: bool = False) -> Checkpoin
     missing = [name for name in ("config.json", "model.safetensors") if not (directory / name).is_file()]
     if missing:
         raise FileNotFoundError(f"Expected a checkpoint in {directory}, but it has no {' and no '.join(missing)}.")
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    if config.pop("format", None) != FORMAT:
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{directory / 'config.json'} cannot be read: {error}.") from error
+    if not isinstance(config, dict) or config.pop("format", None) != FORMAT:
         raise ValueError(f"Expected a checkpoint of format {FORMAT} in {directory}: train it again with this version.")
+    absent = sorted({"model", "backbone", "data", "length"} - config.keys())
+    if absent:
+        raise ValueError(f"Expected {', '.join(map(repr, absent))} in {directory / 'config.json'}: it is not whole.")
     foreign = sorted({target for target in _targets(config) if not _is_ours(target)})
     if foreign and not trust_remote_code:
         raise ValueError(
             f"{directory} names code that is not ours ({', '.join(foreign)}): pass `trust_remote_code=true` if you "
             "trust it."
         )
-    network = instantiate(config["backbone"]).eval()
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    label = load_label(directory / "label.json") if (directory / "label.json").is_file() else None
-    weights = load_file(directory / "model.safetensors")
+    try:
+        network = instantiate(config["backbone"]).eval()
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        label = load_label(directory / "label.json") if (directory / "label.json").is_file() else None
+        weights = load_file(directory / "model.safetensors")
+    except Exception as error:  # a damaged file fails in another way in each library
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"A part of the checkpoint {directory} cannot be read: {reason}") from error
     problem = _mismatch(network.state_dict(), weights)
     if problem is None and len(tokenizer) != config["backbone"]["vocab_size"]:
         problem = f"the tokenizer has {len(tokenizer)} symbols and the network {config['backbone']['vocab_size']}"

@@ -19,8 +19,8 @@ class Generator(L.LightningModule):
         objective: what is descended and what the model is measured by.
         null_label: what a dropped label becomes, or None where there are no labels.
         label_dropout: the share of training rows whose label is dropped.
-        optimizer: from parameters to an optimiser.
-        lr_scheduler: from an optimiser to a schedule of its learning rate, stepped with every update.
+        optimizer: from named parameters to an optimizer.
+        lr_scheduler: from an optimizer to a schedule of its learning rate, stepped with every update.
         seed: of the noise.
     """
 
@@ -79,8 +79,8 @@ class Generator(L.LightningModule):
             self.log(f"val/{name}", term.sum(-1).mean(), batch_size=len(x0), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser, and the schedule of its learning rate."""
-        optimizer = self.make_optimizer(self.network.parameters())
+        """The optimizer, and the schedule of its learning rate."""
+        optimizer = self.make_optimizer(self.network.named_parameters())
         schedule = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 

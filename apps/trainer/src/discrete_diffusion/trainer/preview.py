@@ -5,6 +5,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
 
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.guidance import last
@@ -65,6 +66,6 @@ class Preview(L.Callback):
         said = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
         said += [f"{name} {value:.0%}" for name, value in scores.items()]
         bar = trainer.progress_bar_callback
-        (bar.print if bar is not None and bar.is_enabled else print)(
+        (bar.print if isinstance(bar, TQDMProgressBar) and bar.is_enabled else print)(
             " | ".join([*said, "  ".join(strings[: self.shown])])
         )
