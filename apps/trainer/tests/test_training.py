@@ -8,7 +8,6 @@ from discrete_diffusion.datasets import decode
 from discrete_diffusion.guidance import last
 from discrete_diffusion.trainer.checkpoint import load, newest
 
-
 PUBLISHED = ["objective=nelbo", "parameterization=leave_one_out"]
 
 

@@ -1,0 +1,135 @@
+"""What an evaluation writes, as soon as it is there."""
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from discrete_diffusion.eval import confidence_interval
+from discrete_diffusion.evaluator.metrics import Metrics, Number, Run
+
+KEYS = ("guidance", "gamma", "condition")
+
+
+class Record:
+    """The folder of an evaluation. Every file in it is whole at any time but results.csv, which grows by whole rows.
+
+    Args:
+        directory: a folder that exists.
+        facts: what summary.json says beside the numbers.
+        metrics: what names the property and describes the training data.
+    """
+
+    def __init__(self, directory: Path, facts: Mapping[str, Any], metrics: Metrics) -> None:
+        self.directory, self.metrics = directory, metrics
+        self.facts, self.rows, self.runs = dict(facts), list[dict[str, Number | str]](), list[Run]()
+
+    def note(self, **facts: Any) -> None:
+        """Add to what summary.json says."""
+        self.facts |= facts
+        self._write_summary()
+
+    def add(self, run: Run, cost: Mapping[str, Number]) -> None:
+        """Write the samples of a run, its row of results.csv, and the summary of all runs until now."""
+        samples = self.directory / "samples" / f"{run.condition.name()}_seed-{run.seed}.csv"
+        samples.parent.mkdir(exist_ok=True)
+        own: dict[str, Number | str] = {key: getattr(run.condition, key) for key in KEYS} | {"seed": run.seed}
+        _write_csv(samples, [own | dict(row) for row in run.outcome.samples])
+        row = own | {"property": self.metrics.property_name} | dict(run.outcome.numbers) | dict(cost)
+        with (self.directory / "results.csv").open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if not self.rows:
+                writer.writeheader()
+            writer.writerow(row)
+        self.rows.append(row)
+        self.runs.append(run)
+        self._write_summary()
+
+    def summary(self) -> list[dict[str, Number | str]]:
+        """A row for each condition: every number's mean over seeds, and the half-width of its 95 % interval."""
+        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for row in self.rows:
+            groups.setdefault(tuple(row[key] for key in KEYS), []).append(row)
+        summary = []
+        for key, rows in groups.items():
+            told: dict[str, Number | str] = {
+                **dict(zip(KEYS, key, strict=True)),
+                "property": rows[0]["property"],
+                "seeds": len(rows),
+            }
+            for name in [name for name in rows[0] if name not in told and name != "seed"]:
+                interval = confidence_interval([row[name] for row in rows])
+                told |= {name: interval.mean, f"{name}_ci95": interval.half_width}
+            summary.append(told)
+        return summary
+
+    def _write_summary(self) -> None:
+        summary = self.summary()
+        training = dict(self.metrics.training)
+        if summary:
+            known: dict[str, Any] = dict.fromkeys(summary[0])
+            known |= {"condition": "training data", "property": self.metrics.property_name}
+            kind = next(name.removesuffix("_property_mean") for name in known if name.endswith("_property_mean"))
+            known |= {f"{kind}_property_{name}": value for name, value in training.items()}
+            _write_csv(self.directory / "summary.csv", [*summary, known])
+        told = {"training": {"property": self.metrics.property_name, **training}, "results": summary, **self.facts}
+        write(self.directory / "summary.json", json.dumps(_finite(told), indent=2, allow_nan=False) + "\n")
+
+
+def make_directory(output: str | None, checkpoint: Path) -> Path:
+    """A new folder: the one asked for, or evaluation/<time> beside the checkpoint.
+
+    Raises:
+        FileExistsError: if there is something in it.
+    """
+    if output is not None:
+        directory = Path(output)
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise FileExistsError(f"Expected `output` to be a new folder, but {directory} is not empty.")
+        return directory
+    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    home = checkpoint.resolve().parent / "evaluation"
+    home.mkdir(exist_ok=True)
+    for attempt in range(1, 100):
+        directory = home / (name if attempt == 1 else f"{name}_{attempt}")
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        return directory
+    raise FileExistsError(f"Expected a free name in {home}: pass `output=`.")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write(path, text.getvalue())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

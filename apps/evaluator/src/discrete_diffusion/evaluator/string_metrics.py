@@ -1,0 +1,46 @@
+"""Metrics of generated strings of any kind."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
+
+
+class StringMetrics:
+    """Distinct strings, those of them that are not in the training data, and a property.
+
+    Args:
+        data: the data whose training rows count as known.
+        property: from a string to a number, its length in characters if None.
+        property_name: its name, that of the function if None.
+    """
+
+    shown: Mapping[str, str] = MappingProxyType({"distinct": "distinct", "novel": "novel"})
+    illustrate: Callable[..., object] | None = None
+
+    def __init__(
+        self, data: SequenceData, property: Callable[[str], float] | None = None, property_name: str | None = None
+    ) -> None:
+        self.property = len if property is None else property
+        self.property_name = property_name or ("length" if property is None else name_of(property))
+        strings = data.train.with_format(None)[data.column][:]
+        self.known = frozenset(strings)
+        self.training = described([float(self.property(one)) for one in strings])
+
+    def __call__(self, strings: Sequence[str]) -> Outcome:
+        """Compare with the training data."""
+        values = {one: float(self.property(one)) for one in dict.fromkeys(strings)}
+        novel = [one for one in values if one not in self.known]
+        numbers: dict[str, Number] = {"generated": len(strings), "distinct": len(values), "novel": len(novel)}
+        numbers |= {f"{name}_fraction": numbers[name] / len(strings) for name in self.shown}  # type: ignore[operator]
+        numbers |= {f"all_property_{k}": v for k, v in described([values[one] for one in strings]).items()}
+        numbers |= {f"novel_property_{k}": v for k, v in described([values[one] for one in novel]).items()}
+        samples = [{"string": one, "novel": one not in self.known, "property": values[one]} for one in strings]
+        return Outcome(numbers, samples, novel, [values[one] for one in novel])
+
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+        """Strings have no pictures of their own."""
+        return []

@@ -1,0 +1,132 @@
+"""What cannot be done is refused in one clear line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from discrete_diffusion.evaluator.evaluate import evaluate
+
+Configured = Callable[..., DictConfig]
+Checkpoint = Callable[[str], Path]
+
+
+@pytest.mark.parametrize(
+    ("kind", "override", "message"),
+    [
+        ("udlm", "gammas=[-1]", "Expected distinct numbers >= 0 in `gammas`, got"),
+        ("udlm", "gammas=[1,1]", "Expected distinct numbers >= 0 in `gammas`, got"),
+        ("udlm", "label=2", r"Expected `label` to be one of 0 \(qed <= .*\), 1 \(qed > .*\), got 2"),
+        ("udlm", "pictures.gamma=7", "Expected `pictures.gamma` to be one of `gammas`, got 7"),
+        ("udlm", "sampling.steps=0", "Expected `sampling.steps` >= 1, got 0"),
+        ("udlm", "sampling.nucleus=0", "Expected 0 < `p` <= 1, got 0"),
+        ("udlm", "sampling.temperature=-1", "Expected a finite `temperature` > 0, got -1"),
+        ("udlm", "data.path=elsewhere.csv", "the data of this checkpoint come from no file"),
+        ("udlm", "prompt=Zz", "Expected a `prompt` of tokens that the model knows"),
+        ("udlm", f"prompt={'C' * 99}", "Expected a `prompt` of at most"),
+        ("udlm", "seeds=[1,1]", "Expected distinct integers >= 0 in `seeds`"),
+        ("udlm", "samples=0", "Expected `samples` >= 1, got 0"),
+        ("udlm", "device=abacus", "The device 'abacus' cannot be used"),
+        ("ar", "sampling.steps=8", r"Expected no `sampling\.steps`: this model is sampled one token at a time"),
+        ("unlabeled", "gammas=[2]", "guidance needs labels, and the model was trained without"),
+        ("unlabeled", "label=0", "The model was trained without labels: leave out `label`"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused(
+    kind: str, override: str, message: str, configured: Configured, checkpoint: Checkpoint, tmp_path: Path
+):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=message):
+        evaluate(configured(f"checkpoint={checkpoint(kind)}", f"output={out}", override))
+    assert not out.exists()
+
+
+def damage_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+
+
+def change_backbone(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["backbone"]["hidden_size"] = 32
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def change_format(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "format": 99}))
+
+
+def cut_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"format": 1')
+
+
+def empty_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"format": 1}')
+
+
+def lose_label(folder: Path) -> None:
+    (folder / "label.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_weights, "cannot be read"),
+        (change_backbone, r"do not belong together.* of shape"),
+        (change_format, "Expected a checkpoint of format 1"),
+        (cut_config, r"config\.json cannot be read"),
+        (empty_config, "Expected 'backbone', 'data', 'length', 'model'"),
+        (lose_label, "label.json has None classes and the network 2"),
+    ],
+)
+def test_a_checkpoint_whose_parts_do_not_fit_is_refused(
+    damage: Callable[[Path], None], message: str, configured: Configured, checkpoint: Checkpoint, tmp_path: Path
+):
+    folder = shutil.copytree(checkpoint("udlm"), tmp_path / "copy")
+    damage(folder)
+    with pytest.raises(ValueError, match=message) as refused:
+        evaluate(configured(f"checkpoint={folder}"))
+    assert "\n" not in str(refused.value)
+
+
+def evaluator(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "discrete_diffusion.evaluator", *overrides]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_on_the_command_line_it_is_one_line_and_exit_code_2(checkpoint: Checkpoint, tmp_path: Path):
+    folder = shutil.copytree(checkpoint("udlm"), tmp_path / "copy")
+    damage_weights(folder)
+    run = evaluator(f"checkpoint={folder}", cwd=tmp_path)
+    assert run.returncode == 2
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("evaluator: A part of the checkpoint")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_without_a_run_it_says_how_to_make_one(tmp_path: Path):
+    run = evaluator(cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr == "evaluator: No checkpoint under outputs: train one with `uv run trainer`, or name one.\n"
+
+
+def test_an_unknown_option_is_named(tmp_path: Path):
+    run = evaluator("nonsense=1", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "nonsense" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_tells_the_groups_and_examples(tmp_path: Path):
+    run = evaluator("--help", cwd=tmp_path)
+    assert run.returncode == 0
+    assert "guidance: classifier_free, classifier_free_denoiser" in run.stdout
+    assert "metrics: auto, molecules, strings" in run.stdout
+    assert "uv run evaluator gammas=[0,2]" in run.stdout
