@@ -9,13 +9,12 @@ from statistics import mean, stdev
 
 import pytest
 from omegaconf import DictConfig
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 from rdkit.Chem.QED import qed
 
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.trainer.checkpoint import load
 
-RDLogger.DisableLog("rdApp.*")
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
 
@@ -44,7 +43,8 @@ def test_molecules_are_counted_and_priced_as_one_counts_by_hand(
         samples = table(out / "samples" / f"{name}_seed-{row['seed']}.csv")
         strings = [sample["string"] for sample in samples]
         # The empty string is a molecule to RDKit, and "C C" is the molecule C named C.
-        read = [None if not one or " " in one else Chem.MolFromSmiles(one) for one in strings]
+        with rdBase.BlockLogs():
+            read = [None if not one or " " in one else Chem.MolFromSmiles(one) for one in strings]
         valid = [one for one, molecule in zip(strings, read, strict=True) if molecule]
         forms = list(dict.fromkeys(Chem.MolToSmiles(molecule) for molecule in read if molecule))
         novel = [one for one in forms if one not in known]

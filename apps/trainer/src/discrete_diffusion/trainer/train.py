@@ -26,6 +26,7 @@ ADVICE = (
     ".*dataloader is not resumable.*",
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*Experiment logs directory .* exists and is not empty.*",
+    ".*The dirpath has changed from .*",
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
 )
