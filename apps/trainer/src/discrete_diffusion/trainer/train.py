@@ -34,7 +34,7 @@ ADVICE = (
 
 def train(config: DictConfig) -> Checkpoint:
     """Load the data, train, and leave a checkpoint in the run's folder."""
-    started, console = time.monotonic(), Console()
+    started, console = time.monotonic(), Console(highlight=False, soft_wrap=True)
     quiet()
     directory = _short(Path(HydraConfig.get().runtime.output_dir))
     resume = config.resume
@@ -46,7 +46,7 @@ def train(config: DictConfig) -> Checkpoint:
     data = build_data(
         settings, tokenizer=instantiate(config.tokenizer), label=_label(config.label), length=config.data.length
     )
-    console.print(_describe(data), highlight=False)
+    console.print(_describe(data))
     checkpoint = build_checkpoint(config, settings, data)
     module = Generator(
         checkpoint.network,
@@ -70,7 +70,7 @@ def train(config: DictConfig) -> Checkpoint:
     )
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     device = trainer.strategy.root_device
-    console.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.", highlight=False)
+    console.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
     modules = DataModule(
         data, batch_size=config.batch_size, steps=config.steps, seed=config.seed, num_workers=config.num_workers
     )
@@ -78,13 +78,13 @@ def train(config: DictConfig) -> Checkpoint:
         trainer.fit(module, modules, ckpt_path=resume, weights_only=True)
     except SystemExit:
         # Lightning's answer to Ctrl-C, after the callbacks have saved what there is
-        console.print(f"\nStopped at step {trainer.global_step}. Go on with:", highlight=False)
+        console.print(f"\nStopped at step {trainer.global_step}. Go on with:")
         saved = directory / "checkpoints" / "last.ckpt"
-        console.print(f"  [bold]uv run trainer resume={saved}[/bold]", soft_wrap=True, highlight=False)
+        console.print(f"  [bold]uv run trainer resume={saved}[/bold]")
         raise KeyboardInterrupt from None
     where = checkpoint.save(directory / "checkpoint")
     if trainer.is_global_zero:
-        console.print(_closing(directory, where, time.monotonic() - started), soft_wrap=True, highlight=False)
+        console.print(_closing(directory, where, time.monotonic() - started))
     return checkpoint
 
 
