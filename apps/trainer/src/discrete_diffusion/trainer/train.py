@@ -160,7 +160,8 @@ def _closing(directory: Path, checkpoint: Path, seconds: float) -> str:
         "configuration": directory / ".hydra" / "config.yaml",
         "to go on with": directory / "checkpoints" / "last.ckpt",
     }
-    lines = [f"\nTrained in {seconds // 60:.0f} min {seconds % 60:.0f} s. Everything is in {directory}"]
+    minutes, rest = divmod(round(seconds), 60)
+    lines = [f"\nTrained in {minutes} min {rest} s. Everything is in {directory}"]
     lines += [f"  {name:15}{path.relative_to(directory)}" for name, path in where.items()]
     lines += ["\nMeasure and steer it:", f"  [bold]uv run evaluator checkpoint={checkpoint}[/bold]"]
     return "\n".join(lines)
