@@ -23,7 +23,8 @@ def launch(task: Callable[[DictConfig], None], *, config_path: str, config_name:
             if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (*MENDABLE, InstantiationException)):
                 raise
             reason = str(cause).strip() or type(cause).__name__
-            print(f"{config_name}: {reason}", file=sys.stderr)
+            # a progress bar may have left the cursor at the end of its line
+            print(f"\n{config_name}: {reason}", file=sys.stderr)
             sys.exit(2)
 
     try:
