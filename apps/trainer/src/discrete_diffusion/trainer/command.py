@@ -23,8 +23,9 @@ def launch(task: Callable[[DictConfig], None], *, config_path: str, config_name:
             if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (*MENDABLE, InstantiationException)):
                 raise
             reason = str(cause).strip() or type(cause).__name__
-            # a progress bar may have left the cursor at the end of its line
-            print(f"\n{config_name}: {reason}", file=sys.stderr)
+            # on a terminal a progress bar may have left the cursor at the end of its line
+            fresh_line = "\n" if sys.stderr.isatty() else ""
+            print(f"{fresh_line}{config_name}: {reason}", file=sys.stderr)
             sys.exit(2)
 
     try:
