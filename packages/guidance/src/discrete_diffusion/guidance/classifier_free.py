@@ -9,6 +9,7 @@ from torch import Tensor
 
 from discrete_diffusion.guidance.normalize import normalize
 from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.strength import Strength, check_strength, strength_at, strength_range
 
 
 @dataclass(frozen=True)
@@ -19,22 +20,21 @@ class ClassifierFree:
 
     The base may be a kernel or a denoiser, and the result is of the same kind. They are different laws: on the
     denoiser the schedule alone decides when a masked position is revealed, on the kernel guidance has a say in it.
-    A token that either pass calls impossible is impossible. gamma = 0 makes the unconditional pass only, gamma = 1 the
-    conditional one only, and any other gamma both in one call of 2b rows.
+    A token that either pass calls impossible is impossible. Where gamma is 0 in all rows it makes the unconditional
+    pass only, where it is 1 in all of them the conditional one only, and otherwise both in one call of 2b rows.
 
     Args:
         base: a denoiser or a kernel that knows labels.
-        gamma: guidance strength; 0 is unconditional, 1 conditional, beyond 1 sharper.
+        gamma: guidance strength, a number or a function of t; 0 is unconditional, 1 conditional, beyond 1 sharper.
         null_label: the index that stands for "no condition", `num_classes` by convention.
     """
 
     base: Model
-    gamma: float | int
+    gamma: Strength
     null_label: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.gamma) and self.gamma >= 0):
-            raise ValueError(f"Expected a finite `gamma` >= 0, got {self.gamma}.")
+        check_strength(self.gamma)
         if self.null_label < 0:
             raise ValueError(f"Expected `null_label` >= 0, got {self.null_label}.")
 
@@ -48,11 +48,12 @@ class ClassifierFree:
     ) -> Float[Tensor, "*rows v"]:
         """Return the guided log-probabilities for the labels `y`, which gamma = 0 does without."""
         null = torch.full((len(xt),), self.null_label, dtype=torch.int64, device=xt.device)
-        if self.gamma == 0:
+        least, greatest = strength_range(self.gamma, times[0])
+        if greatest == 0:
             return evaluate(self.base, xt, *times, y=null, at=at)
         if y is None:
             raise ValueError(f"Expected labels for guidance with `gamma` = {self.gamma}, got None: pass `y=`.")
-        if self.gamma == 1:
+        if least == greatest == 1:
             return evaluate(self.base, xt, *times, y=y, at=at)
 
         both = evaluate(
@@ -64,5 +65,8 @@ class ClassifierFree:
         )
         conditional, unconditional = both.tensor_split(2)
         impossible = (conditional == -math.inf) | (unconditional == -math.inf)
-        mixed = self.gamma * conditional + (1 - self.gamma) * unconditional
+        gamma = strength_at(self.gamma, times[0], both.dtype)
+        # One strength for each row of what came back, which `at` may have made ragged.
+        gamma = gamma[:, None, None] if at is None else gamma.repeat_interleave(at.sum(1))[:, None]
+        mixed = gamma * conditional + (1 - gamma) * unconditional
         return normalize(mixed.masked_fill(impossible, -math.inf))

@@ -9,6 +9,13 @@ from torch import Tensor
 Model = Callable[..., Tensor]
 """A denoiser or a kernel, or a plain function that takes fewer of the keywords than they do."""
 
+LogLikelihood = Callable[[Tensor, Tensor], Tensor]
+"""What steers: (x, t) -> log p(y | x_t) of the one condition that is wanted, one number per row, (b,).
+
+x are tokens (b, l); for methods that follow a gradient, as their docstrings say, floats in their place: one-hots
+(b, l, v) or hidden states (b, l, d).
+"""
+
 
 @runtime_checkable
 class Denoiser(Protocol):
@@ -64,3 +71,10 @@ def evaluate(
     if at is not None:
         keywords["at"] = at
     return model(xt, *times, **keywords)
+
+
+def is_left_to_right(model: Model) -> bool:
+    """Tell whether a model means log p(x_i | x_{<i}): whether what its wrappers' `base` ends at has `left_to_right`."""
+    while hasattr(model, "base"):
+        model = model.base
+    return bool(getattr(model, "left_to_right", False))

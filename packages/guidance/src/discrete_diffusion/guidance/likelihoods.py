@@ -1,0 +1,140 @@
+"""What steers: log p(y | x_t) of one condition, made from a classifier or a regressor."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from discrete_diffusion.guidance.protocols import LogLikelihood
+
+
+@dataclass(frozen=True)
+class ClassLikelihood:
+    """log p(y = label | x_t), one column of a classifier.
+
+    Args:
+        classifier: (x, t) -> log p(y | x_t) of every class, (b, classes), normalized.
+        label: the class that is wanted.
+    """
+
+    classifier: Callable[[Tensor, Tensor], Tensor]
+    label: int
+
+    def __post_init__(self) -> None:
+        if self.label < 0:
+            raise ValueError(f"Expected `label` >= 0, got {self.label}.")
+
+    def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the label's log-probability."""
+        return self._classes(x, t)[:, self.label]
+
+    def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return log(1 - p) as the sum over the other classes: p rounds to 1 long before they round to 0."""
+        log_probs = self._classes(x, t)
+        others = torch.arange(log_probs.shape[1], device=log_probs.device) != self.label
+        return log_probs.masked_fill(~others, -math.inf).logsumexp(1)
+
+    def _classes(self, x: Tensor, t: Tensor) -> Tensor:
+        log_probs = self.classifier(x, t)
+        if log_probs.ndim != 2 or self.label >= log_probs.shape[1]:
+            raise ValueError(
+                f"Expected the classifier to return (b, classes) with more than `label` = {self.label} classes, "
+                f"got {tuple(log_probs.shape)}."
+            )
+        return log_probs
+
+
+@dataclass(frozen=True)
+class GaussianTarget:
+    """log N(value; mean, std) of a property near a value, a log-density.
+
+    Args:
+        regressor: (x, t) -> (b, 2), the property's mean and the logarithm of its standard deviation given x_t.
+        value: the property that is wanted, in its own units.
+    """
+
+    regressor: Callable[[Tensor, Tensor], Tensor]
+    value: float | int
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"Expected a finite `value`, got {self.value}.")
+
+    def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the log-density at the value."""
+        mean, log_std = _moments(self.regressor(x, t))
+        return -0.5 * ((self.value - mean) * (-log_std).exp()) ** 2 - log_std - 0.5 * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class GaussianAbove:
+    """log P(property > threshold) = log Phi((mean - threshold) / std), accurate in both tails.
+
+    Args:
+        regressor: (x, t) -> (b, 2), the property's mean and the logarithm of its standard deviation given x_t.
+        threshold: what to exceed, in the property's units.
+        below: log P(property < threshold) instead.
+    """
+
+    regressor: Callable[[Tensor, Tensor], Tensor]
+    threshold: float | int
+    below: bool = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.threshold):
+            raise ValueError(f"Expected a finite `threshold`, got {self.threshold}.")
+
+    def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the log-probability of that side of the threshold."""
+        return torch.special.log_ndtr(-self._excess(x, t) if self.below else self._excess(x, t))
+
+    def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the log-probability of the other side."""
+        return torch.special.log_ndtr(self._excess(x, t) if self.below else -self._excess(x, t))
+
+    def _excess(self, x: Tensor, t: Tensor) -> Tensor:
+        mean, log_std = _moments(self.regressor(x, t))
+        return (mean - self.threshold) * (-log_std).exp()
+
+
+@dataclass(frozen=True)
+class Not:
+    """log(1 - p(y | x_t)): a condition to keep away from.
+
+    A likelihood that knows its complement better than 1 - p tells it in a method `complement`; for others it is taken
+    from log p, accurately near p = 0, and near p = 1 as far as log p itself is.
+    """
+
+    likelihood: LogLikelihood
+
+    def __post_init__(self) -> None:
+        if isinstance(self.likelihood, GaussianTarget):
+            raise ValueError("Expected a probability in `Not`, got the density GaussianTarget: use GaussianAbove.")
+
+    def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the log-probability that the condition does not hold."""
+        complement = getattr(self.likelihood, "complement", None)
+        return _log1mexp(self.likelihood(x, t)) if complement is None else complement(x, t)
+
+    def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the log-probability that it does."""
+        return self.likelihood(x, t)
+
+
+def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
+    if output.ndim != 2 or output.shape[1] != 2:
+        raise ValueError(f"Expected the regressor to return (b, 2), mean and log std, got {tuple(output.shape)}.")
+    return output[:, 0], output[:, 1]
+
+
+def _log1mexp(log_p: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """log(1 - exp(log p)), each half of it in the form that does not cancel."""
+    log_p = log_p.clamp(max=0)
+    likely = log_p > -math.log(2)
+    # Each form sees only what is its own, so that the other's gradient is never 0 * inf.
+    near_one = (-torch.expm1(log_p.where(likely, -1.0))).log()
+    near_zero = torch.log1p(-log_p.where(~likely, -1.0).exp())
+    return near_one.where(likely, near_zero)
