@@ -1,0 +1,78 @@
+"""Discrete classifier-based guidance, exact where it matters most and to first order elsewhere."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from discrete_diffusion.guidance.first_order import slopes
+from discrete_diffusion.guidance.jumps import Jumps, check_count, check_sees_all
+from discrete_diffusion.guidance.protocols import LogLikelihood, Model, evaluate
+from discrete_diffusion.guidance.strength import Strength, check_strength, strength_at, strength_range
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Classifier-based guidance that asks the classifier about the likeliest jumps and its gradient about the rest.
+
+    Of each sequence the `exact` most probable possible jumps away from it, over all positions and tokens, are weighed
+    as by `ClassifierBased`, all others as by `FirstOrder`. Of equally probable jumps the earlier position, then the
+    lower token, goes first. exact = 0 is `FirstOrder`, and as many as there are jumps is `ClassifierBased`. The cost
+    is one pass forward and one backward, of one-hots, and at most `exact` passes forward, of tokens, for each row.
+
+    Args:
+        base: a denoiser or a kernel.
+        likelihood: (x, t (b,)) -> log p(y | x_t), (b,), for x tokens (b, l) and, differentiable, floats (b, l, v).
+        gamma: guidance strength, a number or a function of t; 0 is the base.
+        exact: jumps of each sequence that are weighed exactly.
+        max_rows: sequences handed to the likelihood at a time.
+    """
+
+    base: Model
+    likelihood: LogLikelihood
+    gamma: Strength
+    exact: int
+    max_rows: int = 4096
+
+    def __post_init__(self) -> None:
+        check_strength(self.gamma)
+        check_count("exact", self.exact, 0)
+        check_count("max_rows", self.max_rows, 1)
+        check_sees_all(self.base, "Hybrid")
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        /,
+        *times: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*rows v"]:
+        """Return the guided log-probabilities."""
+        log_probs = evaluate(self.base, xt, *times, y=y, at=at)
+        if strength_range(self.gamma, times[0])[1] == 0:
+            return log_probs
+        gamma = strength_at(self.gamma, times[0], log_probs.dtype)
+        jumps = Jumps.of(xt, times[0], log_probs, at, gamma)
+        if not bool(jumps.undecided.any()):
+            return log_probs
+        own, score = slopes(self.likelihood, jumps)
+        chosen = _likeliest(jumps, self.exact)
+        exact = jumps.log_likelihoods(self.likelihood, chosen, self.max_rows)
+        # Slopes are relative to log p(y | x_t). Where that is -inf so are they, and any constant serves.
+        level = own.masked_fill(own == -torch.inf, 0)[jumps.row[chosen.nonzero()[:, 0]]]
+        return jumps.tilt(score.masked_scatter(chosen, exact - level)).view_as(log_probs)
+
+
+def _likeliest(jumps: Jumps, count: int) -> Bool[Tensor, "n v"]:
+    """The `count` most probable moves of each row of the batch."""
+    moves = jumps.moves
+    row = jumps.row[moves.nonzero()[:, 0]]
+    # Sorted by row, and within each by probability: the rank is the distance from where the row begins.
+    order = jumps.log_probs[moves].sort(descending=True, stable=True).indices
+    order = order[row[order].sort(stable=True).indices]
+    sizes = row.bincount(minlength=len(jumps.xt))
+    begins = sizes.cumsum(0) - sizes
+    rank = torch.arange(len(row), device=row.device) - begins[row[order]]
+    return moves.masked_scatter(moves, torch.zeros_like(row, dtype=torch.bool).scatter(0, order, rank < count))
