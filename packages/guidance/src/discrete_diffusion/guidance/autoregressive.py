@@ -28,6 +28,10 @@ def autoregressive(
     draw, 1 - i / l. There are l + 1 states, the first is `xt` with the clamped tokens in place. Columns that are
     clamped in every row cost no evaluation. Runs without gradients.
 
+    With `use_at` the model is told which column is wanted: `at` is true there alone, in the rows that are free. A model
+    that keeps the keys and values of what it has read then reads each token once. Wrappers hand `at` on, so that
+    temperature and truncation go around the model: `TopK(model, 1)` is greedy decoding.
+
     Clamping is exact where the given tokens come first (a prompt). Elsewhere it is a heuristic: what was drawn
     before a given token knows nothing of it.
 

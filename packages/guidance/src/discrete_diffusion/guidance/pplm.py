@@ -1,0 +1,164 @@
+"""Plug and play language models: gradient steps on the keys and values of the past."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from discrete_diffusion.guidance.columns import each_column, share_left
+from discrete_diffusion.guidance.divergence import kl_divergence
+from discrete_diffusion.guidance.normalize import normalize
+from discrete_diffusion.guidance.prefix import Past, Prefix, read
+from discrete_diffusion.guidance.protocols import LogLikelihood, evaluate, is_left_to_right
+from discrete_diffusion.guidance.strength import Strength, check_strength, strength_at, strength_range
+
+
+@dataclass(frozen=True)
+class PPLM:
+    """Perturb the past of a left-to-right model to where a classifier wants it (PPLM, arXiv 1912.02164).
+
+    H are the keys and values of bos, x_0, ..., x_{i-2}, by which x_{i-1} is read to predict x_i. From H~ = H, `steps`
+    times, in every block and for every sequence on its own,
+
+        H~ <- H~ + step_size g / ||g||^gradient_scale,
+        g = gradient by H~ of  gamma log p(y | h_0, ..., h_{i-1}, h~_i) - kl KL(p~ || p),
+
+    with h the hidden states of the positions so far, the last as read with H~, and p and p~ the laws of x_i by H and by
+    H~. The result is p~^fusion p^(1 - fusion), renormalized. The norm is over keys and values together (the published
+    code takes it over the whole batch as well). The published code also lets its classifier see the hidden state of an
+    expected next token, which it has not drawn; here it sees what there is.
+
+    The likelihood is called as `likelihood(hidden (n, i + 1, d), t (n,))`, t = 1 - i / l, the share of positions still
+    to draw, at which `gamma` is read too, whatever time the model is called with. Parameters get no gradient. Where
+    steps are all of one length (`gradient_scale` = 1) gamma is felt relative to `kl` alone, from the second step on.
+
+    A column costs `steps` + 2 passes of one token and `steps` backward passes: the unperturbed past is kept for the
+    next column, so that from left to right no token is read into it twice. The first column has no past and is the
+    base, as everything is with `steps`, gamma or `fusion` = 0.
+
+    Args:
+        base: a left-to-right model with `extend`, `next_token` and `bos_id`, not wrapped in anything.
+        likelihood: log p(y | hidden) of the condition that is wanted.
+        gamma: guidance strength; 0 is no guidance.
+        steps: gradient steps for each token.
+        step_size: how far a step moves the past of one block.
+        kl: weight of the divergence, 0 for none.
+        fusion: share of the perturbed law in [0, 1]; 1 is that law itself.
+        gradient_scale: exponent of the norm; 1 makes every step as long as the next, 0 follows the gradient itself.
+
+    Raises:
+        ValueError: a number out of range, or a base that is not left-to-right or cannot be continued.
+    """
+
+    base: Any
+    likelihood: LogLikelihood
+    gamma: Strength
+    steps: int
+    step_size: float | int
+    kl: float | int
+    fusion: float | int
+    gradient_scale: float | int = 1
+    _memory: list[Prefix] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_strength(self.gamma)
+        if self.steps < 0:
+            raise ValueError(f"Expected `steps` >= 0, got {self.steps}.")
+        if not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise ValueError(f"Expected a finite `step_size` > 0, got {self.step_size}.")
+        if not (math.isfinite(self.kl) and self.kl >= 0):
+            raise ValueError(f"Expected a finite `kl` >= 0, got {self.kl}.")
+        if not 0 <= self.fusion <= 1:
+            raise ValueError(f"Expected 0 <= `fusion` <= 1, got {self.fusion}.")
+        if not (math.isfinite(self.gradient_scale) and self.gradient_scale >= 0):
+            raise ValueError(f"Expected a finite `gradient_scale` >= 0, got {self.gradient_scale}.")
+        if not is_left_to_right(self.base):
+            raise ValueError("Expected a left-to-right `base` for PPLM: use `NOS` for diffusion.")
+        if not all(hasattr(self.base, name) for name in ("extend", "next_token", "bos_id")):
+            raise ValueError(
+                "Expected a `base` with `extend`, `next_token` and `bos_id`: put PPLM around the model itself."
+            )
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        /,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*rows v"]:
+        """Return the guided log-probabilities, each of a token given those to its left."""
+        wanted = torch.ones_like(xt, dtype=torch.bool) if at is None else at
+        length = xt.shape[1]
+        column = torch.arange(length, device=xt.device)
+        shares = 1 - column[wanted.any(0)].to(t.dtype) / length
+        if self.steps == 0 or self.fusion == 0 or strength_range(self.gamma, shares)[1] == 0 or not len(shares):
+            return evaluate(self.base, xt, t, y=y, at=at)
+
+        def law(i: int, row: Tensor, order: Tensor) -> Tensor:
+            left = share_left(i, length, t, len(row))
+            if i == 0 or strength_range(self.gamma, left)[1] == 0:
+                return evaluate(self.base, xt, t, y=y, at=wanted & (column == i))
+            with torch.no_grad():
+                return self._column(xt[row, :i], None if y is None else y[row], left)
+
+        log_probs = each_column(wanted, law)
+        if bool(wanted[:, -1].any()):
+            self._memory.clear()
+        return log_probs.unflatten(0, xt.shape) if at is None else log_probs
+
+    def _column(
+        self, x: Int[Tensor, "m i"], y: Int[Tensor, " m"] | None, t: Float[Tensor, " m"]
+    ) -> Float[Tensor, "m v"]:
+        fed = torch.cat([torch.full_like(x[:, :1], self.base.bos_id), x], 1)
+        before = self._memory.pop() if self._memory else None
+        if before is None or not before.holds(fed[:, :-1], y):
+            before = read(self.base, fed[:, :-1], y)
+        now = read(self.base, fed[:, -1:], y, before)
+        self._memory.append(now)
+        unguided = self._law(now)
+        moved = before
+        for step in range(self.steps):
+            moved = self._climb(moved, fed[:, -1:], t, unguided if step > 0 else None)
+        guided = self._law(read(self.base, fed[:, -1:], y, moved))
+        if self.fusion == 1:
+            return guided
+        impossible = (guided == -math.inf) | (unguided == -math.inf)
+        fused = self.fusion * guided + (1 - self.fusion) * unguided
+        return normalize(fused.masked_fill(impossible, -math.inf))
+
+    def _climb(
+        self,
+        before: Prefix,
+        token: Int[Tensor, "m 1"],
+        t: Float[Tensor, " m"],
+        unguided: Float[Tensor, "m v"] | None,
+    ) -> Prefix:
+        """Take one step; without `unguided`, of the likelihood alone."""
+        leaves = [state.clone().requires_grad_() for block in before.past for state in block]
+        with torch.enable_grad():
+            now = read(self.base, token, before.y, replace(before, past=_blocks(leaves)))
+            objective = strength_at(self.gamma, t, now.hidden.dtype) * self.likelihood(now.hidden, t)
+            if self.kl > 0 and unguided is not None:
+                objective = objective - self.kl * kl_divergence(self._law(now), unguided)
+            gradients = torch.autograd.grad(objective.sum(), leaves)
+        past = []
+        for (keys, values), (dk, dv) in zip(before.past, _blocks(gradients), strict=True):
+            squares = dk.square().sum((1, 2, 3), keepdim=True) + dv.square().sum((1, 2, 3), keepdim=True)
+            divisor = squares.sqrt() ** self.gradient_scale
+            scale = self.step_size / divisor.masked_fill(divisor == 0, 1)
+            past.append((keys + scale * dk, values + scale * dv))
+        return replace(before, past=tuple(past))
+
+    def _law(self, now: Prefix) -> Float[Tensor, "m v"]:
+        label = {} if now.y is None else {"y": now.y}
+        return self.base.next_token(now.hidden[:, -1:], **label)[:, 0]
+
+
+def _blocks(states: Sequence[Tensor]) -> Past:
+    return tuple(zip(states[::2], states[1::2], strict=True))
