@@ -17,4 +17,5 @@ def test_readme_example_runs() -> None:
     assert names["logits"].shape == (8, 24, 40)
     assert torch.equal(network.decode(hidden, sigma, y), names["logits"])
     assert names["some"].shape == (int((names["xt"] == 0).sum()), 40)
+    assert names["scores"].shape == (8, 2)
     assert len(names["published"].blocks) == 8

@@ -1,6 +1,5 @@
 """The diffusion transformer of SEDD, MDLM and UDLM."""
 
-import math
 from typing import TypedDict
 
 import torch
@@ -8,9 +7,20 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from discrete_diffusion.backbones.attention import flash_attention as load_flash_attention
-from discrete_diffusion.backbones.attention import sdpa_attention
-from discrete_diffusion.backbones.rotary import rotary_tables, rotate
+from discrete_diffusion.backbones.layers import (
+    Block,
+    KeysValues,
+    LabelEmbedding,
+    LayerNorm,
+    SigmaEmbedding,
+    TokenEmbedding,
+    at_least_float32,
+    check_sizes,
+    modulate,
+    run_blocks,
+    zero_linear,
+)
+from discrete_diffusion.backbones.rotary import rotary_tables
 
 
 class DiTSize(TypedDict):
@@ -26,123 +36,19 @@ DIT_SMALL: DiTSize = {"hidden_size": 768, "num_blocks": 12, "num_heads": 12}
 DIT_MEDIUM: DiTSize = {"hidden_size": 1024, "num_blocks": 24, "num_heads": 16}
 
 
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
-
-
-class _LayerNorm(nn.Module):
-    """Layer normalization with a weight and no bias, computed in float32 or wider."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = _at_least_float32(x.dtype)
-        return F.layer_norm(x.to(wide), self.weight.shape, self.weight.to(wide)).to(x.dtype)
-
-
-class _TokenEmbedding(nn.Module):
-    def __init__(self, vocab_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.embedding = nn.Parameter(torch.empty(vocab_size, hidden_size))
-        nn.init.kaiming_uniform_(self.embedding, a=math.sqrt(5))
-
-    def forward(self, xt: Tensor) -> Tensor:
-        return F.embedding(xt, self.embedding)
-
-
-class _SigmaEmbedding(nn.Module):
-    """MLP([cos(sigma w), sin(sigma w)]) with w_i = max_period^(-i / n), n the number of frequencies."""
-
-    def __init__(self, cond_size: int, num_sinusoids: int = 256, max_period: float = 10_000.0) -> None:
-        super().__init__()
-        self.num_frequencies = num_sinusoids // 2
-        self.max_period = max_period
-        self.mlp = nn.Sequential(nn.Linear(num_sinusoids, cond_size), nn.SiLU(), nn.Linear(cond_size, cond_size))
-
-    def forward(self, sigma: Tensor) -> Tensor:
-        dtype = next(self.mlp.parameters()).dtype
-        wide = _at_least_float32(dtype)
-        index = torch.arange(self.num_frequencies, device=sigma.device, dtype=wide)
-        frequencies = torch.exp(index * (-math.log(self.max_period) / self.num_frequencies))
-        angles = torch.outer(sigma.to(wide), frequencies)
-        return self.mlp(torch.cat((angles.cos(), angles.sin()), dim=-1).to(dtype))
-
-
-class _LabelEmbedding(nn.Module):
-    """A row for each class and a last one for the null label."""
-
-    def __init__(self, num_classes: int, cond_size: int) -> None:
-        super().__init__()
-        self.embedding_table = nn.Embedding(num_classes + 1, cond_size)
-
-    def forward(self, y: Tensor | None) -> Tensor:
-        return self.embedding_table.weight[-1] if y is None else self.embedding_table(y)
-
-
-def _zero_linear(in_features: int, out_features: int) -> nn.Linear:
-    linear = nn.Linear(in_features, out_features)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear
-
-
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return x * (1 + scale) + shift
-
-
-class _Block(nn.Module):
-    """x + gate * attention(modulated norm of x), then x + gate * MLP(modulated norm of x)."""
-
-    def __init__(
-        self, hidden_size: int, num_heads: int, cond_size: int, dropout: float, causal: bool, flash_attention: bool
-    ) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.causal = causal
-        self.attention = load_flash_attention() if flash_attention else sdpa_attention
-        self.norm1 = _LayerNorm(hidden_size)
-        self.attn_qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
-        self.attn_out = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.norm2 = _LayerNorm(hidden_size)
-        self.mlp = nn.Sequential(
-            nn.Linear(hidden_size, 4 * hidden_size),
-            nn.GELU(approximate="tanh"),
-            nn.Linear(4 * hidden_size, hidden_size),
-        )
-        self.adaLN_modulation = _zero_linear(cond_size, 6 * hidden_size)
-
-    def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        modulation = self.adaLN_modulation(condition).unsqueeze(1).chunk(6, dim=-1)
-        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation
-
-        qkv = self.attn_qkv(_modulate(self.norm1(x), shift_msa, scale_msa))
-        cos, sin = cos.to(qkv.dtype), sin.to(qkv.dtype)
-        # unbind and not slices: its backward pass is one copy, theirs are zeros, copies and sums.
-        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).unbind(2)
-        attended = self.attention(rotate(q, cos, sin), rotate(k, cos, sin), v, causal=self.causal)
-        attended = self.attn_out(attended.flatten(2))
-        x = x + gate_msa * F.dropout(attended, self.dropout, self.training)
-
-        updated = self.mlp(_modulate(self.norm2(x), shift_mlp, scale_mlp))
-        return x + gate_mlp * F.dropout(updated, self.dropout, self.training)
-
-
 class _OutputLayer(nn.Module):
     def __init__(self, hidden_size: int, vocab_size: int, cond_size: int) -> None:
         super().__init__()
-        self.norm_final = _LayerNorm(hidden_size)
-        self.linear = _zero_linear(hidden_size, vocab_size)
-        self.adaLN_modulation = _zero_linear(cond_size, 2 * hidden_size)
+        self.norm_final = LayerNorm(hidden_size)
+        self.linear = zero_linear(hidden_size, vocab_size)
+        self.adaLN_modulation = zero_linear(cond_size, 2 * hidden_size)
 
     def forward(self, hidden: Tensor, condition: Tensor, at: Tensor | None) -> Tensor:
         shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
         if at is None:
-            return self.linear(_modulate(self.norm_final(hidden), shift.unsqueeze(1), scale.unsqueeze(1)))
+            return self.linear(modulate(self.norm_final(hidden), shift.unsqueeze(1), scale.unsqueeze(1)))
         rows, columns = at.nonzero(as_tuple=True)
-        return self.linear(_modulate(self.norm_final(hidden[rows, columns]), shift[rows], scale[rows]))
+        return self.linear(modulate(self.norm_final(hidden[rows, columns]), shift[rows], scale[rows]))
 
 
 class DiT(nn.Module):
@@ -188,33 +94,19 @@ class DiT(nn.Module):
         flash_attention: bool = False,
     ) -> None:
         super().__init__()
-        sizes = {
-            "vocab_size": vocab_size,
-            "hidden_size": hidden_size,
-            "num_blocks": num_blocks,
-            "num_heads": num_heads,
-            "cond_size": cond_size,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"Expected `{name}` >= 1, got {size}.")
-        if hidden_size % (2 * num_heads):
-            raise ValueError(
-                f"Expected `hidden_size` to be a multiple of 2 * `num_heads` = {2 * num_heads}, got {hidden_size}."
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"Expected 0 <= `dropout` < 1, got {dropout}.")
+        check_sizes(hidden_size, num_heads, dropout, vocab_size=vocab_size, num_blocks=num_blocks, cond_size=cond_size)
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"Expected `num_classes` >= 1 or None, got {num_classes}.")
         self.vocab_size = vocab_size
         self.num_classes = num_classes
+        self.causal = causal
         self.time_conditioning = time_conditioning
         self.head_size = hidden_size // num_heads
-        self.vocab_embed = _TokenEmbedding(vocab_size, hidden_size)
-        self.sigma_map = _SigmaEmbedding(cond_size)
-        self.cond_map = None if num_classes is None else _LabelEmbedding(num_classes, cond_size)
+        self.vocab_embed = TokenEmbedding(vocab_size, hidden_size)
+        self.sigma_map = SigmaEmbedding(cond_size)
+        self.cond_map = None if num_classes is None else LabelEmbedding(num_classes, cond_size)
         self.blocks = nn.ModuleList(
-            _Block(hidden_size, num_heads, cond_size, dropout, causal, flash_attention) for _ in range(num_blocks)
+            Block(hidden_size, num_heads, cond_size, dropout, causal, flash_attention) for _ in range(num_blocks)
         )
         self.output_layer = _OutputLayer(hidden_size, vocab_size, cond_size)
 
@@ -258,6 +150,42 @@ class DiT(nn.Module):
         """Return the logits of what :meth:`encode` returned; arguments and errors as in :meth:`forward`."""
         return self.output_layer(hidden, self._condition(sigma, y), at)
 
+    def extend(
+        self,
+        tokens: Int[Tensor, "b k"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        past: tuple[KeysValues, ...] | None = None,
+    ) -> tuple[Float[Tensor, "b k d"], tuple[KeysValues, ...]]:
+        """Continue a prefix: :meth:`encode` of the whole sequence at its last k positions, and no other work.
+
+        Args:
+            tokens: The k tokens that follow the prefix.
+            sigma: As in :meth:`forward`, and the same for the prefix.
+            y: As in :meth:`forward`, and the same for the prefix.
+            past: What the call for the prefix returned, None where there is none. Gradients flow into it.
+
+        Returns:
+            The residual stream after the last block at the new positions; and for each block the keys (rotated) and
+            values of prefix and new positions, each (batch, heads, length, head size).
+
+        Raises:
+            ValueError: The network is not causal: what it says of a prefix changes with what follows.
+        """
+        if not self.causal:
+            raise ValueError("Expected a causal network to extend: build it with `causal=True`.")
+        condition, x = self._condition(sigma, y), self.vocab_embed(tokens)
+        start = 0 if past is None else past[0][0].shape[2]
+        cos, sin = rotary_tables(
+            tokens.shape[1], self.head_size, device=x.device, dtype=at_least_float32(x.dtype), start=start
+        )
+        extended = []
+        for block, seen in zip(self.blocks, past or [None] * len(self.blocks), strict=True):
+            assert isinstance(block, Block)
+            x, keys_values = block.extend(x, condition, cos, sin, seen)
+            extended.append(keys_values)
+        return x, tuple(extended)
+
     def _condition(self, sigma: Tensor, y: Tensor | None) -> Tensor:
         condition = F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
         if self.cond_map is not None:
@@ -267,8 +195,4 @@ class DiT(nn.Module):
         return condition
 
     def _encode(self, xt: Tensor, condition: Tensor) -> Tensor:
-        x = self.vocab_embed(xt)
-        cos, sin = rotary_tables(xt.shape[1], self.head_size, device=x.device, dtype=_at_least_float32(x.dtype))
-        for block in self.blocks:
-            x = block(x, condition, cos, sin)
-        return x
+        return run_blocks(self.blocks, self.vocab_embed(xt), condition, self.head_size)

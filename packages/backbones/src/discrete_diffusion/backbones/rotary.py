@@ -6,14 +6,20 @@ from torch import Tensor
 
 
 def rotary_tables(
-    length: int, head_size: int, *, device: torch.device, dtype: torch.dtype, base: float = 10_000.0
+    length: int,
+    head_size: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    base: float = 10_000.0,
+    start: int = 0,
 ) -> tuple[Float[Tensor, "l 1 k"], Float[Tensor, "l 1 k"]]:
-    """Return cos and signed sin of the angles m * base^(-2 i / k) of position m and pair i of a head of size k.
+    """Return cos and signed sin of the angles m * base^(-2 i / k) of pair i of a head of size k, m from `start`.
 
     The second table is (-sin, sin), so that :func:`rotate` is one product of the head and one of its swapped halves.
     """
     pairs = torch.arange(0, head_size, 2, device=device, dtype=dtype)
-    positions = torch.arange(length, device=device, dtype=dtype)
+    positions = torch.arange(start, start + length, device=device, dtype=dtype)
     angles = torch.outer(positions, base ** (-pairs / head_size)).unsqueeze(1)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)

@@ -1,0 +1,164 @@
+"""What the diffusion transformer and its classifiers are built of, with the published names of their parameters."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from discrete_diffusion.backbones.attention import flash_attention as load_flash_attention
+from discrete_diffusion.backbones.attention import sdpa_attention
+from discrete_diffusion.backbones.rotary import rotary_tables, rotate
+
+KeysValues = tuple[Tensor, Tensor]
+"""What one block remembers of the positions it has seen, each (batch, heads, length, head size)."""
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Float32, or what is wider."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalization with a weight and no bias, computed in float32 or wider."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` with every position normalized."""
+        wide = at_least_float32(x.dtype)
+        return F.layer_norm(x.to(wide), self.weight.shape, self.weight.to(wide)).to(x.dtype)
+
+
+class TokenEmbedding(nn.Module):
+    """A row for each token: looked up for ids, and x @ table for one-hots, or mixtures of them, as floats."""
+
+    def __init__(self, vocab_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(vocab_size, hidden_size))
+        nn.init.kaiming_uniform_(self.embedding, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed ids (b, l) or floats (b, l, v) as (b, l, d)."""
+        if not x.is_floating_point():
+            return F.embedding(x, self.embedding)
+        # Autocast narrows the product; the residual stream that begins here stays as wide as the table.
+        return (x.to(self.embedding.dtype) @ self.embedding).to(self.embedding.dtype)
+
+
+class SigmaEmbedding(nn.Module):
+    """MLP([cos(sigma w), sin(sigma w)]) with w_i = max_period^(-i / n), n the number of frequencies."""
+
+    def __init__(self, cond_size: int, num_sinusoids: int = 256, max_period: float = 10_000.0) -> None:
+        super().__init__()
+        self.num_frequencies = num_sinusoids // 2
+        self.max_period = max_period
+        self.mlp = nn.Sequential(nn.Linear(num_sinusoids, cond_size), nn.SiLU(), nn.Linear(cond_size, cond_size))
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        """Embed noise levels (b,) as (b, c)."""
+        dtype = next(self.mlp.parameters()).dtype
+        wide = at_least_float32(dtype)
+        index = torch.arange(self.num_frequencies, device=sigma.device, dtype=wide)
+        frequencies = torch.exp(index * (-math.log(self.max_period) / self.num_frequencies))
+        angles = torch.outer(sigma.to(wide), frequencies)
+        return self.mlp(torch.cat((angles.cos(), angles.sin()), dim=-1).to(dtype))
+
+
+class LabelEmbedding(nn.Module):
+    """A row for each class and a last one for the null label."""
+
+    def __init__(self, num_classes: int, cond_size: int) -> None:
+        super().__init__()
+        self.embedding_table = nn.Embedding(num_classes + 1, cond_size)
+
+    def forward(self, y: Tensor | None) -> Tensor:
+        """Embed labels (b,) as (b, c), or None as (c,)."""
+        return self.embedding_table.weight[-1] if y is None else self.embedding_table(y)
+
+
+def zero_linear(in_features: int, out_features: int) -> nn.Linear:
+    """Return a linear layer that starts at zero."""
+    linear = nn.Linear(in_features, out_features)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Scale and shift."""
+    return x * (1 + scale) + shift
+
+
+class Block(nn.Module):
+    """x + gate * attention(modulated norm of x), then x + gate * MLP(modulated norm of x)."""
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, cond_size: int, dropout: float, causal: bool, flash_attention: bool
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.causal = causal
+        self.attention = load_flash_attention() if flash_attention else sdpa_attention
+        self.norm1 = LayerNorm(hidden_size)
+        self.attn_qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.attn_out = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.norm2 = LayerNorm(hidden_size)
+        self.mlp = nn.Sequential(
+            nn.Linear(hidden_size, 4 * hidden_size),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(4 * hidden_size, hidden_size),
+        )
+        self.adaLN_modulation = zero_linear(cond_size, 6 * hidden_size)
+
+    def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return the residual stream (b, l, d) after the block."""
+        return self.extend(x, condition, cos, sin)[0]
+
+    def extend(
+        self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, past: KeysValues | None = None
+    ) -> tuple[Tensor, KeysValues]:
+        """Return the residual stream at positions that follow `past`, and the keys and values of both."""
+        modulation = self.adaLN_modulation(condition).unsqueeze(1).chunk(6, dim=-1)
+        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation
+
+        qkv = self.attn_qkv(modulate(self.norm1(x), shift_msa, scale_msa))
+        cos, sin = cos.to(qkv.dtype), sin.to(qkv.dtype)
+        # unbind and not slices: its backward pass is one copy, theirs are zeros, copies and sums.
+        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).unbind(2)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        if past is not None:
+            keys, values = past
+            k, v = torch.cat((keys.transpose(1, 2), k), 1), torch.cat((values.transpose(1, 2), v), 1)
+        attended = self.attention(q, k, v, causal=self.causal)
+        attended = self.attn_out(attended.flatten(2))
+        x = x + gate_msa * F.dropout(attended, self.dropout, self.training)
+
+        updated = self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
+        x = x + gate_mlp * F.dropout(updated, self.dropout, self.training)
+        return x, (k.transpose(1, 2), v.transpose(1, 2))
+
+
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor, condition: Tensor, head_size: int) -> Tensor:
+    """Return the residual stream (b, l, d) after all blocks."""
+    cos, sin = rotary_tables(x.shape[1], head_size, device=x.device, dtype=at_least_float32(x.dtype))
+    for block in blocks:
+        x = block(x, condition, cos, sin)
+    return x
+
+
+def check_sizes(hidden_size: int, num_heads: int, dropout: float, **counts: int) -> None:
+    """Raise ValueError for sizes of a transformer that do not fit."""
+    for name, size in {"hidden_size": hidden_size, "num_heads": num_heads, **counts}.items():
+        if size < 1:
+            raise ValueError(f"Expected `{name}` >= 1, got {size}.")
+    if hidden_size % (2 * num_heads):
+        raise ValueError(
+            f"Expected `hidden_size` to be a multiple of 2 * `num_heads` = {2 * num_heads}, got {hidden_size}."
+        )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"Expected 0 <= `dropout` < 1, got {dropout}.")
