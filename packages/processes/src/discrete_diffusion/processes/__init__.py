@@ -3,6 +3,7 @@
 from discrete_diffusion.processes.absorbing import Absorbing
 from discrete_diffusion.processes.ancestral import Ancestral
 from discrete_diffusion.processes.autoregressive_nll import AutoregressiveNLL
+from discrete_diffusion.processes.classifier import Classifier, Regressor
 from discrete_diffusion.processes.continuous_nelbo import ContinuousNELBO
 from discrete_diffusion.processes.cross_entropy import CrossEntropy
 from discrete_diffusion.processes.denoiser import Denoiser
@@ -18,6 +19,7 @@ __all__ = [
     "Absorbing",
     "Ancestral",
     "AutoregressiveNLL",
+    "Classifier",
     "ContinuousNELBO",
     "CrossEntropy",
     "Denoiser",
@@ -29,6 +31,7 @@ __all__ = [
     "Objective",
     "Parameterization",
     "Process",
+    "Regressor",
     "Terms",
     "Uniform",
 ]
