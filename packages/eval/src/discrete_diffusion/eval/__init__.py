@@ -11,6 +11,7 @@ from discrete_diffusion.eval.likelihood import Likelihood
 from discrete_diffusion.eval.summary import ConfidenceInterval, Description, confidence_interval, describe
 
 if TYPE_CHECKING:
+    from .cost import CostPoint, draw_cost
     from .denoising import draw_denoising
     from .distribution import draw_distribution
     from .frontier import FrontierPoint, draw_frontier
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
         qed,
         ring_count,
     )
+    from .noise_levels import draw_noise_levels, write_noise_levels
+    from .particle_weights import draw_particle_weights
 
 __all__ = [
     "ConfidenceInterval",
+    "CostPoint",
     "Description",
     "FrontierPoint",
     "Likelihood",
@@ -37,32 +41,41 @@ __all__ = [
     "canonical_smiles",
     "confidence_interval",
     "describe",
+    "draw_cost",
     "draw_denoising",
     "draw_distribution",
     "draw_frontier",
     "draw_molecule_grid",
+    "draw_noise_levels",
+    "draw_particle_weights",
     "evaluate_molecules",
     "molecule_image",
     "property_values",
     "qed",
     "ring_count",
+    "write_noise_levels",
 ]
 
 _FILES = {
+    "CostPoint": "cost",
     "FrontierPoint": "frontier",
     "MoleculeProperty": "molecules",
     "MoleculeReport": "molecules",
     "ReferenceMolecules": "molecules",
     "canonical_smiles": "molecules",
+    "draw_cost": "cost",
     "draw_denoising": "denoising",
     "draw_distribution": "distribution",
     "draw_frontier": "frontier",
     "draw_molecule_grid": "molecule_grid",
+    "draw_noise_levels": "noise_levels",
+    "draw_particle_weights": "particle_weights",
     "evaluate_molecules": "molecules",
     "molecule_image": "molecule_grid",
     "property_values": "molecules",
     "qed": "molecules",
     "ring_count": "molecules",
+    "write_noise_levels": "noise_levels",
 }
 _EXTRAS = {"rdkit": "molecules", "matplotlib": "plots", "PIL": "plots"}
 

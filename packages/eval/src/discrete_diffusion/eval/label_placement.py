@@ -1,5 +1,6 @@
 """Labels beside points that avoid the points, the lines and each other."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,3 +65,38 @@ def place_labels(
         text.anncoords = "offset points"
         text.xy = tuple(axes.transData.inverted().transform(center))
         text.xycoords = "data"
+
+
+def label_strengths(
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    gammas: Sequence[float],
+    colors: Sequence[str],
+    segments: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    *,
+    symbol: str = "γ = ",
+) -> None:
+    """Label points by gamma; consecutive ones of a color whose markers overlap share one label."""
+    pixels = [tuple(axes.transData.transform(point)) for point in points]
+    reach = 6.0 * axes.figure.dpi / 72.0
+    groups: list[list[int]] = []
+    for index, color in enumerate(colors):
+        first = groups[-1][0] if groups else index
+        if groups and colors[first] == color and math.dist(pixels[first], pixels[index]) < reach:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    labels = [symbol + ", ".join(strength(gammas[index]) for index in group) for group in groups]
+    firsts = [group[0] for group in groups]
+    place_labels(axes, [points[i] for i in firsts], labels, [colors[i] for i in firsts], segments)
+
+
+def named(absent: Sequence[str], most: int = 4) -> str:
+    """The first few of a list, and how many more there are."""
+    rest = len(absent) - most
+    return ", ".join(absent[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def strength(gamma: float) -> str:
+    """Gamma as it is written."""
+    return "∞" if math.isinf(gamma) else f"{gamma:g}"

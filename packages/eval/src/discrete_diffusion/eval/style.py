@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,6 +30,13 @@ def ordered_colors(count: int) -> list[tuple[float, float, float, float]]:
     return [_SEQUENCE(0.0 if count < 2 else i / (count - 1)) for i in range(count)]
 
 
+def series_style(index: int) -> dict[str, Any]:
+    """Color, marker and line of the series of this index: no two of the first fourteen look the same."""
+    turn, place = divmod(index, len(CATEGORIES))
+    marker = MARKERS[(place + 3 * turn) % len(MARKERS)]
+    return {"color": CATEGORIES[place], "marker": marker, "linestyle": "-" if turn % 2 == 0 else "--"}
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, width and height in inches, drawn by Agg and unknown to pyplot."""
     figure = Figure(figsize=(width, height), dpi=160, facecolor=PAPER)
@@ -36,9 +44,9 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def dress(axes: Axes, *, title: str, x_label: str, y_label: str) -> None:
-    """Give axes their labels, a quiet grid, and no box."""
-    axes.set_title(title, loc="left", fontsize=13, color=INK, fontweight="bold", pad=34)
+def dress(axes: Axes, *, title: str, x_label: str, y_label: str, pad: float = 34.0) -> None:
+    """Give axes their labels, a quiet grid, and no box; `pad` points below the title are for `reference_lines`."""
+    axes.set_title(title, loc="left", fontsize=13, color=INK, fontweight="bold", pad=pad)
     axes.set_xlabel(x_label, fontsize=11, color=INK, labelpad=8)
     axes.set_ylabel(y_label, fontsize=11, color=INK, labelpad=8)
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9.5, length=3)
