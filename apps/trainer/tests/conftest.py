@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.checkpoint import Checkpoint
+from discrete_diffusion.trainer.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.trainer.train import train
 
 TINY = [
@@ -59,3 +61,37 @@ def run(configure: Callable[..., DictConfig]) -> Callable[..., Checkpoint]:
         return train(config)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[str, ...], Path]]:
+    return tmp_path_factory.mktemp("generators"), {}
+
+
+@pytest.fixture
+def generator_run(run: Callable[..., Checkpoint], _runs: tuple[Path, dict[tuple[str, ...], Path]]):
+    """The run of a tiny generator, by its model and its overrides; each is trained once."""
+    root, made = _runs
+
+    def generator_run(model: str, *overrides: str) -> Path:
+        key = (model, *overrides)
+        if key not in made:
+            folder = root / str(len(made))
+            run(folder, f"model={model}", *overrides)
+            made[key] = folder
+        return made[key]
+
+    return generator_run
+
+
+@pytest.fixture
+def classify(configure: Callable[..., DictConfig]) -> Callable[..., ClassifierCheckpoint]:
+    """Train a classifier of a kind for the generator of a run."""
+
+    def classify(output: Path, kind: str, generator: Path, *overrides: str) -> ClassifierCheckpoint:
+        network = [] if kind == "hidden" else TINY[:3]
+        options = [f"task={kind}_classifier", f"generator={generator}", *network, *TINY[3:], *overrides]
+        config = configure(*options, output=output)
+        return instantiate(config.task)(config)
+
+    return classify

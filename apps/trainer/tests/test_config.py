@@ -7,6 +7,8 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from discrete_diffusion.trainer.train_classifier import refuse
+
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config"))
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
 FACTS = {
@@ -16,6 +18,10 @@ FACTS = {
     "mask_id": 2,
     "num_classes": 2,
     "marginals": [1 / 12] * 12,
+    "pad_id": 1,
+    "num_outputs": 2,
+    "hidden_size": 16,
+    "time_conditioning": True,
 }
 NEEDED = {
     "data=custom": ["data.rows._target_=my_package.my_rows", "data.column=text"],
@@ -24,9 +30,18 @@ NEEDED = {
     "label=category": ["label.column=kind"],
     "tokenizer=smiles_vocab": ["tokenizer.path=vocab.json"],
 }
+# A classifier takes from its generator what others choose, and has options of its own.
+TASKS = [option for option in OPTIONS if option.startswith("task=") and option != "task=generator"]
+CLASSIFIERS_OWN = {
+    "backbone=dit_mini_classifier",
+    "backbone=dit_tiny_classifier",
+    "backbone=hidden_classifier",
+    "callbacks=classifier",
+    "data=generator",
+}
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", [one for one in OPTIONS if one not in {*TASKS, *CLASSIFIERS_OWN}])
 def test_every_option_builds_what_it_names(configure, tmp_path: Path, option: str):
     config = configure(option, *NEEDED.get(option, []), output=tmp_path)
     config.facts = FACTS
@@ -45,6 +60,40 @@ def test_every_option_builds_what_it_names(configure, tmp_path: Path, option: st
     if option not in NEEDED:
         instantiate(config.label)
         instantiate(config.tokenizer)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *([task] for task in TASKS),
+        *(["task=noisy_classifier", option] for option in sorted(CLASSIFIERS_OWN)),
+    ],
+    ids=" ".join,
+)
+def test_every_option_of_a_classifier_builds_what_it_names(configure, tmp_path: Path, options: list[str]):
+    config = configure(*options, output=tmp_path)
+    config.facts = FACTS
+    with torch.device("meta"):
+        network = instantiate(config.backbone)
+    assert network.num_outputs == 2
+    if "backbone=hidden_classifier" not in options:
+        optimizer = instantiate(config.optimizer)(network.named_parameters())
+        instantiate(config.lr_scheduler)(optimizer)
+    instantiate(config.callbacks)
+    assert callable(instantiate(config.task).keywords["view"])
+    assert refuse(config) is None
+
+
+def test_a_classifier_is_kept_under_its_generator_s_name(configure, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "outputs" / "words" / "2000-01-01_00-00-00"
+    (run / "checkpoint").mkdir(parents=True)
+    (run / "checkpoint" / "config.json").write_text("{}")
+    for generator in ("null", run, run / "checkpoint"):
+        config = configure("task=noisy_classifier", f"generator={generator}", output=tmp_path)
+        assert config.name == "words_noisy_classifier"
+    monkeypatch.chdir(run)
+    assert configure("task=prefix_classifier", output=tmp_path).name == "generator_prefix_classifier"
 
 
 def test_the_paper_s_runs_have_the_paper_s_numbers(configure, tmp_path: Path):

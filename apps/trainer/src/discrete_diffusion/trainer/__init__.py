@@ -1,1 +1,1 @@
-"""Trains generators of discrete data: autoregressive, masked and uniform diffusion."""
+"""Trains generators of discrete data, and classifiers to steer them by."""

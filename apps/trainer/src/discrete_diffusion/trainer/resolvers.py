@@ -3,10 +3,13 @@
 import torch
 from omegaconf import OmegaConf
 
+from discrete_diffusion.trainer.folders import run_name
+
 
 def register() -> None:
-    """Make `${device:}` available: cuda where there is one, else cpu."""
+    """Make `${device:}` (cuda where there is one, else cpu) and `${run_name:PATH}` (of a generator) available."""
     OmegaConf.register_new_resolver("device", device, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 
 def device() -> str:

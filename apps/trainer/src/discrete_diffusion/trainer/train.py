@@ -1,8 +1,5 @@
 """Train a generator from a configuration."""
 
-import logging
-import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,32 +9,19 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from discrete_diffusion.datasets import LabelRule, SequenceData
-from discrete_diffusion.trainer.batches import DataModule
 from discrete_diffusion.trainer.checkpoint import Checkpoint
 from discrete_diffusion.trainer.data import build_data
+from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.preview import Preview
-
-ADVICE = (
-    ".*does not have many workers.*",
-    ".*dataloader is not resumable.*",
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*Experiment logs directory .* exists and is not empty.*",
-    ".*The dirpath has changed from .*",
-    ".*LeafSpec.*",
-    ".*smaller than the logging interval.*",
-)
+from discrete_diffusion.trainer.targets import Classes
 
 
 def train(config: DictConfig) -> Checkpoint:
     """Load the data, train, and leave a checkpoint in the run's folder."""
-    started, console = time.monotonic(), Console(highlight=False, soft_wrap=True)
-    quiet()
-    directory = _short(Path(HydraConfig.get().runtime.output_dir))
-    resume = config.resume
+    run, resume = Run(), config.resume
     if resume is not None:
         config = _resumed(resume, list(HydraConfig.get().overrides.task))
     L.seed_everything(config.seed, verbose=False)
@@ -46,7 +30,7 @@ def train(config: DictConfig) -> Checkpoint:
     data = build_data(
         settings, tokenizer=instantiate(config.tokenizer), label=_label(config.label), length=config.data.length
     )
-    console.print(_describe(data))
+    run.console.print(_describe(data))
     checkpoint = build_checkpoint(config, settings, data)
     module = Generator(
         checkpoint.network,
@@ -59,32 +43,22 @@ def train(config: DictConfig) -> Checkpoint:
         seed=config.seed,
     )
     labels = None if data.label is None else torch.as_tensor(data.train.with_format(None)["label"][:])
-    preview = Preview(checkpoint, labels, directory / "samples", score=instantiate(config.score))
-    trainer = L.Trainer(
-        **instantiate(config.trainer),
-        default_root_dir=directory,
-        callbacks=[*instantiate(config.callbacks).values(), preview],
-        logger=list(instantiate(config.logger).values()),
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-    )
+    preview = Preview(checkpoint, labels, run.directory / "samples", score=instantiate(config.score))
+    trainer = build_trainer(config, run, [preview])
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     device = trainer.strategy.root_device
-    console.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
-    modules = DataModule(
-        data, batch_size=config.batch_size, steps=config.steps, seed=config.seed, num_workers=config.num_workers
-    )
+    run.console.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
     try:
-        trainer.fit(module, modules, ckpt_path=resume, weights_only=True)
+        trainer.fit(module, build_batches(config, data), ckpt_path=resume, weights_only=True)
     except SystemExit:
         # Lightning's answer to Ctrl-C, after the callbacks have saved what there is
-        console.print(f"\nStopped at step {trainer.global_step}. Go on with:")
-        saved = directory / "checkpoints" / "last.ckpt"
-        console.print(f"  [bold]uv run trainer resume={saved}[/bold]")
+        run.console.print(f"\nStopped at step {trainer.global_step}. Go on with:")
+        saved = run.directory / "checkpoints" / "last.ckpt"
+        run.console.print(f"  [bold]uv run trainer resume={saved}[/bold]")
         raise KeyboardInterrupt from None
-    where = checkpoint.save(directory / "checkpoint")
+    where = checkpoint.save(run.directory / "checkpoint")
     if trainer.is_global_zero:
-        console.print(_closing(directory, where, time.monotonic() - started))
+        run.console.print(_closing(run, where))
     return checkpoint
 
 
@@ -108,25 +82,13 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
     return Checkpoint(described, instantiate(remembered["backbone"]), tokenizer, data.label)
 
 
-def quiet() -> None:
-    """Keep the libraries' advertisements and advice to themselves, and what a person needs on the screen."""
-    for name in ("lightning.pytorch", "lightning.fabric", "datasets", "httpx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in ADVICE:
-        warnings.filterwarnings("ignore", message)
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 def _label(config: DictConfig) -> LabelRule | None:
     return instantiate(config) if config else None
 
 
 def _resumed(path: str, overrides: list[str]) -> DictConfig:
     """The configuration of the run that is gone on with, and what the command line changes in it."""
-    run = _short(Path(path).resolve().parents[1])
+    run = short(Path(path).resolve().parents[1])
     if not Path(path).is_file():
         raise FileNotFoundError(f"Nothing to resume at {path}: expected a file such as RUN/checkpoints/last.ckpt.")
     config = OmegaConf.load(run / ".hydra" / "config.yaml")
@@ -141,17 +103,15 @@ def _resumed(path: str, overrides: list[str]) -> DictConfig:
 
 
 def _describe(data: SequenceData) -> str:
-    said = f"{len(data.train):,} training and {len(data.validation):,} validation sequences of {data.length} tokens, "
-    said += f"{len(data.tokenizer)} symbols"
+    said = describe_sequences(data)
     if data.label is not None:
         ids = torch.as_tensor(data.train.with_format(None)["label"][:])
-        shares = (ids.bincount(minlength=data.label.num_classes) / len(ids)).tolist()
-        named = zip(data.label.class_names, shares, strict=True)
-        said += "; " + ", ".join(f"{name}: {share:.0%}" for name, share in list(named)[:6])
+        said += "; " + Classes(data.label).describe(ids)
     return said + "."
 
 
-def _closing(directory: Path, checkpoint: Path, seconds: float) -> str:
+def _closing(run: Run, checkpoint: Path) -> str:
+    directory = run.directory
     where = {
         "checkpoint": checkpoint,
         "samples": directory / "samples",
@@ -160,8 +120,7 @@ def _closing(directory: Path, checkpoint: Path, seconds: float) -> str:
         "configuration": directory / ".hydra" / "config.yaml",
         "to go on with": directory / "checkpoints" / "last.ckpt",
     }
-    minutes, rest = divmod(round(seconds), 60)
-    lines = [f"\nTrained in {minutes} min {rest} s. Everything is in {directory}"]
+    lines = [f"\nTrained in {run.took()}. Everything is in {directory}"]
     lines += [f"  {name:15}{path.relative_to(directory)}" for name, path in where.items()]
     lines += ["\nMeasure and steer it:", f"  [bold]uv run evaluator checkpoint={checkpoint}[/bold]"]
     return "\n".join(lines)

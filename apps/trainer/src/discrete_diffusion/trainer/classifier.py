@@ -1,0 +1,103 @@
+"""The Lightning module that trains a classifier, whatever it is shown and told."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from discrete_diffusion.trainer.targets import Target, by_level
+from discrete_diffusion.trainer.views import View
+
+
+class Classifier(L.LightningModule):
+    """A network that learns what can be told of a sequence from a view of it.
+
+    Args:
+        network: (x, sigma) -> outputs, with `prefixes` where the view asks for it.
+        view: what the network is shown.
+        target: what it learns to tell.
+        optimizer: from named parameters to an optimizer.
+        lr_scheduler: from an optimizer to a schedule of its learning rate, stepped with every update.
+        draws: how many times each validation sequence is shown, where it looks different each time.
+        seed: of the noise.
+
+    Attributes:
+        by_level: what the last validation measured at each level.
+        overall: the same over all levels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        view: View,
+        target: Target,
+        *,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        lr_scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
+        draws: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if draws < 1:
+            raise ValueError(f"Expected `draws` >= 1, got {draws}.")
+        self.network, self.view, self.target = network, view, target
+        self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
+        self.draws, self.seed = draws if view.random else 1, seed
+        self.by_level: list[Mapping[str, float | None]] = []
+        self.overall: dict[str, float | None] = {}
+
+    def on_train_start(self) -> None:
+        """Seed the noise."""
+        self.noise = torch.Generator(self.device).manual_seed(self.seed * 1000 + self.global_rank)
+
+    def training_step(self, batch: dict[str, Tensor]) -> Tensor:
+        """The mean loss over all that was seen, in nats."""
+        outputs, answers, _ = self._see(batch, self.noise)
+        loss = self.target.loss(outputs, answers).mean()
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """The same noise in every validation, so that its values compare."""
+        self.validation_noise = torch.Generator(self.device).manual_seed(self.seed)
+        self.seen: list[tuple[Tensor, ...]] = []
+
+    def validation_step(self, batch: dict[str, Tensor]) -> None:
+        """Keep what was answered, for all measures are taken over all of it."""
+        for _ in range(self.draws):
+            self.seen.append(tuple(part.cpu() for part in self._see(batch, self.validation_noise)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure, over all ranks and by level."""
+        outputs, answers, levels = (_gathered(torch.cat(parts)) for parts in zip(*self.seen, strict=True))
+        self.seen = []
+        nats = self.target.loss(outputs, answers).mean().item()
+        self.overall = {"loss": nats, **self.target.measure(outputs, answers)}
+        self.by_level = [] if self.view.levels is None else by_level(self.target, outputs, answers, levels)
+        for name, value in self.overall.items():
+            if value is not None:
+                self.log(f"val/{name}", value, prog_bar=name == "loss", sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and the schedule of its learning rate."""
+        optimizer = self.make_optimizer(self.network.named_parameters())
+        schedule = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _see(self, batch: dict[str, Tensor], noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs (n, outputs) in float32 under any precision, answers (n,) and levels (n,) of what counts."""
+        seen = self.view(self.network, batch["input_ids"], generator=noise)
+        answers = batch[self.target.column][:, None].expand_as(seen.levels)
+        return seen.outputs[seen.counted].float(), answers[seen.counted], seen.levels[seen.counted]
+
+
+def _gathered(mine: Tensor) -> Tensor:
+    """The rows of all ranks, which may hold different numbers of them."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return mine
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, mine)
+    return torch.cat(parts)

@@ -1,0 +1,79 @@
+"""What every training run does around its model, whether it trains a generator or a classifier."""
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.trainer.batches import DataModule
+
+ADVICE = (
+    ".*does not have many workers.*",
+    ".*dataloader is not resumable.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*Experiment logs directory .* exists and is not empty.*",
+    ".*The dirpath has changed from .*",
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
+)
+
+
+class Run:
+    """A run's folder, its clock, and where it speaks."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.directory = short(Path(HydraConfig.get().runtime.output_dir))
+        quiet()
+
+    def took(self) -> str:
+        """The time since the run began."""
+        minutes, rest = divmod(round(time.monotonic() - self.started), 60)
+        return f"{minutes} min {rest} s"
+
+
+def build_trainer(config: DictConfig, run: Run, callbacks: Sequence[L.Callback]) -> L.Trainer:
+    """Lightning's trainer, as the configuration asks for it."""
+    return L.Trainer(
+        **instantiate(config.trainer),
+        default_root_dir=run.directory,
+        callbacks=[*instantiate(config.callbacks).values(), *callbacks],
+        logger=list(instantiate(config.logger).values()),
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+    )
+
+
+def build_batches(config: DictConfig, data: SequenceData) -> DataModule:
+    """The loaders."""
+    return DataModule(
+        data, batch_size=config.batch_size, steps=config.steps, seed=config.seed, num_workers=config.num_workers
+    )
+
+
+def quiet() -> None:
+    """Keep the libraries' advertisements and advice to themselves, and what a person needs on the screen."""
+    for name in ("lightning.pytorch", "lightning.fabric", "datasets", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in ADVICE:
+        warnings.filterwarnings("ignore", message)
+
+
+def short(path: Path) -> Path:
+    """The path as a person in this folder would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def describe_sequences(data: SequenceData) -> str:
+    """How many there are, and of what."""
+    said = f"{len(data.train):,} training and {len(data.validation):,} validation sequences of {data.length} tokens, "
+    return said + f"{len(data.tokenizer)} symbols"

@@ -1,0 +1,35 @@
+"""Where runs keep what they trained."""
+
+from pathlib import Path
+
+
+def newest(root: str | Path = "outputs") -> Path:
+    """The checkpoint that was written last under `root`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    found = sorted(Path(root).glob("**/checkpoint/config.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(f"No checkpoint under {root}: train one with `uv run trainer`, or name one.")
+    return found[-1].parent
+
+
+def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
+    """The folder of a checkpoint or, with `part` "classifier", of a classifier, given itself or its run.
+
+    Without a path it is the newest checkpoint there is.
+    """
+    if path is None:
+        return newest()
+    within = Path(path) / part
+    return within if within.is_dir() else Path(path)
+
+
+def run_name(path: str | Path | None) -> str:
+    """What the run of a checkpoint is called: NAME in outputs/NAME/DATE_TIME; "generator" where there is no telling."""
+    try:
+        folder = locate(path).resolve()
+    except FileNotFoundError:
+        return "generator"
+    return (folder.parent.parent if folder.name == "checkpoint" else folder.parent).name or "generator"

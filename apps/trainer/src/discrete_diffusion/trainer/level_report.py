@@ -1,0 +1,68 @@
+"""What a classifier's validations say and leave behind."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from discrete_diffusion.eval import draw_noise_levels, write_noise_levels
+from discrete_diffusion.trainer.classifier import Classifier
+
+SAID = {
+    "accuracy": "accuracy {:.0%} (always the commonest class {majority:.0%})",
+    "f1_positive": "F1 {:.2f}",
+    "f1_macro": "macro F1 {:.2f}",
+    "ece": "calibration error {:.1%}",
+    "r2": "R² {:.2f}",
+    "rmse": "root mean square error {:.3g}",
+    "within_sigma": "{:.0%} within one σ",
+}
+
+
+class LevelReport(L.Callback):
+    """After each validation says what it measured and adds it, level by level, to a table; draws the last.
+
+    Args:
+        directory: the run's; the table is metrics/noise_levels.csv, the picture noise_levels.png.
+        title: of the picture.
+        note: below the picture.
+    """
+
+    def __init__(self, directory: Path, *, title: str, note: str) -> None:
+        self.directory, self.title, self.note = directory, title, note
+        self.rows: list[Mapping[str, float | None]] = []
+        self.step: int | None = None
+
+    @property
+    def table(self) -> Path:
+        """Where the table is."""
+        return self.directory / "metrics" / "noise_levels.csv"
+
+    @property
+    def picture(self) -> Path:
+        """Where the picture is."""
+        return self.directory / "noise_levels.png"
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say, tabulate, draw."""
+        if trainer.sanity_checking or not isinstance(pl_module, Classifier):
+            return
+        self.step = trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        overall = pl_module.overall
+        said = [
+            form.format(value, **overall) for name, form in SAID.items() if (value := overall.get(name)) is not None
+        ]
+        bar = trainer.progress_bar_callback
+        (bar.print if isinstance(bar, TQDMProgressBar) and bar.is_enabled else print)(
+            " | ".join([f"step {self.step}", f"validation {overall['loss']:.3f} nats", *said])
+        )
+        if pl_module.view.levels is None:
+            return
+        self.rows += [{"step": self.step, **row} for row in pl_module.by_level]
+        write_noise_levels(self.rows, self.table)
+        draw_noise_levels(
+            pl_module.by_level, self.picture, level_name=pl_module.view.levels, title=self.title, note=self.note
+        )

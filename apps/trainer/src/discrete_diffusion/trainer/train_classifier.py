@@ -1,0 +1,181 @@
+"""Train a classifier for a generator from a configuration."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import lightning as L
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.trainer.checkpoint import Checkpoint, load
+from discrete_diffusion.trainer.classifier import Classifier
+from discrete_diffusion.trainer.classifier_checkpoint import ClassifierCheckpoint, describe_generator
+from discrete_diffusion.trainer.data import build_data
+from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
+from discrete_diffusion.trainer.folders import locate
+from discrete_diffusion.trainer.level_report import LevelReport
+from discrete_diffusion.trainer.targets import Classes, Quantity, Target
+from discrete_diffusion.trainer.views import View
+
+GENERATORS_OWN = ("model", "schedule", "parameterization", "objective", "tokenizer")
+
+
+def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) -> ClassifierCheckpoint:
+    """Load the generator and its data, train, and leave a classifier in the run's folder.
+
+    Args:
+        view: from the generator to what the classifier is shown of a sequence.
+    """
+    run = Run()
+    refuse(config)
+    L.seed_everything(config.seed, verbose=False)
+    folder = locate(config.generator)
+    generator = load(folder, trust_remote_code=config.trust_remote_code)
+    shown = view(generator)
+    data, target = load_data(config, generator)
+    about = describe_generator(generator)
+    noise = "left to right" if about["process"] is None else f"{about['process']}, {about['schedule']}"
+    run.console.print(f"A {shown.kind} {_kind_of(target)} for the generator {short(folder.absolute())} ({noise}).")
+    answers = torch.as_tensor(data.train[target.column][:])
+    run.console.print(f"{describe_sequences(data)}; {target.describe(answers)}.")
+
+    checkpoint = build_classifier(config, generator, folder, shown, target)
+    generator.network.requires_grad_(False)
+    module = Classifier(
+        checkpoint.network,
+        shown,
+        target,
+        optimizer=instantiate(config.optimizer),
+        lr_scheduler=instantiate(config.lr_scheduler),
+        draws=config.draws,
+        seed=config.seed,
+    )
+    title = f"{shown.kind.capitalize()} {_kind_of(target)} by {(shown.levels or '').removesuffix(' t')}"
+    shows = "" if module.draws == 1 else f", each seen {module.draws} times"
+    note = f"{target.describe(answers)}   ·   {len(data.validation):,} validation sequences{shows}"
+    report = LevelReport(run.directory, title=title, note=note)
+    trainer = build_trainer(config, run, [report])
+    generator.network.to(trainer.strategy.root_device)
+    size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
+    run.console.print(f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}.")
+    batches = build_batches(config, data)
+    try:
+        trainer.fit(module, batches)
+    except SystemExit:
+        # Lightning's answer to Ctrl-C. Under another name, so that nobody takes it for what was asked for.
+        where = checkpoint.save(run.directory / "unfinished")
+        run.console.print(f"\nStopped at step {trainer.global_step}. The classifier as it stands is in {where}.")
+        raise KeyboardInterrupt from None
+    if report.step != trainer.global_step:
+        trainer.validate(module, batches, verbose=False)
+    if trainer.is_global_zero:
+        where = checkpoint.save(run.directory / "classifier")
+        run.console.print(_closing(run, where, folder, shown, report))
+    return checkpoint
+
+
+def build_classifier(
+    config: DictConfig, generator: Checkpoint, folder: Path, view: View, target: Target
+) -> ClassifierCheckpoint:
+    """The untrained classifier, with everything that its folder will remember."""
+    about = describe_generator(generator)
+    config.facts = {
+        "vocab_size": len(generator.tokenizer),
+        "length": generator.length,
+        "pad_id": generator.tokenizer.pad_token_id,
+        "num_outputs": target.num_outputs,
+        "hidden_size": _hidden_size(generator),
+        "time_conditioning": about["time_conditioning"],
+    }
+    network = OmegaConf.to_container(config.backbone, resolve=True)
+    denoiser = generator.config["model"]["denoiser"]
+    described = {
+        "network": network,
+        "process": denoiser.get("process") if view.kind in ("noisy", "hidden") else None,
+        "quantity": target.to_dict() if isinstance(target, Quantity) else None,
+        "generator": {"path": str(short(folder.absolute())), **about},
+    }
+    label = target.label if isinstance(target, Classes) else None
+    return ClassifierCheckpoint(described, instantiate(network), label, view.kind)
+
+
+def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, Target]:
+    """The generator's data, split as they were, with what is to be told of them as a column.
+
+    Raises:
+        ValueError: if it is not said what, or said twice.
+        FileNotFoundError: if the data are gone.
+    """
+    settings, path, column = dict(generator.config["data"]), config.data.path, config.regress
+    if path is not None:
+        if "path" not in settings["rows"]:
+            raise ValueError("Expected no `data.path`: the data of this generator come from no file.")
+        settings |= {"path": path, "rows": {**settings["rows"], "path": path}}
+    if config.label and column is not None:
+        raise ValueError(f"Expected either `label` or `regress`, got both: {column!r} is a number or a class.")
+    label = instantiate(config.label) if config.label else generator.label
+    if label is None and column is None:
+        raise ValueError(
+            "Expected a `label` or a column to `regress`, for the generator was trained without: `label=qed`, "
+            "`label=category label.column=NAME` or `regress=qed`, say."
+        )
+    label = None if column is not None else label
+    try:
+        data = build_data(settings, tokenizer=generator.tokenizer, label=label, length=generator.length)
+    except (FileNotFoundError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if "path" not in settings["rows"] or not isinstance(cause, FileNotFoundError):
+            raise
+        raise FileNotFoundError(f"The generator's data are gone. {cause} Say where they are: `data.path=`.") from error
+    if data.label is not None:
+        return data, Classes(data.label)
+    target = Quantity.of(column, data)
+    columns = ["input_ids", column]
+    train, validation = (part.with_format("torch", columns=columns) for part in (data.train, data.validation))
+    return replace(data, train=train, validation=validation), target
+
+
+def refuse(config: DictConfig) -> None:
+    """Refuse what a classifier takes from its generator, and what it cannot do."""
+    if config.resume is not None:
+        raise ValueError("Expected no `resume`: a classifier is trained in one go, from its first step.")
+    said = [name for name in GENERATORS_OWN if config.get(name) is not None]
+    if "rows" in config.data:
+        said.append("data")
+    if said:
+        raise ValueError(
+            f"Expected no `{said[0]}`, nor an experiment that chooses one: a classifier's is its generator's."
+        )
+
+
+def _hidden_size(generator: Checkpoint) -> int | None:
+    """The width of the generator's hidden states, None where it has none to show."""
+    denoiser = generator.denoiser()
+    if not hasattr(denoiser, "encode"):
+        return None
+    with torch.no_grad():
+        return denoiser.encode(torch.zeros(1, 1, dtype=torch.long), torch.ones(1)).shape[-1]
+
+
+def _kind_of(target: Target) -> str:
+    return "regressor" if isinstance(target, Quantity) else "classifier"
+
+
+def _closing(run: Run, classifier: Path, generator: Path, view: View, report: LevelReport) -> str:
+    where = {"classifier": classifier, "metrics": run.directory / "metrics.csv"}
+    if view.levels is not None:
+        where |= {"by noise level": report.table, "": report.picture}
+    where |= {
+        "TensorBoard": run.directory / "tensorboard",
+        "configuration": run.directory / ".hydra" / "config.yaml",
+    }
+    lines = [f"\nTrained in {run.took()}. Everything is in {run.directory}"]
+    lines += [f"  {name:15}{path.relative_to(run.directory)}" for name, path in where.items()]
+    if view.guidance is not None:
+        command = f"uv run evaluator checkpoint={short(generator.absolute())} guidance={view.guidance}"
+        lines += ["\nSteer the generator by it:", f"  [bold]{command}[/bold]"]
+    return "\n".join(lines)

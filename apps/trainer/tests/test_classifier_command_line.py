@@ -1,0 +1,109 @@
+"""Classifiers as a person trains them, in a process of their own."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from discrete_diffusion.trainer.checkpoint import load
+from discrete_diffusion.trainer.classifier_checkpoint import load_classifier, newest_classifier
+
+TRAINER = [sys.executable, "-m", "discrete_diffusion.trainer"]
+TINY = [
+    "backbone.hidden_size=16",
+    "backbone.num_blocks=1",
+    "backbone.num_heads=2",
+    "batch_size=8",
+    "trainer.accelerator=cpu",
+    "callbacks.progress.refresh_rate=0",
+]
+
+
+def trainer(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TRAINER, *arguments], cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["task=noisy_classifier"], "No checkpoint under outputs: train one with `uv run trainer`"),
+        (["task=clean_classifier", "generator=nowhere"], "Expected a checkpoint in nowhere, but it has no config.json"),
+        (["task=noisy_clasifier"], "Could not find 'task/noisy_clasifier'"),
+    ],
+)
+def test_what_a_person_can_mend_is_said_without_a_traceback(tmp_path: Path, arguments: list[str], message: str):
+    told = trainer(*arguments, cwd=tmp_path)
+    assert told.returncode == 2
+    assert message in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[[str], Path]:
+    """The run of a tiny generator under outputs/, as a path from the folder of the test."""
+
+    def made(model: str) -> Path:
+        options = ["data.rows.size=300", "steps=2", "validate_every=2", f"hydra.run.dir=outputs/molecules/{model}"]
+        told = trainer(*TINY, *options, f"model={model}", cwd=tmp_path)
+        assert told.returncode == 0, told.stderr
+        return Path(f"outputs/molecules/{model}")
+
+    return made
+
+
+@pytest.mark.slow
+def test_a_run_tells_what_it_trains_and_what_for(tmp_path: Path, made):
+    run = made("udlm")
+    told = trainer(*TINY, "task=noisy_classifier", "steps=4", "validate_every=2", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "A noisy classifier for the generator outputs/molecules/udlm/checkpoint (Uniform, Cosine" in told.stdout
+    assert "validation " in told.stdout
+    assert "uv run evaluator checkpoint=outputs/molecules/udlm/checkpoint guidance=classifier_based" in told.stdout
+    (classifier,) = tmp_path.glob("outputs/molecules_noisy_classifier/*/classifier")
+    assert newest_classifier(tmp_path / run, "noisy", tmp_path / "outputs") == classifier
+    load_classifier(classifier).matches(load(tmp_path / run / "checkpoint"))
+    found = {str(path.relative_to(classifier.parent)) for path in classifier.parent.rglob("*")}
+    assert found >= {"metrics.csv", "metrics/noise_levels.csv", "noise_levels.png", "tensorboard"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_learned_under_another_name(tmp_path: Path, made):
+    made("ar")
+    command = [*TRAINER, *TINY, "task=prefix_classifier", "steps=100000", "validate_every=5", "hydra.run.dir=run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    started = time.monotonic()
+    while not (tmp_path / "run" / "noise_levels.png").exists() and time.monotonic() - started < 120:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "The classifier as it stands is in run/unfinished" in told
+    assert "Traceback" not in told
+    assert load_classifier(tmp_path / "run" / "unfinished").kind == "prefix"
+    assert not (tmp_path / "run" / "classifier").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_classifier_and_measure_all_rows(tmp_path: Path, made):
+    made("ar")
+    options = ["task=hidden_classifier", "steps=2", "validate_every=2", *TINY[3:]]
+    two = ["trainer.devices=2", "+trainer.strategy=ddp", "hydra.run.dir=two"]
+    told = trainer(*options, *two, cwd=tmp_path, PL_TORCH_DISTRIBUTED_BACKEND="gloo")
+    assert told.returncode == 0, told.stderr
+    load_classifier(tmp_path / "two")
+    one = trainer(*options, "hydra.run.dir=one", cwd=tmp_path)
+    assert one.returncode == 0, one.stderr
+
+    def rows(run: str) -> list[str]:
+        with (tmp_path / run / "metrics" / "noise_levels.csv").open(newline="") as file:
+            return [row["rows"] for row in csv.DictReader(file)]
+
+    assert rows("two") == rows("one")
