@@ -8,16 +8,21 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from discrete_diffusion.trainer import resolvers
+from discrete_diffusion.trainer.checkpoint import load
 from discrete_diffusion.trainer.data import build_data
 from discrete_diffusion.trainer.train import build_checkpoint
+from discrete_diffusion.trainer.train_classifier import build_classifier, load_data
 
 TINY = ["data.rows.size=300", "backbone.hidden_size=16", "backbone.num_blocks=1", "backbone.cond_size=16"]
 CATEGORY = ["label=category", "label.column=kind"]
 KINDS = {
     "udlm": TINY,
     "mdlm": [*TINY, "model=mdlm"],
+    "marginal": [*TINY, "model=marginal"],
     "ar": [*TINY, "model=ar"],
     "unlabeled": [*TINY, "label=none"],
+    "unlabeled_ar": [*TINY, "label=none", "model=ar"],
     "table": [
         "data=table",
         "data.path=words.csv",
@@ -67,6 +72,45 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, words: Path) -> Callabl
 
     yield make
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]) -> Callable[..., Path]:
+    """The folder of a tiny classifier for a tiny model, by the model's kind, its own, and the trainer's overrides."""
+    resolvers.register()
+    root = tmp_path_factory.mktemp("classifiers")
+    made: dict[tuple[str, ...], Path] = {}
+
+    def make(model: str, kind: str, *overrides: str) -> Path:
+        key = (model, kind, *overrides)
+        if key not in made:
+            small = [] if kind == "hidden" else ["backbone.hidden_size=16", "backbone.num_blocks=1"]
+            task = [f"task={kind}_classifier", f"generator={checkpoint(model)}"]
+            config = composed("trainer", [*task, *small, *overrides])
+            made[key] = train_classifier(config, checkpoint(model), root / str(len(made)) / "classifier")
+        return made[key]
+
+    return make
+
+
+def train_classifier(config: DictConfig, folder: Path, directory: Path) -> Path:
+    generator = load(folder)
+    view = instantiate(config.task.view)(generator)
+    data, target = load_data(config, generator)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = build_classifier(config, generator, folder, view, target)
+    optimizer = torch.optim.Adam(made.network.parameters(), lr=1e-2)
+    noise = torch.Generator().manual_seed(0)
+    batch = data.train[:64]
+    for _ in range(30):
+        seen = view(made.network, batch["input_ids"], generator=noise)
+        answers = batch[target.column][:, None].expand_as(seen.levels)
+        loss = target.loss(seen.outputs[seen.counted], answers[seen.counted]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return made.save(directory)
 
 
 def train(config: DictConfig, directory: Path) -> Path:

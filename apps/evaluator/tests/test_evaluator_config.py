@@ -1,5 +1,6 @@
 """Every file of the configuration composes and builds what it names."""
 
+import math
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -8,39 +9,177 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from discrete_diffusion.evaluator.conditions import sweep, wrappers
+from discrete_diffusion import guidance
+from discrete_diffusion.evaluator.classifiers import certain
+from discrete_diffusion.evaluator.conditions import Condition, sweep
 from discrete_diffusion.evaluator.metrics import build_metrics
-from discrete_diffusion.guidance import ClassifierFree, Nucleus, Temperature
+from discrete_diffusion.evaluator.presets import read_presets
+from discrete_diffusion.evaluator.rows import rows
+from discrete_diffusion.evaluator.steering import Steering, steering
 from discrete_diffusion.trainer.checkpoint import load
 
 CONFIG = Path(str(files("discrete_diffusion.evaluator.config")))
 GROUPS = sorted((path.parent.name, path.stem) for path in CONFIG.glob("*/*.yaml"))
+BUILT = {
+    "classifier_free": ("kernel", guidance.ClassifierFree),
+    "classifier_free_denoiser": ("denoiser", guidance.ClassifierFree),
+    "classifier_based": ("kernel", guidance.ClassifierBased),
+    "classifier_based_denoiser": ("denoiser", guidance.ClassifierBased),
+    "first_order": ("kernel", guidance.FirstOrder),
+    "first_order_denoiser": ("denoiser", guidance.FirstOrder),
+    "hybrid": ("kernel", guidance.Hybrid),
+    "trust_region": ("kernel", guidance.TrustRegion),
+    "second_condition": ("kernel", guidance.ClassifierBased),
+    "nos": ("hidden", guidance.NOS),
+    "pplm": ("hidden", guidance.PPLM),
+    "fudge": ("denoiser", guidance.FUDGE),
+    "particles": ("search", guidance.Particles),
+    "svdd": ("search", guidance.SVDD),
+    "best_of_n": ("search", guidance.BestOf),
+}
+
+Configured = Callable[..., DictConfig]
+Checkpoint = Callable[[str], Path]
+
+
+class Opened:
+    """A model that has whatever a method may ask of one."""
+
+    bos_id = 0
+
+    def __init__(self, left_to_right: bool) -> None:
+        self.left_to_right = left_to_right
+
+    def __call__(self, *args: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("nothing is evaluated here")
+
+    encode = decode = extend = next_token = __call__
+
+
+def steered(config: DictConfig, gamma: float, null_label: int | None = None, left_to_right: bool = False) -> Steering:
+    presets = list(read_presets(config.guidance).values())
+    return steering(
+        config,
+        presets,
+        gamma,
+        likelihoods={preset.key: certain for preset in presets},
+        reward=torch.zeros_like,
+        null_label=null_label,
+        left_to_right=left_to_right,
+    )
+
+
+def points(config: DictConfig, model: Path) -> list[Condition]:
+    checkpoint = load(model)
+    return list(sweep(config, checkpoint.label, rows(config, checkpoint.label, False), {}))
 
 
 def test_the_files_are_known():
-    assert GROUPS == [
-        ("guidance", "classifier_free"),
-        ("guidance", "classifier_free_denoiser"),
-        ("metrics", "auto"),
-        ("metrics", "molecules"),
-        ("metrics", "strings"),
-    ]
+    assert [
+        *(("guidance", name) for name in sorted([*BUILT, "none"])),
+        *(("metrics", name) for name in ("auto", "molecules", "strings")),
+        *(("strength", name) for name in ("constant", "cosine", "interval", "ramp")),
+        ("suite", "guidance"),
+    ] == GROUPS
 
 
-@pytest.mark.parametrize("name", [name for group, name in GROUPS if group == "guidance"])
-def test_guidance_wraps_with_the_gamma_of_each_point(
-    name: str, configured: Callable[..., DictConfig], checkpoint: Callable[[str], Path]
+@pytest.mark.parametrize("name", BUILT)
+def test_a_preset_builds_its_method_at_its_level_with_the_gamma_of_each_point(name: str, configured: Configured):
+    level, kind = BUILT[name]
+    config = configured(f"guidance={name}")
+    for gamma in (0.0, 2.5):
+        built = steered(config, gamma, null_label=2)
+        levels = {"hidden": built.on_hidden, "denoiser": built.on_denoiser, "kernel": built.on_kernel}
+        assert {key: len(value) for key, value in levels.items()} == {key: int(key == level) for key in levels}
+        method = built.search if level == "search" else levels[level][0](Opened(name in ("pplm", "fudge")))
+        assert type(method) is kind
+        inner = method.guidance.keywords if name == "trust_region" else vars(method)
+        assert inner["gamma"] == gamma
+        assert inner.get("null_label", 2) == 2
+        assert inner.get("likelihood", certain) is certain
+
+
+def test_methods_of_a_level_are_nested_in_the_order_of_the_list(configured: Configured):
+    config = configured("guidance=[first_order,classifier_free,nos,classifier_free_denoiser]", "sampling.top_k=1")
+    built = steered(config, 2.0, null_label=2)
+    assert [wrap.func for wrap in built.on_kernel] == [guidance.FirstOrder, guidance.ClassifierFree]
+    assert [wrap.func for wrap in built.on_hidden] == [guidance.NOS]
+    assert [wrap.func for wrap in built.on_denoiser] == [guidance.ClassifierFree, guidance.TopK]
+
+
+def test_a_left_to_right_model_has_one_level_and_what_is_truncated_is_the_guided_law(configured: Configured):
+    config = configured("sampling.temperature=0.5", "sampling.nucleus=0.9", "sampling.top_k=5")
+    built = steered(config, 2.0, null_label=2, left_to_right=True)
+    names = [guidance.ClassifierFree, guidance.Temperature, guidance.TopK, guidance.Nucleus]
+    assert [wrap.func for wrap in built.on_denoiser] == names
+    assert built.on_kernel == ()
+
+
+@pytest.mark.parametrize(
+    ("strength", "expected"),
+    [
+        ([], [2.0, 2.0, 2.0]),
+        (["strength=ramp"], [0.0, 1.0, 2.0]),
+        (["strength=cosine", "strength.start=1"], [1.0, 1.5, 2.0]),
+        (["strength=interval", "strength.first=0.4", "strength.last=0.6"], [0.0, 2.0, 0.0]),
+    ],
+)
+@pytest.mark.parametrize("name", ["classifier_free", "trust_region", "nos", "fudge"])
+def test_strength_over_time_is_every_methods(
+    name: str, strength: list[str], expected: list[float], configured: Configured
 ):
-    label = load(checkpoint("udlm")).label
-    config = configured(f"guidance={name}", "sampling.temperature=0.5", "sampling.nucleus=0.9")
-    points = sweep(config, label)
-    assert [point.gamma for point in points] == [0, 1, 2, 3, 5]
-    for point in points:
-        on_denoiser, on_kernel = wrappers(config, point, label)
-        built = [wrap(lambda xt, t: xt) for wrap in (*on_kernel, *on_denoiser)]
-        assert [type(one) for one in built] == [ClassifierFree, Temperature, Nucleus]
-        assert (built[0].gamma, built[0].null_label) == (point.gamma, 2)
-        assert (len(on_kernel) == 1) == (name == "classifier_free")
+    built = steered(configured(f"guidance={name}", *strength), 2.0, null_label=2)
+    (wrap,) = (*built.on_hidden, *built.on_denoiser, *built.on_kernel)
+    keywords = wrap.keywords["guidance"].keywords if name == "trust_region" else wrap.keywords
+    assert guidance.strength_at(keywords["gamma"], torch.tensor([1.0, 0.5, 0.0])).tolist() == pytest.approx(expected)
+
+
+def test_a_methods_own_numbers_are_plain_keys(configured: Configured):
+    config = configured("guidance=[nos,particles]", "guidance.nos.method.steps=7", "guidance.nos.method.gamma=0.5")
+    built = steered(config, 3.0)
+    assert built.on_hidden[0].keywords["steps"] == 7
+    assert built.on_hidden[0].keywords["gamma"] == 0.5
+    assert built.search.gamma == 3.0
+
+
+def test_a_suite_runs_each_row_at_its_strengths_and_unguided_once(configured: Configured, checkpoint: Checkpoint):
+    config = configured(
+        "suite=guidance", "guidance=[classifier_free,first_order,best_of_n]", "suite.best_of_n.samples=5"
+    )
+    found = points(config, checkpoint("udlm"))
+    assert [(point.row, point.gamma) for point in found] == [
+        ("", None),
+        ("classifier_free", 1.0),
+        ("classifier_free", 2.0),
+        ("classifier_free", 4.0),
+        ("first_order", 1.0),
+        ("first_order", 2.0),
+        ("first_order", 4.0),
+        ("composed", 1.0),
+        ("composed", 2.0),
+        ("best_of_n", 3.0),
+        ("best_of_n", math.inf),
+    ]
+    assert len({point.name() for point in found}) == len(found)
+    assert {point.samples for point in found if point.row != "best_of_n"} == {24}
+    assert {point.samples for point in found if point.row == "best_of_n"} == {5}
+    assert found[7].guidance == "D-CFG + D-CBG, first order"
+    # Where labels guide, they are the class; elsewhere there are none.
+    assert [point.label for point in found] == [2, 1, 1, 1, 2, 2, 2, 1, 1, 2, 2]
+
+
+def test_gammas_are_those_of_every_row_if_they_are_given(configured: Configured, checkpoint: Checkpoint):
+    found = points(configured("suite=guidance", "gammas=[0,7]"), checkpoint("udlm"))
+    assert {point.gamma for point in found} == {None, 7.0}
+
+
+def test_the_suite_has_rows_for_either_kind_of_model(configured: Configured):
+    config = configured("suite=guidance")
+    assert {key for row in config.suite.values() for key in row.guidance} == BUILT.keys() - {"second_condition"}
+    names = {right: {row.name for row in rows(config, None, right)} for right in (False, True)}
+    assert names[True] == {"fudge", "pplm", "best_of_n"}
+    assert names[False] & names[True] == {"best_of_n"}
+    assert len(names[False]) == 10
 
 
 @pytest.mark.parametrize(
@@ -62,9 +201,10 @@ def test_labels_drawn_as_in_the_data_have_its_frequencies(
     configured: Callable[..., DictConfig], checkpoint: Callable[[str], Path]
 ):
     label = load(checkpoint("udlm")).label
-    *_, drawn = sweep(configured("data_labels=true"), label)
+    config = configured("data_labels=true", "samples=10000")
+    *_, drawn = sweep(config, label, rows(config, label, False), {})
     training = torch.tensor([0] * 9 + [1])
-    y = drawn.labels(10_000, training, 1)
+    y = drawn.labels(training, 1)
     assert y is not None
     # Three standard deviations of a share of 0.1 in 10,000 draws are 0.009.
     assert y.double().mean().item() == pytest.approx(0.1, abs=0.009)

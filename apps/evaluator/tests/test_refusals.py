@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from discrete_diffusion.evaluator.evaluate import evaluate
@@ -33,16 +34,49 @@ Checkpoint = Callable[[str], Path]
         ("udlm", "samples=0", "Expected `samples` >= 1, got 0"),
         ("udlm", "device=abacus", "The device 'abacus' cannot be used"),
         ("ar", "sampling.steps=8", r"Expected no `sampling\.steps`: this model is sampled one token at a time"),
-        ("unlabeled", "gammas=[2]", "guidance needs labels, and the model was trained without"),
+        ("unlabeled", "gammas=[2]", "it needs labels, and the model was trained without"),
         ("unlabeled", "label=0", "The model was trained without labels: leave out `label`"),
+        ("udlm", "guidance=none gammas=[1]", "Expected no `gammas`: there is no guidance"),
+        ("udlm", "gammas=[inf]", "Expected a finite `gamma` >= 0, got inf"),
+        ("udlm", "gammas=[nan]", "Expected distinct numbers >= 0 in `gammas`"),
+        ("udlm", "guidance=particles gammas=[inf]", "Expected a finite `gamma` >= 0, got inf"),
+        ("udlm", "guidance=particles strength=ramp", "the gamma of particles does not change over time"),
+        ("udlm", "guidance=particles guidance.particles.method.particles=0", "Expected `particles` >= 1, got 0"),
+        ("udlm", "guidance=[svdd,best_of_n]", "Expected at most one search, got SVDD and best of n"),
+        ("udlm", "guidance=nos guidance.nos.method.stability=-1", "Expected a finite `stability` >= 0, got -1"),
+        ("udlm", "guidance=fudge", "Expected a left-to-right `base` for FUDGE"),
+        ("udlm", "guidance=fudge guidance.fudge.level=sideways", "Expected `guidance.fudge.level` to be one of hidden"),
+        ("udlm", "strength=interval strength.first=0.9", "Expected 0 <= `first` <= `last` <= 1, got 0.9 and 0.8"),
+        ("udlm", "classifier=somewhere", "Expected no `classifier`: nothing asks somewhere"),
+        ("udlm", "guidance=particles reward.invalid=nan", "Expected a number or -inf for `reward.invalid`, got nan"),
+        ("udlm", "guidance=particles reward.scale=0", "Expected a finite `reward.scale` > 0, got 0"),
+        ("udlm", "guidance=svdd reward.function._target_=builtins.str", "Expected the reward str to return a number"),
+        ("udlm", "guidance=svdd reward.function._target_=builtins.int", "The reward int failed on .*: invalid literal"),
+        ("udlm", "guidance=second_condition", r"Expected `guidance\.second_condition\.classifier\.checkpoint=RUN`"),
+        ("ar", "guidance=classifier_based", "Expected a diffusion model under ClassifierBased"),
+        ("ar", "guidance=particles", "search a left-to-right model with BestOf"),
+        ("unlabeled", "suite=guidance guidance=classifier_free", "Expected a row of the suite that can be run"),
+        ("ar", "suite=guidance guidance=nos", "Expected a row of the suite that can be run"),
+        ("udlm", "suite=guidance suite.nos.samples=0", "Expected `suite.nos.samples` >= 1, got 0"),
+        ("udlm", "suite=guidance suite.nos.gammas=[-2]", "Expected distinct numbers >= 0 in `suite.nos.gammas`"),
+        ("udlm", "suite=guidance suite.nos.for=cats", "Expected `suite.nos.for` to be one of any, diffusion"),
+        ("udlm", "suite=guidance +suite.nos.gamma=2", "Expected `guidance`, and perhaps `for`.* under `suite.nos`"),
+        ("udlm", "constraints.ban=[Zn]", "Expected tokens of the model in `constraints.ban`, got 'Zn': .*'N'"),
+        ("udlm", "constraints.ban=C", r"Expected a list of tokens in `constraints\.ban`, got C"),
+        ("udlm", "constraints.length=99", "Expected 0 <= `constraints.length` <= .*, got 99"),
+        ("udlm", "constraints.only={0:[C]}", "Expected positions from 1 to .* in `constraints.only`, got 0"),
+        ("udlm", "constraints.only={3:[]}", r"Expected a list of tokens in `constraints\.only\.3`"),
+        ("udlm", "constraints.ban=[C] constraints.only={3:[C]}", "allow at position 3, but there is none"),
+        ("udlm", "constraints.ban=[C] prompt=NC", "Expected a `prompt` that `constraints` allow, but 'C' is not at 2"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused(
     kind: str, override: str, message: str, configured: Configured, checkpoint: Checkpoint, tmp_path: Path
 ):
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match=message):
-        evaluate(configured(f"checkpoint={checkpoint(kind)}", f"output={out}", override))
+    # What Hydra says of an error inside of what it builds, the command line leaves out.
+    with pytest.raises((ValueError, InstantiationException), match=message):
+        evaluate(configured(f"checkpoint={checkpoint(kind)}", f"output={out}", *override.split()))
     assert not out.exists()
 
 
@@ -116,6 +150,14 @@ def test_without_a_run_it_says_how_to_make_one(tmp_path: Path):
     assert run.stderr == "evaluator: No checkpoint under outputs: train one with `uv run trainer`, or name one.\n"
 
 
+def test_a_misspelt_guidance_is_named_beside_those_that_there_are(tmp_path: Path):
+    run = evaluator("guidance=fugde", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "Could not find 'guidance/fugde'" in run.stderr
+    assert "fudge" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_an_unknown_option_is_named(tmp_path: Path):
     run = evaluator("nonsense=1", cwd=tmp_path)
     assert run.returncode == 2
@@ -127,6 +169,8 @@ def test_an_unknown_option_is_named(tmp_path: Path):
 def test_help_tells_the_groups_and_examples(tmp_path: Path):
     run = evaluator("--help", cwd=tmp_path)
     assert run.returncode == 0
-    assert "guidance: classifier_free, classifier_free_denoiser" in run.stdout
+    assert "guidance: best_of_n, classifier_based, classifier_based_denoiser, classifier_free" in run.stdout
+    assert "strength: constant, cosine, interval, ramp" in run.stdout
+    assert "suite: guidance" in run.stdout
     assert "metrics: auto, molecules, strings" in run.stdout
     assert "uv run evaluator gammas=[0,2]" in run.stdout

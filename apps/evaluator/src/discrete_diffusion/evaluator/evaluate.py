@@ -12,14 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.evaluator.conditions import Condition, sweep, wrappers
-from discrete_diffusion.evaluator.generation import Generation, read_prompt, with_steps
+from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.generation import Weights
 from discrete_diffusion.evaluator.likelihood import measure_likelihood
-from discrete_diffusion.evaluator.metrics import Run, build_metrics
-from discrete_diffusion.evaluator.pictures import choose, draw_trajectory
+from discrete_diffusion.evaluator.metrics import Metrics, Run, build_metrics
+from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
+from discrete_diffusion.evaluator.preparation import Plan, prepare
 from discrete_diffusion.evaluator.provenance import provenance
 from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, results_table
+from discrete_diffusion.evaluator.rewards import build_reward
+from discrete_diffusion.evaluator.steering import Steering
 from discrete_diffusion.evaluator.subject import describe, load_data, locate
 from discrete_diffusion.guidance import State
 from discrete_diffusion.trainer.checkpoint import Checkpoint, load
@@ -34,61 +37,86 @@ def evaluate(config: DictConfig) -> Path:
     folder = locate(config.checkpoint)
     checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
     device = place(config.device)
-    checkpoint.network.to(device)
+    checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
 
-    points = sweep(config, checkpoint.label)
-    if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
-        raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
-    put_around = {point: wrappers(config, point, checkpoint.label) for point in points}
-    for wrapper in {one for both in put_around.values() for one in (*both[0], *both[1])}:
-        wrapper(checkpoint.denoiser())  # so that what it refuses is refused now
-    generation = Generation(
-        checkpoint,
-        with_steps(checkpoint.sampler(), config.sampling.steps),
-        samples=config.samples,
-        batch_size=config.batch_size,
-        device=device,
-        clamp=read_prompt(config.prompt, checkpoint),
-        keep_states_of=config.pictures.trajectories if config.pictures.draw else 0,
-    )
+    plan = prepare(config, checkpoint, folder, device, tell=console.print)
     data = load_data(checkpoint, config.data.path)
     console.print("Reading the training data to compare with.")
     metrics = build_metrics(config.metrics, checkpoint.config["data"]["kind"], data)
-    labels = None if data.label is None else torch.as_tensor(data.train.with_format(None)["label"][:])
+    reward = None
+    if plan.searches:
+        example = data.train.with_format(None)[data.column][0]
+        reward = build_reward(config.reward, metrics, checkpoint.tokenizer, example)
+    points = plan.points(reward)
+    if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
+        raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
     directory = make_directory(config.output, folder)
     record = Record(directory, provenance(config, folder, device), metrics)
+    if reward is not None:
+        record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
     states: dict[Condition, list[State]] = {}
+    weights: dict[Condition, list[Weights]] = {}
     try:
         if config.likelihood:
             record.note(likelihood=likelihood(config, checkpoint, data, device, console))
-        with progress(console) as bar:
-            task = bar.add_task("", total=config.samples * len(config.seeds) * len(points))
-            for seed in config.seeds:
-                for point in points:
-                    bar.update(task, description=f"Sampling {point.name()}, seed {seed}")
-                    y = point.labels(config.samples, labels, seed)
-                    generated = generation(seed, y, *put_around[point], advance=lambda rows: bar.advance(task, rows))
-                    cost = {"network_evaluations": generated.evaluations, "seconds": round(generated.seconds, 3)}
-                    record.add(Run(point, seed, metrics(generated.strings)), cost)
-                    states.setdefault(point, generated.states)
+        sample(config, plan, points, data, record, states, weights, console)
         if config.pictures.draw:
             console.print("Drawing.")
-            chosen = choose(record.runs, metrics, config.pictures.gamma)
-            metrics.draw(record.runs, directory, chosen=chosen, shown=config.pictures.molecules)
-            if config.pictures.trajectories:
-                toward = chosen.condition if not chosen.gamma else f"γ = {chosen.gamma:g}, {chosen.condition}"
-                title = f"The first samples of seed {config.seeds[0]} ({toward})"
-                draw_trajectory(
-                    states[chosen], directory / "trajectory.gif", checkpoint.tokenizer, metrics.illustrate, title
-                )
+            draw(config, record, metrics, checkpoint, states, weights)
     except KeyboardInterrupt:
         done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs are"
         console.print(f"\nStopped. {done} in {directory / 'results.csv'}, summarized beside it.")
         sys.exit(130)
     console.print(results_table(record.summary(), metrics))
-    console.print(closing(directory))
+    console.print(closing(directory, metrics.noun))
     return directory
+
+
+def sample(
+    config: DictConfig,
+    plan: Plan,
+    points: Mapping[Condition, Steering],
+    data: SequenceData,
+    record: Record,
+    states: dict[Condition, list[State]],
+    weights: dict[Condition, list[Weights]],
+    console: Console,
+) -> None:
+    """Run every point with every seed; the first seed's states and particles are kept."""
+    labels = None if data.label is None else torch.as_tensor(data.train.with_format(None)["label"][:])
+    with progress(console) as bar:
+        task = bar.add_task("", total=sum(point.samples for point in points) * len(config.seeds))
+        for seed in config.seeds:
+            for point, steering in points.items():
+                bar.update(task, description=f"Sampling {point.name()}, seed {seed}")
+                y = point.labels(labels, seed)
+                generated = plan.generation(point.samples, seed, y, steering, lambda rows: bar.advance(task, rows))
+                record.add(Run(point, seed, record.metrics(generated.strings)), generated.numbers())
+                states.setdefault(point, generated.states)
+                if generated.weights:
+                    weights.setdefault(point, generated.weights)
+
+
+def draw(
+    config: DictConfig,
+    record: Record,
+    metrics: Metrics,
+    checkpoint: Checkpoint,
+    states: Mapping[Condition, list[State]],
+    weights: Mapping[Condition, list[Weights]],
+) -> None:
+    """Every picture that there is something for."""
+    directory = record.directory
+    chosen = choose(record.runs, metrics, config.pictures.gamma)
+    metrics.draw(record.runs, directory, chosen=chosen, shown=config.pictures.molecules)
+    draw_sweep(record.runs, record.rows, metrics, directory)
+    steered = {point: steps for point, steps in weights.items() if point.gamma}
+    if steered:
+        draw_weights(steered, directory / "particles.png")
+    if config.pictures.trajectories:
+        title = f"The first samples of seed {config.seeds[0]} ({chosen.title()})"
+        draw_trajectory(states[chosen], directory / "trajectory.gif", checkpoint.tokenizer, metrics.illustrate, title)
 
 
 def check(config: DictConfig) -> None:

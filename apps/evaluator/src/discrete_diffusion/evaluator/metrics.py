@@ -46,12 +46,16 @@ class Metrics(Protocol):
     """Compares samples with the training data it was made for, and draws what can be drawn of them.
 
     Attributes:
-        property_name: what each sample is measured by.
+        noun: what samples are.
+        property: what each sample is measured by, of a string that `accepts` takes.
+        property_name: its name.
         shown: columns of the printed table: the count in `numbers`, and its heading.
         training: the columns `described` gives of the training data.
         illustrate: from a string and a size in pixels to a picture of it, or None.
     """
 
+    noun: str
+    property: Callable[[str], float]
     property_name: str
     shown: Mapping[str, str]
     training: Mapping[str, Number]
@@ -61,13 +65,17 @@ class Metrics(Protocol):
         """Compare."""
         ...
 
+    def accepts(self, string: str) -> bool:
+        """Whether a string is one that the property is asked of."""
+        ...
+
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
-        """Write pictures of all runs, and of `shown` samples of the chosen condition; return their paths."""
+        """Write pictures of its own, of all runs and of `shown` samples of the chosen condition; return their paths."""
         ...
 
 
 def described(values: Sequence[float]) -> dict[str, Number]:
-    """Count, mean, median, quartiles and 90th percentile; None where there are no values."""
+    """Mean, median, quartiles, 90th percentile and standard deviation; None where there are no values."""
     told = describe(values)
     defined = [value for value in values if not np.isnan(value)]
     return {
@@ -76,6 +84,7 @@ def described(values: Sequence[float]) -> dict[str, Number]:
         "lower_quartile": told.lower_quartile,
         "upper_quartile": told.upper_quartile,
         "p90": float(np.percentile(defined, 90)) if defined else None,
+        "std": float(np.std(defined)) if defined else None,
     }
 
 

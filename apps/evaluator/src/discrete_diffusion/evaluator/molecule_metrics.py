@@ -9,7 +9,7 @@ from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import MoleculeProperty, ReferenceMolecules, canonical_smiles, evaluate_molecules
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
-from discrete_diffusion.evaluator.pictures import draw_novel_distribution, draw_novel_frontier
+from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
 
 OURS: Mapping[str, MoleculeProperty] = {"qed": evaluation.qed, "ring_count": evaluation.ring_count}
 
@@ -28,6 +28,7 @@ class MoleculeMetrics:
         property_rows: how many training rows a property that is no column of theirs is computed for, evenly spread.
     """
 
+    noun = "molecules"
     shown: Mapping[str, str] = MappingProxyType(
         {"valid": "valid", "unique": "unique", "novel": "novel", "novel_raw": "novel strings"}
     )
@@ -77,23 +78,21 @@ class MoleculeMetrics:
         ]
         return Outcome(numbers, samples, report.novel, values)
 
+    def accepts(self, string: str) -> bool:
+        """Whether it is a molecule."""
+        return canonical_smiles(string) is not None
+
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
-        """The frontier, the distribution, and the first novel molecules of the chosen condition's first seed."""
-        name = "QED" if self.property_name == "qed" else self.property_name.replace("_", " ")
+        """The distribution, and the first novel molecules of the chosen condition's first seed."""
+        name = pretty(self.property_name)
         first = next(run for run in runs if run.condition == chosen)
-        where = f"γ = {chosen.gamma:g}, {chosen.condition}" if chosen.gamma else chosen.condition
         count = min(shown, len(first.outcome.novel))
         grid = evaluation.draw_molecule_grid(
             first.outcome.novel[:count],
             directory / "molecules.png",
             values=first.outcome.values[:count],
             property_name=name,
-            title=f"The first {count} novel molecules of seed {first.seed} ({where})",
+            title=f"The first {count} novel molecules of seed {first.seed} ({chosen.title()})",
         )
-        paths = [grid]
-        if any(run.condition.gamma is not None for run in runs):
-            paths.append(draw_novel_frontier(runs, directory / "frontier.png", name, self.training))
-        paths.append(
-            draw_novel_distribution(runs, directory / "distribution.png", name, self.training_values, self.threshold)
-        )
-        return paths
+        path, values = directory / "distribution.png", self.training_values
+        return [grid, draw_novel_distribution(runs, path, name, values, self.threshold, chosen)]

@@ -3,21 +3,32 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from discrete_diffusion.datasets import decode
-from discrete_diffusion.eval import FrontierPoint, draw_denoising, draw_distribution, draw_frontier
+from discrete_diffusion.eval import (
+    CostPoint,
+    FrontierPoint,
+    confidence_interval,
+    draw_cost,
+    draw_denoising,
+    draw_distribution,
+    draw_frontier,
+    draw_particle_weights,
+)
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.guidance import State
 
 if TYPE_CHECKING:
-    from discrete_diffusion.evaluator.metrics import Metrics, Number, Run
+    from discrete_diffusion.evaluator.generation import Weights
+    from discrete_diffusion.evaluator.metrics import Metrics, Run
 
 ENOUGH = 24
+PER = 1024  # samples that a cost is told for
 
 
 def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Condition:
@@ -47,36 +58,82 @@ def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Co
     return max(shown, key=rank)
 
 
-def draw_novel_frontier(runs: "Sequence[Run]", path: Path, name: str, training: "Mapping[str, Number]") -> Path:
-    """The number of novel samples against their mean property, over gamma."""
-    guided = sorted((run for run in runs if run.condition.gamma is not None), key=_gamma)
-    points = []
-    for gamma, group in groupby(guided, key=_gamma):
-        rows = [run.outcome.numbers for run in group]
-        points.append(
-            FrontierPoint.over_seeds(
-                gamma, [row["novel_property_mean"] for row in rows], [row["novel"] or 0 for row in rows]
-            )
-        )
-    seeds = len({run.seed for run in guided})
-    return draw_frontier(
-        {guided[0].condition.guidance: points},
-        path,
+def draw_sweep(
+    runs: "Sequence[Run]", rows: "Sequence[Mapping[str, Any]]", metrics: "Metrics", directory: Path
+) -> list[Path]:
+    """The frontier of every guidance, and, where there are several, what each costs.
+
+    Args:
+        runs: all of them.
+        rows: their rows of results.csv.
+    """
+    series: dict[str, dict[float, list[Mapping[str, Any]]]] = {}
+    unguided = []
+    for run, row in zip(runs, rows, strict=True):
+        if run.condition.gamma is not None:
+            series.setdefault(run.condition.guidance, {}).setdefault(run.condition.gamma, []).append(row)
+        elif not run.condition.drawn:
+            unguided.append(row)
+    if not series:
+        return []
+    name = pretty(metrics.property_name)
+    seeds = len({run.seed for run in runs})
+    bars = f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed"
+    counts = {int(row["generated"]) for run, row in zip(runs, rows, strict=True) if not run.condition.drawn}
+    share = len(counts) > 1
+    frontier = draw_frontier(
+        {
+            key: [_frontier_point(gamma, group, share) for gamma, group in points.items()]
+            for key, points in series.items()
+        },
+        directory / "frontier.png",
         property_name=name,
-        generated=int(guided[0].outcome.numbers["generated"] or 0),
-        training_mean=training["mean"],
-        training_percentile=training["p90"],
-        note=f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed",
+        generated=None if share else counts.pop(),
+        training_mean=metrics.training["mean"],
+        training_percentile=metrics.training["p90"],
+        note=bars,
+        noun=metrics.noun,
+        start=_frontier_point(0.0, unguided, share) if unguided else None,
+        share=share,
     )
+    if len(series) == 1:
+        return [frontier]
+    cost = draw_cost(
+        {key: [_cost_point(gamma, group) for gamma, group in points.items()] for key, points in series.items()},
+        directory / "cost.png",
+        cost_name=f"seconds per {PER:,} samples",
+        property_name=name,
+        noun=metrics.noun,
+        training_mean=metrics.training["mean"],
+        start=_cost_point(0.0, unguided) if unguided else None,
+        note=bars,
+    )
+    return [frontier, cost]
+
+
+def draw_weights(weights: "Mapping[Condition, Sequence[Weights]]", path: Path) -> Path:
+    """The particles of the first seed of each condition that has any."""
+    several = len({condition.guidance for condition in weights}) > 1
+    series = {}
+    for condition in sorted(weights, key=lambda one: (one.guidance, one.gamma)):
+        first, *between, last = weights[condition]
+        name = f"{condition.guidance + ', ' if several else ''}γ = {condition.gamma:g}"
+        # Nothing is resampled before the first step, nor when the samples are drawn.
+        series[name] = [
+            (first.t, first.ess_share, math.nan),
+            *((one.t, one.ess_share, one.resampled_share) for one in between),
+            (last.t, last.ess_share, math.nan),
+        ]
+    return draw_particle_weights(series, path, title="Particles on their way from noise to data")
 
 
 def draw_novel_distribution(
-    runs: "Sequence[Run]", path: Path, name: str, training: Sequence[float], threshold: float | None
+    runs: "Sequence[Run]", path: Path, name: str, training: Sequence[float], threshold: float | None, chosen: Condition
 ) -> Path:
-    """The property of the novel samples of all seeds, at each gamma, over the training data's."""
+    """The property of the novel samples of all seeds, at each gamma of the chosen guidance, over that of the data."""
     values: dict[float, list[float]] = {}
     for run in runs:
-        if not run.condition.drawn:
+        if not run.condition.drawn and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
             values.setdefault(run.condition.gamma or 0.0, []).extend(run.outcome.values)
     return draw_distribution(
         training,
@@ -85,7 +142,7 @@ def draw_novel_distribution(
         property_name=name,
         threshold=threshold,
         threshold_label="between the classes",
-        title=f"{name} of novel molecules",
+        title=f"{name} of novel molecules" + (f", {chosen.guidance}" if chosen.row else ""),
     )
 
 
@@ -114,6 +171,17 @@ def draw_trajectory(
     )
 
 
-def _gamma(run: "Run") -> float:
-    assert run.condition.gamma is not None
-    return run.condition.gamma
+def pretty(name: str) -> str:
+    """A property's name for a picture."""
+    return "QED" if name == "qed" else name.replace("_", " ")
+
+
+def _frontier_point(gamma: float, rows: "Sequence[Mapping[str, Any]]", share: bool) -> FrontierPoint:
+    novel = [row["novel"] / (row["generated"] if share else 1) for row in rows]
+    return FrontierPoint.over_seeds(gamma, [row["novel_property_mean"] for row in rows], novel)
+
+
+def _cost_point(gamma: float, rows: "Sequence[Mapping[str, Any]]") -> CostPoint:
+    seconds = sum(row["seconds"] for row in rows) * PER / sum(row["generated"] for row in rows)
+    interval = confidence_interval([row["novel_property_mean"] for row in rows])
+    return CostPoint(gamma, max(seconds, 1e-3), interval.mean, interval.half_width)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from discrete_diffusion.eval import confidence_interval
+from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Metrics, Number, Run
 
 KEYS = ("guidance", "gamma", "condition")
@@ -53,13 +54,13 @@ class Record:
 
     def summary(self) -> list[dict[str, Number | str]]:
         """A row for each condition: every number's mean over seeds, and the half-width of its 95 % interval."""
-        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-        for row in self.rows:
-            groups.setdefault(tuple(row[key] for key in KEYS), []).append(row)
+        groups: dict[Condition, list[dict[str, Any]]] = {}
+        for run, row in zip(self.runs, self.rows, strict=True):
+            groups.setdefault(run.condition, []).append(row)
         summary = []
-        for key, rows in groups.items():
+        for condition, rows in groups.items():
             told: dict[str, Number | str] = {
-                **dict(zip(KEYS, key, strict=True)),
+                **{key: getattr(condition, key) for key in KEYS},
                 "property": rows[0]["property"],
                 "seeds": len(rows),
             }
@@ -132,4 +133,6 @@ def _finite(value: Any) -> Any:
         return {str(key): _finite(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)  # a gamma; JSON has no number for it
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,6 +1,8 @@
 """What an evaluation prints."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +14,56 @@ from discrete_diffusion.evaluator.metrics import Metrics
 
 
 def results_table(summary: Sequence[Mapping[str, Any]], metrics: Metrics) -> Table:
-    """A row for each condition, the training data's last."""
+    """A row for each condition, the training data's last. Columns that nothing has a number in are left out."""
     name = metrics.property_name
     seeds = max(row["seeds"] for row in summary)
-    samples = summary[0]["generated"]
+    counts = {row["generated"] for row in summary}
+    samples = f"{max(counts):,.0f} samples" if len(counts) == 1 else "Samples"
     over = f"mean ± 95 % interval over {seeds} seeds" if seeds > 1 else "one seed, no intervals"
-    table = Table(title=f"{samples:,.0f} samples for each gamma and seed; {over}", title_justify="left")
-    table.add_column("γ", justify="right")
-    table.add_column("condition")
-    for heading in metrics.shown.values():
-        table.add_column(heading, justify="right")
-    table.add_column(f"mean {name} of novel", justify="right")
-    table.add_column("median", justify="right")
-    table.add_column("evaluations", justify="right")
-    table.add_column("seconds", justify="right")
+    table = Table(title=f"{samples} for each gamma and seed; {over}", title_justify="left")
+    several = len({row["guidance"] for row in summary} - {"none"}) > 1
+    columns: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = []
+    # Of several methods there is much to tell: what is left out here is in summary.csv.
+    if several:
+        columns.append(("guidance", lambda row: row["guidance"]))
+    columns.append(("γ", lambda row: _gamma(row["gamma"])))
+    if not several:
+        columns.append(("condition", lambda row: row["condition"]))
+    if len(counts) > 1:
+        columns.append(("samples", lambda row: _number(row["generated"], 0)))
+    for column, heading in metrics.shown.items():
+        if not several or column in ("valid", "novel", "distinct"):
+            columns.append((heading, partial(_with_interval, name=column, decimals=0)))
+    columns.append((f"mean {name} of novel", partial(_with_interval, name="novel_property_mean", decimals=3)))
+    if not several:
+        columns.append(("median", lambda row: _number(row["novel_property_median"], 3)))
+    if not several and any(row["mean_ess_share"] is not None for row in summary):
+        columns.append(("ESS", lambda row: _share(row["mean_ess_share"])))
+        columns.append(("resampled", lambda row: _share(row["resampled_share"])))
+    columns.append(("evaluations", lambda row: _number(row["network_evaluations"], 0)))
+    for column, heading in (("classifier_rows", "classifier"), ("reward_calls", "reward")):
+        if any(row[column] for row in summary):
+            columns.append((heading, lambda row, column=column: _number(row[column], 0)))  # type: ignore[misc]
+    columns.append(("seconds", lambda row: _number(row["seconds"], 1)))
+    for heading, _ in columns:
+        named = heading in ("guidance", "condition")
+        table.add_column(heading, justify="left" if named else "right", no_wrap=named)
     for row in summary:
-        table.add_row(
-            "–" if row["gamma"] is None else f"{row['gamma']:g}",
-            row["condition"],
-            *(_with_interval(row, column, 0) for column in metrics.shown),
-            _with_interval(row, "novel_property_mean", 3),
-            _number(row["novel_property_median"], 3),
-            f"{row['network_evaluations']:,.0f}",
-            _number(row["seconds"], 1),
-        )
+        table.add_row(*(told(row) for _, told in columns))
     table.add_section()
     training = metrics.training
-    blank = [""] * (len(metrics.shown))
-    table.add_row("", "training data", *blank, _number(training["mean"], 3), _number(training["median"], 3), "", "")
+    known = {
+        "guidance" if several else "condition": "training data",
+        f"mean {name} of novel": _number(training["mean"], 3),
+    }
+    known["median"] = _number(training["median"], 3)
+    table.add_row(*(known.get(heading, "") for heading, _ in columns))
     table.caption = (
         f"training data: {name} quartiles {_number(training['lower_quartile'], 3)} and "
         f"{_number(training['upper_quartile'], 3)}, 90th percentile {_number(training['p90'], 3)}"
     )
+    if any(row["classifier_rows"] for row in summary):
+        table.caption += "; classifier: its forward passes, a row each (backward passes are not counted)"
     table.caption_justify = "left"
     return table
 
@@ -61,13 +81,15 @@ def likelihood_lines(likelihood: Likelihood, labeled: bool) -> str:
     )
 
 
-def closing(directory: Path) -> Panel:
+def closing(directory: Path, noun: str) -> Panel:
     """Where everything is."""
     told = {
-        "results.csv": "a row for each gamma and seed",
+        "results.csv": "a row for each guidance, gamma and seed",
         "summary.csv": "means and intervals over seeds; summary.json also has likelihood, configuration, versions",
         "samples": "every sample",
-        "frontier.png": "novel molecules against their mean property",
+        "frontier.png": f"novel {noun} against their mean property",
+        "cost.png": "the mean property against the seconds it takes",
+        "particles.png": "effective particles, and how often they are resampled",
         "distribution.png": "the property in the training data and in the samples",
         "molecules.png": "novel molecules",
         "trajectory.gif": "samples on their way from noise to data",
@@ -79,6 +101,14 @@ def closing(directory: Path) -> Panel:
 def _with_interval(row: Mapping[str, Any], name: str, decimals: int) -> str:
     mean, half = row[name], row[f"{name}_ci95"]
     return _number(mean, decimals) + (f" ± {half:.{decimals}f}" if half is not None else "")
+
+
+def _gamma(value: float | None) -> str:
+    return "–" if value is None else "∞" if math.isinf(value) else f"{value:g}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
 
 
 def _number(value: float | None, decimals: int) -> str:

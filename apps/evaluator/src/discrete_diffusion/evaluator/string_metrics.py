@@ -18,6 +18,7 @@ class StringMetrics:
         property_name: its name, that of the function if None.
     """
 
+    noun = "strings"
     shown: Mapping[str, str] = MappingProxyType({"distinct": "distinct", "novel": "novel"})
     illustrate: Callable[..., object] | None = None
 
@@ -40,6 +41,10 @@ class StringMetrics:
         numbers |= {f"novel_property_{k}": v for k, v in described([values[one] for one in novel]).items()}
         samples = [{"string": one, "novel": one not in self.known, "property": values[one]} for one in strings]
         return Outcome(numbers, samples, novel, [values[one] for one in novel])
+
+    def accepts(self, string: str) -> bool:
+        """Every string has one."""
+        return True
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
         """Strings have no pictures of their own."""

@@ -1,0 +1,165 @@
+"""Every guidance on every kind of model: it draws, as the table says, or it is refused before anything is drawn."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from discrete_diffusion.evaluator.generation import Generated
+from discrete_diffusion.evaluator.preparation import Plan, prepare
+from discrete_diffusion.evaluator.rewards import Reward
+from discrete_diffusion.trainer.checkpoint import load
+
+MODELS = ("udlm", "mdlm", "marginal", "ar", "unlabeled", "unlabeled_ar")
+LABELS = "needs labels, and the model was trained without"
+RIGHT = "diffusion"  # "Expected a diffusion model", in the words of each method
+YES = ""
+
+# What refuses says why; "" is what draws.
+DIFFUSION = {"udlm": YES, "mdlm": YES, "marginal": YES, "unlabeled": YES, "ar": RIGHT, "unlabeled_ar": RIGHT}
+EXPECTED = {
+    "none": dict.fromkeys(MODELS, YES),
+    "classifier_free": {**dict.fromkeys(MODELS, YES), "unlabeled": LABELS, "unlabeled_ar": LABELS},
+    "classifier_free_denoiser": {**dict.fromkeys(MODELS, YES), "unlabeled": LABELS, "unlabeled_ar": LABELS},
+    "classifier_based": DIFFUSION,
+    "classifier_based_denoiser": DIFFUSION,
+    "first_order": DIFFUSION,
+    "first_order_denoiser": DIFFUSION,
+    "hybrid": DIFFUSION,
+    "trust_region": DIFFUSION,
+    "second_condition": DIFFUSION,
+    "nos": DIFFUSION,
+    "particles": DIFFUSION,
+    "svdd": DIFFUSION,
+    "fudge": {**dict.fromkeys(MODELS, "Expected a left-to-right `base`"), "ar": YES, "unlabeled_ar": YES},
+    "pplm": {**dict.fromkeys(MODELS, "Expected a left-to-right `base`"), "ar": YES, "unlabeled_ar": YES},
+    "best_of_n": dict.fromkeys(MODELS, YES),
+    "[classifier_free,classifier_based]": {**DIFFUSION, "unlabeled": LABELS, "unlabeled_ar": LABELS},
+    "[first_order,nos,particles]": DIFFUSION,
+    "[fudge,best_of_n]": {**dict.fromkeys(MODELS, "Expected a left-to-right `base`"), "ar": YES, "unlabeled_ar": YES},
+}
+# FUDGE truncates to its candidates at any strength.
+NOT_UNGUIDED_AT_ZERO = ("fudge", "[fudge,best_of_n]")
+CLASSIFIERS = {"nos": "hidden", "pplm": "hidden", "fudge": "prefix"}
+SMALL = {
+    "particles": ["guidance.particles.method.particles=3"],
+    "svdd": ["guidance.svdd.method.candidates=3"],
+    "best_of_n": ["guidance.best_of_n.method.n=3"],
+    "nos": ["guidance.nos.method.steps=2"],
+    "pplm": ["guidance.pplm.method.steps=1"],
+}
+
+Configured = Callable[..., DictConfig]
+Checkpoint = Callable[[str], Path]
+
+
+loaded = cache(load)
+
+
+def plan_of(config: DictConfig, folder: Path) -> Plan:
+    return prepare(config, loaded(folder), folder, torch.device("cpu"), tell=print)
+
+
+def reward_of(plan: Plan) -> Reward | None:
+    tokenizer = plan.generation.checkpoint.tokenizer
+    return Reward(tokenizer, lambda string: float(string.count("C"))) if plan.searches else None
+
+
+def options(guidance: str, model: str, classifier: Callable[..., Path]) -> list[str]:
+    label = ["label=qed"] if model.startswith("unlabeled") else []
+    chosen = [f"guidance={guidance}"]
+    for name in guidance.strip("[]").split(","):
+        chosen += SMALL.get(name, [])
+        kind = CLASSIFIERS.get(name, "noisy")
+        asks = name not in ("none", "classifier_free", "classifier_free_denoiser", "particles", "svdd", "best_of_n")
+        if asks and EXPECTED[guidance][model] == YES:
+            chosen.append(f"guidance.{name}.classifier.checkpoint={classifier(model, kind, *label)}")
+    return chosen if model.endswith("ar") else [*chosen, "sampling.steps=3"]
+
+
+def drawn(plan: Plan, gamma: float | None, seed: int) -> Generated:
+    points = plan.points(reward_of(plan))
+    (point,) = [one for one in points if one.gamma == gamma and not one.drawn]
+    return plan.generation(point.samples, seed, point.labels(None, seed), points[point])
+
+
+CASES = [(guidance, model) for guidance in EXPECTED for model in MODELS]
+
+
+@pytest.mark.parametrize(("guidance", "model"), CASES)
+def test_the_matrix(
+    guidance: str, model: str, configured: Configured, checkpoint: Checkpoint, classifier: Callable[..., Path]
+):
+    folder, common = checkpoint(model), ["samples=4", "batch_size=3"]
+    gammas = [] if guidance == "none" else ["gammas=[0,1.5]"]
+    config = configured(*common, *gammas, *options(guidance, model, classifier))
+    refusal = EXPECTED[guidance][model]
+    if refusal:
+        with pytest.raises(ValueError, match=refusal) as refused:
+            plan_of(config, folder)
+        assert "\n" not in str(refused.value)
+        return
+    plan = plan_of(config, folder)
+    gamma = None if guidance == "none" else 1.5
+    strings = drawn(plan, gamma, 1).strings
+    assert len(strings) == 4
+    assert all(isinstance(string, str) for string in strings)
+    assert drawn(plan, gamma, 1).strings == strings
+    if gamma is not None and guidance not in NOT_UNGUIDED_AT_ZERO:
+        steps = [] if model.endswith("ar") else ["sampling.steps=3"]
+        unguided = plan_of(configured(*common, *steps, "guidance=none"), folder)
+        assert drawn(plan, 0.0, 1).strings == drawn(unguided, None, 1).strings
+
+
+@pytest.mark.parametrize(
+    ("guidance", "model", "option"),
+    [
+        ("first_order", "udlm", "sampling.temperature=0.5"),
+        ("nos", "mdlm", "sampling.nucleus=0.8"),
+        ("particles", "udlm", "sampling.top_k=3"),
+        ("fudge", "ar", "sampling.temperature=0.5"),
+        ("classifier_free", "ar", "sampling.top_k=2"),
+        ("pplm", "ar", "sampling.nucleus=0.8"),
+        ("classifier_based_denoiser", "mdlm", "strength=ramp"),
+        ("first_order", "marginal", "strength=cosine"),
+        ("nos", "udlm", "strength=interval"),
+        ("fudge", "ar", "strength=interval"),
+    ],
+)
+def test_options_go_with_any_guidance(
+    guidance: str,
+    model: str,
+    option: str,
+    configured: Configured,
+    checkpoint: Checkpoint,
+    classifier: Callable[..., Path],
+):
+    chosen = ["samples=4", "gammas=[2]", *options(guidance, model, classifier)]
+    plain = drawn(plan_of(configured(*chosen), checkpoint(model)), 2.0, 1).strings
+    changed = drawn(plan_of(configured(*chosen, option), checkpoint(model)), 2.0, 1).strings
+    assert len(changed) == 4
+    assert changed != plain
+
+
+@pytest.mark.parametrize("model", ["udlm", "mdlm", "marginal", "ar"])
+@pytest.mark.parametrize(
+    "guidance", ["none", "classifier_free", "first_order", "nos", "fudge", "particles", "best_of_n"]
+)
+def test_constraints_hold_under_any_guidance(
+    guidance: str, model: str, configured: Configured, checkpoint: Checkpoint, classifier: Callable[..., Path]
+):
+    if EXPECTED[guidance][model]:
+        pytest.skip("not defined")
+    constraints = ["constraints.ban=[O]", "constraints.length=5", "constraints.only={2: [N, F]}"]
+    gammas = [] if guidance == "none" else ["gammas=[1.5]"]
+    chosen = ["samples=6", "prompt=C", *gammas, *constraints, *options(guidance, model, classifier)]
+    plan = plan_of(configured(*chosen), checkpoint(model))
+    for string in drawn(plan, None if guidance == "none" else 1.5, 1).strings:
+        tokens = plan.generation.checkpoint.tokenizer.tokenize(string)
+        assert len(tokens) == 5, string
+        assert tokens[0] == "C"
+        assert tokens[1] in ("N", "F")
+        assert "O" not in tokens
