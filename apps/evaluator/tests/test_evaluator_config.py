@@ -79,7 +79,7 @@ def test_the_files_are_known():
         *(("guidance", name) for name in sorted([*BUILT, "none"])),
         *(("metrics", name) for name in ("auto", "molecules", "strings")),
         *(("strength", name) for name in ("constant", "cosine", "interval", "ramp")),
-        ("suite", "guidance"),
+        *(("suite", name) for name in ("classifier_based", "guidance")),
     ] == GROUPS
 
 

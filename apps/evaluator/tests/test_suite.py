@@ -124,3 +124,17 @@ def test_a_row_without_its_classifier_is_left_out_with_the_command_that_trains_i
     with pytest.raises(ValueError, match="Expected a row of the suite that can be run, but all are left out"):
         evaluate(configured(*small, "guidance=nos", *common, f"output={tmp_path / 'other'}"))
     assert not (tmp_path / "other").exists()
+
+
+def test_the_suite_of_classifier_based_guidance_compares_its_four_forms_at_the_same_strengths(
+    configured: Callable[..., DictConfig],
+    checkpoint: Callable[[str], Path],
+    classifier: Callable[..., Path],
+    tmp_path: Path,
+):
+    small = ["samples=2", "seeds=[1]", "gammas=[1,3]", "sampling.steps=2"]
+    chosen = [f"checkpoint={checkpoint('mdlm')}", f"classifier={classifier('mdlm', 'noisy')}"]
+    evaluate(configured("suite=classifier_based", *small, *chosen, f"output={tmp_path / 'out'}"))
+    runs = [(row["guidance"], row["gamma"]) for row in table(tmp_path / "out" / "results.csv")]
+    four = ("D-CBG", "D-CBG (denoiser)", "D-CBG, first order", "D-CBG, first order (denoiser)")
+    assert runs == [("none", ""), *((name, gamma) for name in four for gamma in ("1.0", "3.0"))]
