@@ -32,7 +32,8 @@ class Causal(nn.Module):
 
     def extend(self, tokens: Tensor, past, *, y: Tensor | None = None):
         self.read += tokens.shape[1]
-        x = self.tokens[tokens] + (self.labels[2] if y is None else self.labels[y][:, None])
+        embedded = tokens @ self.tokens[:V] if tokens.is_floating_point() else self.tokens[tokens]
+        x = embedded + (self.labels[2] if y is None else self.labels[y][:, None])
         new = []
         for block, qkv in enumerate(self.qkv):
             q, k, v = (x @ qkv).unsqueeze(1).chunk(3, -1)
@@ -97,9 +98,10 @@ def by_differences(model, x, gamma, steps, step_size, kl, gradient_scale):
         unguided = model.next_token(model.extend(fed[:, -1:], past)[0])[:, 0]
 
         def objective(blocks):
-            hidden = torch.cat([before, model.extend(fed[:, -1:], blocks)[0]], 1)
-            law = model.next_token(hidden[:, -1:])[:, 0]
-            t = torch.tensor([1 - len(x) / L])
+            now, past = model.extend(fed[:, -1:], blocks)
+            law = model.next_token(now)[:, 0]
+            hidden = torch.cat([before, now, model.extend(law.exp()[:, None], past)[0]], 1)
+            t = torch.tensor([1 - (len(x) + 1) / L])
             return float(gamma * likelihood(hidden, t) - kl * divergence(law, unguided))
 
         for _ in range(steps):
@@ -186,14 +188,14 @@ def test_an_interval_is_read_at_the_share_that_is_left():
 
 
 def test_no_token_is_read_twice_from_left_to_right(generator):
-    """Column 0 is the base's; then bos and one token more for each column, and each is tried `steps` + 1 times more."""
+    """Column 0 is the base's; then bos and one token more for each column, read 2 `steps` + 1 times beside the past."""
     model, steps = Causal(), 3
     counted = CountEvaluations(likelihood)
     guided = PPLM(model, counted, 2.0, steps, 0.3, 0.5, 0.9)
     for _ in range(2):
         model.read = counted.calls = 0
         last(autoregressive(guided, torch.zeros(2, L).long(), generator=generator, use_at=True))
-        assert model.read == L + 1 + (L - 1) * (steps + 2)
+        assert model.read == L + 1 + (L - 1) * (2 * steps + 2)
         assert counted.calls == (L - 1) * steps
 
 

@@ -152,7 +152,7 @@ class DiT(nn.Module):
 
     def extend(
         self,
-        tokens: Int[Tensor, "b k"],
+        tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
         sigma: Float[Tensor, " b"],
         y: Int[Tensor, " b"] | None = None,
         past: tuple[KeysValues, ...] | None = None,
@@ -160,7 +160,7 @@ class DiT(nn.Module):
         """Continue a prefix: :meth:`encode` of the whole sequence at its last k positions, and no other work.
 
         Args:
-            tokens: The k tokens that follow the prefix.
+            tokens: The k tokens that follow the prefix, ids or mixtures of one-hots.
             sigma: As in :meth:`forward`, and the same for the prefix.
             y: As in :meth:`forward`, and the same for the prefix.
             past: What the call for the prefix returned, None where there is none. Gradients flow into it.

@@ -25,23 +25,26 @@ class PPLM:
     times, in every block and for every sequence on its own,
 
         H~ <- H~ + step_size g / ||g||^gradient_scale,
-        g = gradient by H~ of  gamma log p(y | h_0, ..., h_{i-1}, h~_i) - kl KL(p~ || p),
+        g = gradient by H~ of  gamma log p(y | h_0, ..., h_{i-1}, h~_i, h~_{i+1}) - kl KL(p~ || p),
 
-    with h the hidden states of the positions so far, the last as read with H~, and p and p~ the laws of x_i by H and by
-    H~. The result is p~^fusion p^(1 - fusion), renormalized. The norm is over keys and values together (the published
-    code takes it over the whole batch as well). The published code also lets its classifier see the hidden state of an
-    expected next token, which it has not drawn; here it sees what there is.
+    with p and p~ the laws of x_i by H and by H~, h the hidden states of the positions so far, the last of them as read
+    with H~, and h~_{i+1} that of the token to come: since it is not drawn, of its expected embedding under p~. Through
+    it the gradient asks for tokens that the classifier likes; without it the hidden state alone is moved to please. The
+    result is p~^fusion p^(1 - fusion), renormalized. The norm is over keys and values together (the published code
+    takes it over the whole batch as well).
 
-    The likelihood is called as `likelihood(hidden (n, i + 1, d), t (n,))`, t = 1 - i / l, the share of positions still
-    to draw, at which `gamma` is read too, whatever time the model is called with. Parameters get no gradient. Where
-    steps are all of one length (`gradient_scale` = 1) gamma is felt relative to `kl` alone, from the second step on.
+    The likelihood is called as `likelihood(hidden (n, i + 2, d), t (n,))`, t = 1 - (i + 1) / l, the share of positions
+    then still to draw; `gamma` is read at 1 - i / l, whatever time the model is called with. Parameters get no
+    gradient. Where steps are all of one length (`gradient_scale` = 1) gamma is felt relative to `kl` alone, from the
+    second step on.
 
-    A column costs `steps` + 2 passes of one token and `steps` backward passes: the unperturbed past is kept for the
+    A column costs 2 `steps` + 2 passes of one token and `steps` backward passes: the unperturbed past is kept for the
     next column, so that from left to right no token is read into it twice. The first column has no past and is the
     base, as everything is with `steps`, gamma or `fusion` = 0.
 
     Args:
-        base: a left-to-right model with `extend`, `next_token` and `bos_id`, not wrapped in anything.
+        base: a left-to-right model with `extend`, of ids and of mixtures of tokens (n, 1, v), with `next_token` and
+            `bos_id`, not wrapped in anything.
         likelihood: log p(y | hidden) of the condition that is wanted.
         gamma: guidance strength; 0 is no guidance.
         steps: gradient steps for each token.
@@ -101,11 +104,12 @@ class PPLM:
             return evaluate(self.base, xt, t, y=y, at=at)
 
         def law(i: int, row: Tensor, order: Tensor) -> Tensor:
-            left = share_left(i, length, t, len(row))
-            if i == 0 or strength_range(self.gamma, left)[1] == 0:
+            before, after = (share_left(drawn, length, t, len(row)) for drawn in (i, i + 1))
+            if i == 0 or strength_range(self.gamma, before)[1] == 0:
                 return evaluate(self.base, xt, t, y=y, at=wanted & (column == i))
             with torch.no_grad():
-                return self._column(xt[row, :i], None if y is None else y[row], left)
+                gamma = strength_at(self.gamma, before)
+                return self._column(xt[row, :i], None if y is None else y[row], gamma, after)
 
         log_probs = each_column(wanted, law)
         if bool(wanted[:, -1].any()):
@@ -113,7 +117,11 @@ class PPLM:
         return log_probs.unflatten(0, xt.shape) if at is None else log_probs
 
     def _column(
-        self, x: Int[Tensor, "m i"], y: Int[Tensor, " m"] | None, t: Float[Tensor, " m"]
+        self,
+        x: Int[Tensor, "m i"],
+        y: Int[Tensor, " m"] | None,
+        gamma: Float[Tensor, " m"],
+        t: Float[Tensor, " m"],
     ) -> Float[Tensor, "m v"]:
         fed = torch.cat([torch.full_like(x[:, :1], self.base.bos_id), x], 1)
         before = self._memory.pop() if self._memory else None
@@ -124,7 +132,7 @@ class PPLM:
         unguided = self._law(now)
         moved = before
         for step in range(self.steps):
-            moved = self._climb(moved, fed[:, -1:], t, unguided if step > 0 else None)
+            moved = self._climb(moved, fed[:, -1:], gamma, t, unguided if step > 0 else None)
         guided = self._law(read(self.base, fed[:, -1:], y, moved))
         if self.fusion == 1:
             return guided
@@ -136,6 +144,7 @@ class PPLM:
         self,
         before: Prefix,
         token: Int[Tensor, "m 1"],
+        gamma: Float[Tensor, " m"],
         t: Float[Tensor, " m"],
         unguided: Float[Tensor, "m v"] | None,
     ) -> Prefix:
@@ -143,9 +152,11 @@ class PPLM:
         leaves = [state.clone().requires_grad_() for block in before.past for state in block]
         with torch.enable_grad():
             now = read(self.base, token, before.y, replace(before, past=_blocks(leaves)))
-            objective = strength_at(self.gamma, t, now.hidden.dtype) * self.likelihood(now.hidden, t)
+            law = self._law(now)
+            ahead, _ = self.base.extend(law.exp()[:, None], now.past, **_label(now.y))
+            objective = gamma.to(law.dtype) * self.likelihood(torch.cat([now.hidden, ahead], 1), t)
             if self.kl > 0 and unguided is not None:
-                objective = objective - self.kl * kl_divergence(self._law(now), unguided)
+                objective = objective - self.kl * kl_divergence(law, unguided)
             gradients = torch.autograd.grad(objective.sum(), leaves)
         past = []
         for (keys, values), (dk, dv) in zip(before.past, _blocks(gradients), strict=True):
@@ -156,8 +167,11 @@ class PPLM:
         return replace(before, past=tuple(past))
 
     def _law(self, now: Prefix) -> Float[Tensor, "m v"]:
-        label = {} if now.y is None else {"y": now.y}
-        return self.base.next_token(now.hidden[:, -1:], **label)[:, 0]
+        return self.base.next_token(now.hidden[:, -1:], **_label(now.y))[:, 0]
+
+
+def _label(y: Tensor | None) -> dict[str, Tensor]:
+    return {} if y is None else {"y": y}
 
 
 def _blocks(states: Sequence[Tensor]) -> Past:

@@ -99,7 +99,7 @@ class NextToken:
 
     def _extend(
         self,
-        tokens: Int[Tensor, "b k"],
+        tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
         past: tuple[KeysValues, ...] | None,
         *,
         y: Int[Tensor, " b"] | None = None,
