@@ -1,0 +1,100 @@
+"""Draw docs/images/rate-preserving-guidance.png, and print the tables, from rate_preserving_guidance.csv.
+
+uv run python docs/experiments/rate_preserving_guidance.py
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from discrete_diffusion.eval.style import MUTED, dress, new_figure, save, series_style
+
+HERE = Path(__file__).parent
+METHODS = {
+    "exact_kernel": "exact, on the kernel (the paper's)",
+    "exact_denoiser": "exact, rate-preserving",
+    "first_kernel": "first order, on the kernel",
+    "first_denoiser": "first order, rate-preserving",
+}
+PUBLISHED = {
+    ("mdlm", "qed"): {1: 526, 2: 525, 3: 418, 5: 25},
+    ("udlm", "qed"): {1: 933, 2: 911, 3: 941, 5: 968, 10: 995},
+    ("mdlm", "ring_count"): {1: 144, 2: 0.4},
+    ("udlm", "ring_count"): {1: 797, 2: 829, 3: 863, 5: 889, 10: 892},
+}
+NAMES = {"mdlm": "MDLM", "udlm": "UDLM", "qed": "QED", "ring_count": "ring count"}
+Rows = list[dict[str, str]]
+
+
+def read() -> dict[tuple[str, ...], Rows]:
+    """The runs of each process, property, method and gamma; those asked with another time than trained apart."""
+    cells = defaultdict(list)
+    with (HERE / "rate_preserving_guidance.csv").open() as file:
+        for row in csv.DictReader(file):
+            method = row["method"] + ("_zeroed" if row["zeroed"] == "1" else "")
+            cells[row["process"], row["property"], method, row["gamma"]].append(row)
+    return cells
+
+
+def mean(rows: Rows, column: str) -> float | None:
+    """Over seeds, of those that have a value."""
+    values = [float(row[column]) for row in rows if row[column]]
+    return sum(values) / len(values) if values else None
+
+
+def number(value: float | None, decimals: int = 0) -> str:
+    """For a table."""
+    return "–" if value is None else f"{value:,.{decimals}f}"
+
+
+def table(cells: dict[tuple[str, ...], Rows], process: str, prop: str, methods: Iterable[str]) -> str:
+    """One line for each method and gamma."""
+    heading = ("method", "gamma", "seeds", "valid", "unique", "novel", "mean of novel", "seconds", "classifier rows")
+    lines = ["| " + " | ".join(heading) + " |", "|---|" + "---:|" * (len(heading) - 1)]
+    for method in methods:
+        for gamma in ("0", "1", "2", "3", "5", "10"):
+            rows = cells.get((process, prop, method, gamma))
+            if not rows:
+                continue
+            counts = [number(mean(rows, name)) for name in ("valid", "unique", "novel")]
+            timed = [row for row in rows if row["device"] == "H100"]
+            cost = [number(mean(timed, "seconds"), 1), number(mean(rows, "rows"))]
+            name = METHODS.get(method.removesuffix("_zeroed"), "unguided")
+            told = [name, gamma, str(len(rows)), *counts, number(mean(rows, "mean_novel"), 3), *cost]
+            lines.append("| " + " | ".join(told) + " |")
+    return "\n".join(lines)
+
+
+def draw(cells: dict[tuple[str, ...], Rows], path: Path) -> None:
+    """Valid samples against gamma."""
+    figure = new_figure(11.0, 8.2)
+    gammas = ("0", "1", "2", "3", "5", "10")
+    for place, (process, prop) in enumerate(PUBLISHED):
+        axes = figure.add_subplot(2, 2, place + 1)
+        y_label = "valid of 1,024" if place % 2 == 0 else ""
+        x_label = "γ" if place > 1 else ""
+        dress(axes, title=f"{NAMES[process]}, {NAMES[prop]}", x_label=x_label, y_label=y_label, pad=8.0)
+        for index, (method, name) in enumerate(METHODS.items()):
+            runs = {g: cells.get((process, prop, "none" if g == "0" else method, g)) for g in gammas}
+            known = {gammas.index(g): mean(rows, "valid") for g, rows in runs.items() if rows}
+            axes.plot(list(known), list(known.values()), label=name, linewidth=1.6, **series_style(index))
+        published = PUBLISHED[process, prop]
+        places = [gammas.index(str(gamma)) for gamma in published]
+        axes.plot(places, list(published.values()), ":", color=MUTED, marker=".", label="published, on the kernel")
+        axes.set_xticks(range(len(gammas)), gammas)
+        axes.set_ylim(0, 1024)
+    figure.subplots_adjust(left=0.075, right=0.985, top=0.93, bottom=0.13, wspace=0.14, hspace=0.28)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=10)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    cells = read()
+    draw(cells, HERE.parent / "images" / "rate-preserving-guidance.png")
+    for process, prop in PUBLISHED:
+        print(f"\n{NAMES[process]}, {NAMES[prop]}:\n\n{table(cells, process, prop, ['none', *METHODS])}")
+    print("\nClassifier trained with its time input zeroed, asked with it on:\n")
+    for prop in ("qed", "ring_count"):
+        print(table(cells, "udlm", prop, ["first_kernel_zeroed"]), "\n")
