@@ -9,7 +9,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_the_example_runs(checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    monkeypatch.chdir(checkpoint("udlm").parents[1])
+    monkeypatch.chdir(checkpoint("udlm").parent)
     names: dict[str, object] = {}
     exec(compile(block.replace("outputs", "."), str(README), "exec"), names)
     assert len(names["strings"]) == 100
