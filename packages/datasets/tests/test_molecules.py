@@ -91,7 +91,7 @@ def test_the_cache_is_read_and_a_broken_one_replaced(tmp_path, monkeypatch, capl
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     assert len(molecules(5, cache_dir=tmp_path / "file" / "folder", progress=False)) == 5
-    assert "not cached" in caplog.text
+    assert "is not kept" in caplog.text
 
 
 def test_an_impossible_size_is_refused(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 
 from discrete_diffusion.datasets import (
     CategoryLabel,
+    Padded,
     PercentileLabel,
     character_tokenizer,
     decode,
@@ -82,18 +83,21 @@ def test_a_fitted_label_and_a_selection_of_rows():
 
 
 def test_sequences_that_do_not_fit():
-    with pytest.raises(
-        ValueError, match="fit `length` 4, but 10 of 40 do not: `length=5` fits all, `drop_longer=True`"
-    ):
+    with pytest.raises(ValueError, match="fit `length` 4, but 10 of 40 do not: `length=5` fits all, `longer=drop`"):
         sequence_data(LETTERS, "text", tokenizer=character_tokenizer, length=4)
     data = sequence_data(
-        LETTERS, "text", tokenizer=character_tokenizer, length=4, drop_longer=True, label=CategoryLabel("label")
+        LETTERS,
+        "text",
+        tokenizer=character_tokenizer,
+        length=4,
+        layout=Padded(longer="drop"),
+        label=CategoryLabel("label"),
     )
     assert len(data.train) + len(data.validation) == 30
     assert set(decode(data.tokenizer, data.train[:]["input_ids"])) == {"a", "bb", "ba"}
     assert sequence_data(LETTERS, "text", tokenizer=character_tokenizer, length=9).train[0]["input_ids"].shape == (9,)
     with pytest.raises(ValueError, match="Expected sequences that fit `length` 1"):
-        sequence_data(LETTERS, "text", tokenizer=character_tokenizer, length=1, drop_longer=True)
+        sequence_data(LETTERS, "text", tokenizer=character_tokenizer, length=1, layout=Padded(longer="drop"))
 
 
 def test_unknown_symbols_are_named():
@@ -110,9 +114,9 @@ def test_errors():
         sequence_data(LETTERS.rename_column("label", "input_ids"), "text", tokenizer=character_tokenizer)
     with pytest.raises(ValueError, match="Expected 0 < `validation` < 1, got 1"):
         sequence_data(LETTERS, "text", tokenizer=character_tokenizer, validation=1)
-    with pytest.raises(ValueError, match="Expected strings in the column 'x'"):
+    with pytest.raises(ValueError, match="Expected strings, or lists of token ids, in the column 'x'"):
         sequence_data(Dataset.from_dict({"x": [1, 2]}), "x", tokenizer=character_tokenizer)
-    with pytest.raises(ValueError, match="Expected at least 2 rows to split, got 1"):
+    with pytest.raises(ValueError, match="Expected at least 2 sequences to split, got 1"):
         sequence_data(LETTERS.select([0]), "text", tokenizer=character_tokenizer)
 
 

@@ -5,19 +5,18 @@ import importlib.util
 import inspect
 import logging
 import os
-import tempfile
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet
-from platformdirs import user_cache_path
 from tqdm import tqdm
 
 import datasets
+from discrete_diffusion.datasets.cache import cache_folder, keep
 from discrete_diffusion.datasets.smiles_tokenizer import smiles_symbols
 
-CACHE_VARIABLE = "DISCRETE_DIFFUSION_CACHE"
 MAX_TOKENS = 22
 _FRUITLESS = 20_000
 
@@ -46,16 +45,12 @@ def molecules(
         raise ValueError(f"Expected `size` >= 1, got {size}.")
     if importlib.util.find_spec("rdkit") is None:
         raise ImportError("`molecules` needs RDKit: install `discrete-diffusion-datasets[rdkit]`.")
-    path = _cache_folder(cache_dir) / f"molecules-{size}-{seed}-{_fingerprint()}.parquet"
+    path = cache_folder(cache_dir) / f"molecules-{size}-{seed}-{_fingerprint()}.parquet"
     rows = _read(path, size)
     if rows is None:
         rows = _generate(size, seed, progress)
-        _write(rows, path)
+        keep(path, partial(pa.parquet.write_table, rows))
     return datasets.Dataset(datasets.table.InMemoryTable(rows))
-
-
-def _cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
-    return Path(cache_dir or os.environ.get(CACHE_VARIABLE) or user_cache_path("discrete-diffusion")).expanduser()
 
 
 def _fingerprint() -> str:
@@ -106,18 +101,3 @@ def _read(path: Path, size: int) -> pa.Table | None:
         logger.warning("Generating the molecules again: %s does not hold what it should.", path)
         return None
     return rows
-
-
-def _write(rows: pa.Table, path: Path) -> None:
-    # A rename is atomic: another process sees no file or a whole one, and the last of two writers has the same rows.
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-        os.close(handle)
-        try:
-            pa.parquet.write_table(rows, partial)
-            Path(partial).replace(path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    except OSError as error:
-        logger.warning("The molecules are not cached, and will be generated again: %s.", error)
