@@ -161,9 +161,10 @@ def test_a_persons_own_property_is_measured(configured: Configured, checkpoint: 
 def test_data_that_moved_are_read_where_they_are_now(
     configured: Configured, checkpoint: Checkpoint, words: Path, tmp_path: Path
 ):
+    model = checkpoint("table")
     moved = words.rename(words.with_name("moved.csv"))
     try:
-        common = [f"checkpoint={checkpoint('table')}", f"output={tmp_path / 'out'}", "gammas=[1]", "likelihood=false"]
+        common = [f"checkpoint={model}", f"output={tmp_path / 'out'}", "gammas=[1]", "likelihood=false"]
         with pytest.raises(FileNotFoundError, match=r"words\.csv does not exist.*`data\.path=`"):
             evaluate(configured(*common))
         evaluate(configured(*common, f"data.path={moved}"))

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from discrete_diffusion.evaluator.generation import first_position
 from discrete_diffusion.guidance.constraints import anything, ban, exact_length, only
 from discrete_diffusion.trainer.checkpoint import Checkpoint
 
@@ -34,7 +35,8 @@ def read_constraints(config: DictConfig, checkpoint: Checkpoint, clamp: Tensor |
     if given["only"]:
         if not isinstance(given["only"], Mapping):
             raise ValueError(f"Expected `constraints.only` as {{position: [tokens]}}, got {given['only']}.")
-        places = {_position(key, length): key for key in given["only"]}
+        first = first_position(checkpoint)
+        places = {_position(key, length - first) - 1 + first: key for key in given["only"]}
         tokens = {i: _ids(given["only"][key], tokenizer, f"constraints.only.{key}") for i, key in places.items()}
         allowed = allowed & only(tokens, length, size)
     for position, free in enumerate(allowed.any(-1).tolist()):
@@ -49,6 +51,8 @@ def read_constraints(config: DictConfig, checkpoint: Checkpoint, clamp: Tensor |
 
 
 def _of_length(n: Any, tokenizer: PreTrainedTokenizerBase, length: int) -> Tensor:
+    if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
+        raise ValueError("Expected no `constraints.length`: all sequences of this model are equally long.")
     if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= length - 2:
         raise ValueError(f"Expected 0 <= `constraints.length` <= {length - 2}, got {n}.")
     return exact_length(
@@ -62,9 +66,9 @@ def _of_length(n: Any, tokenizer: PreTrainedTokenizerBase, length: int) -> Tenso
     )
 
 
-def _position(key: Any, length: int) -> int:
-    if not str(key).isdigit() or not 1 <= int(key) < length:
-        raise ValueError(f"Expected positions from 1 to {length - 1} in `constraints.only`, got {key}.")
+def _position(key: Any, last: int) -> int:
+    if not str(key).isdigit() or not 1 <= int(key) <= last:
+        raise ValueError(f"Expected positions from 1 to {last} in `constraints.only`, got {key}.")
     return int(key)
 
 

@@ -155,6 +155,12 @@ def with_steps(sampler: Any, steps: int | None) -> Any:
     return replace(sampler, steps=steps)
 
 
+def first_position(checkpoint: Checkpoint) -> int:
+    """Where the first token of a string stands: 1 behind `<bos>`, 0 where sequences have none."""
+    special = checkpoint.config["data"].get("layout", {}).get("special_tokens", True)
+    return int(special and checkpoint.tokenizer.bos_token_id is not None)
+
+
 def read_prompt(prompt: str | None, checkpoint: Checkpoint) -> Tensor | None:
     """The token that each position must hold, (1, l), -1 where it is free; `_` in the prompt is one free token.
 
@@ -169,11 +175,12 @@ def read_prompt(prompt: str | None, checkpoint: Checkpoint) -> Tensor | None:
     tokenizer = checkpoint.tokenizer
     if "_" in tokenizer.get_vocab():
         raise ValueError("Expected no `prompt`: `_` stands for a free token, and it is a token of this model.")
-    held = [tokenizer.bos_token_id]
+    first = first_position(checkpoint)
+    held = [tokenizer.bos_token_id] * first
     for index, part in enumerate(prompt.split("_")):
         held += [-1] * bool(index) + tokenizer(part, add_special_tokens=False)["input_ids"] * bool(part)
     if tokenizer.unk_token_id in held:
         raise ValueError(f"Expected a `prompt` of tokens that the model knows, got {prompt!r}.")
     if len(held) > checkpoint.length:
-        raise ValueError(f"Expected a `prompt` of at most {checkpoint.length - 1} tokens, got {len(held) - 1}.")
+        raise ValueError(f"Expected a `prompt` of at most {checkpoint.length - first} tokens, got {len(held) - first}.")
     return torch.tensor([held + [-1] * (checkpoint.length - len(held))])

@@ -30,7 +30,7 @@ def measure_likelihood(
     """
     objective, denoiser = checkpoint.objective(), checkpoint.denoiser()
     generator = torch.Generator().manual_seed(seed)
-    likelihood = Likelihood()
+    likelihood, pad_id = Likelihood(), checkpoint.tokenizer.pad_token_id
     with torch.no_grad():
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
@@ -42,7 +42,7 @@ def measure_likelihood(
                 for name, term in terms._asdict().items():
                     sums[name] = sums.get(name, 0.0) + term.double().sum(-1).cpu() / repeats
                 advance(len(x0))
-            tokens = (x0 != checkpoint.tokenizer.pad_token_id).sum(-1).cpu()
+            tokens = torch.full((len(x0),), x0.shape[1]) if pad_id is None else (x0 != pad_id).sum(-1).cpu()
             parts = {name: term.numpy() for name, term in sums.items()}
             likelihood += Likelihood.of_batch(sum(parts.values()), tokens.numpy(), parts)
     return likelihood

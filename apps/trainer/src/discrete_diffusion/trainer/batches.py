@@ -1,13 +1,15 @@
 """Batches for training and validation."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, Sampler, get_worker_info
 
-from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.datasets import SequenceData, Stream
 
 
 class Batches(Sampler[list[int]]):
@@ -41,6 +43,22 @@ class Batches(Sampler[list[int]]):
             yield chosen
 
 
+class Share(IterableDataset):
+    """Every `ranks`-th sequence of a stream, from the `first` of this rank on.
+
+    A run that is resumed reads what it has read before, and leaves it out.
+    """
+
+    def __init__(self, stream: Stream, rank: int, ranks: int, first: int) -> None:
+        self.stream, self.rank, self.ranks, self.first = stream, rank, ranks, first
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Yield this rank's share, or this worker's share of it."""
+        worker = get_worker_info()
+        mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        return islice(self.stream, self.rank + self.ranks * (self.first + mine), None, self.ranks * workers)
+
+
 class DataModule(L.LightningDataModule):
     """The loaders of a run."""
 
@@ -53,16 +71,21 @@ class DataModule(L.LightningDataModule):
         """Batches from the step that training stands at."""
         trainer = self.trainer
         assert trainer is not None
+        train, rank, ranks = self.data.train, trainer.global_rank, trainer.world_size
+        first = trainer.global_step * trainer.accumulate_grad_batches
+        if isinstance(train, Stream):
+            stream = Share(train, rank, ranks, first * self.batch_size)
+            return DataLoader(stream, batch_size=self.batch_size, **self._options())
         batches = Batches(
-            len(self.data.train),
+            len(train),
             self.batch_size,
             self.steps * trainer.accumulate_grad_batches,
             seed=self.seed,
-            first=trainer.global_step * trainer.accumulate_grad_batches,
-            rank=trainer.global_rank,
-            ranks=trainer.world_size,
+            first=first,
+            rank=rank,
+            ranks=ranks,
         )
-        return DataLoader(self.data.train, batch_sampler=batches, **self._options())
+        return DataLoader(train, batch_sampler=batches, **self._options())
 
     def val_dataloader(self) -> DataLoader:
         """The validation rows in their order, split among the ranks."""

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from discrete_diffusion.datasets import Augmentation
 from discrete_diffusion.trainer.targets import Target, by_level
 from discrete_diffusion.trainer.views import View
 
@@ -23,6 +24,7 @@ class Classifier(L.LightningModule):
         lr_scheduler: from an optimizer to a schedule of its learning rate, stepped with every update.
         draws: how many times each validation sequence is shown, where it looks different each time.
         seed: of the noise.
+        augment: what is done to training sequences first, each time.
 
     Attributes:
         by_level: what the last validation measured at each level.
@@ -39,11 +41,12 @@ class Classifier(L.LightningModule):
         lr_scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         draws: int,
         seed: int,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__()
         if draws < 1:
             raise ValueError(f"Expected `draws` >= 1, got {draws}.")
-        self.network, self.view, self.target = network, view, target
+        self.network, self.view, self.target, self.augment = network, view, target, augment
         self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
         self.draws, self.seed = draws if view.random else 1, seed
         self.by_level: list[Mapping[str, float | None]] = []
@@ -55,6 +58,8 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """The mean loss over all that was seen, in nats."""
+        if self.augment is not None:
+            batch = {**batch, "input_ids": self.augment(batch["input_ids"], self.noise)}
         outputs, answers, _ = self._see(batch, self.noise)
         loss = self.target.loss(outputs, answers).mean()
         self.log("train/loss", loss, prog_bar=True)

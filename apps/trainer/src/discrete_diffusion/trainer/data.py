@@ -8,6 +8,9 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.datasets import LabelRule, SequenceData, sequence_data
 
+OPTIONAL = ("layout", "augment", "allow_unknown", "validation", "seed")
+"""What `sequence_data` has a default for."""
+
 
 def build_data(
     settings: Mapping[str, Any],
@@ -23,7 +26,9 @@ def build_data(
         tokenizer=tokenizer,
         label=label,
         length=length,
-        drop_longer=settings["drop_longer"],
-        validation=settings["validation"],
-        seed=settings["seed"],
+        **{name: _built(settings[name]) for name in OPTIONAL if name in settings},
     )
+
+
+def _built(setting: Any) -> Any:
+    return instantiate(setting) if isinstance(setting, Mapping) else setting

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
 
 ADVICE = (
@@ -75,5 +75,6 @@ def short(path: Path) -> Path:
 
 def describe_sequences(data: SequenceData) -> str:
     """How many there are, and of what."""
-    said = f"{len(data.train):,} training and {len(data.validation):,} validation sequences of {data.length} tokens, "
+    train = "A stream of" if isinstance(data.train, Stream) else f"{len(data.train):,}"
+    said = f"{train} training and {len(data.validation):,} validation sequences of {data.length} tokens, "
     return said + f"{len(data.tokenizer)} symbols"

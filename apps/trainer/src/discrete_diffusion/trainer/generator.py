@@ -7,6 +7,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from discrete_diffusion.datasets import Augmentation
 from discrete_diffusion.processes import Objective
 
 
@@ -22,6 +23,7 @@ class Generator(L.LightningModule):
         optimizer: from named parameters to an optimizer.
         lr_scheduler: from an optimizer to a schedule of its learning rate, stepped with every update.
         seed: of the noise.
+        augment: what is done to training sequences first, each time.
     """
 
     def __init__(
@@ -35,13 +37,14 @@ class Generator(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         lr_scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         seed: int,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_dropout <= 1:
             raise ValueError(f"Expected 0 <= `label_dropout` <= 1, got {label_dropout}.")
         self.network, self.objective = network, objective
         self.make_denoiser, self.make_optimizer, self.make_lr_scheduler = denoiser, optimizer, lr_scheduler
-        self.null_label, self.label_dropout, self.seed = null_label, label_dropout, seed
+        self.augment, self.null_label, self.label_dropout, self.seed = augment, null_label, label_dropout, seed
         self.resumed_noise: dict[str, Tensor] | None = None
 
     def denoiser(self) -> Callable[..., Tensor]:
@@ -57,11 +60,13 @@ class Generator(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """The objective's mean over tokens, in nats."""
-        y = batch.get("label")
+        x0, y = batch["input_ids"], batch.get("label")
+        if self.augment is not None:
+            x0 = self.augment(x0, self.noise)
         if y is not None and self.null_label is not None:
             u = torch.rand(y.shape, generator=self.noise, device=y.device)
             y = y.masked_fill(u < self.label_dropout, self.null_label)
-        loss = self.objective.loss(self.denoiser(), batch["input_ids"], y, generator=self.noise).mean()
+        loss = self.objective.loss(self.denoiser(), x0, y, generator=self.noise).mean()
         self.log("train/loss", loss, prog_bar=True)
         return loss
 

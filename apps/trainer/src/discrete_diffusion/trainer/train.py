@@ -1,6 +1,7 @@
 """Train a generator from a configuration."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.datasets import LabelRule, SequenceData
 from discrete_diffusion.trainer.checkpoint import Checkpoint
@@ -17,6 +19,9 @@ from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.preview import Preview
 from discrete_diffusion.trainer.targets import Classes
+
+COUNTED = 100_000
+"""Training sequences whose tokens are counted, for noise drawn from their frequencies."""
 
 
 def train(config: DictConfig) -> Checkpoint:
@@ -36,6 +41,7 @@ def train(config: DictConfig) -> Checkpoint:
         checkpoint.network,
         instantiate(checkpoint.config["model"]["denoiser"]),
         checkpoint.objective(),
+        augment=data.augment,
         null_label=None if data.label is None else data.label.num_classes,
         label_dropout=config.label_dropout,
         optimizer=instantiate(config.optimizer),
@@ -64,8 +70,8 @@ def train(config: DictConfig) -> Checkpoint:
 
 def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: SequenceData) -> Checkpoint:
     """The untrained model, with everything of the configuration that its checkpoint will remember."""
-    tokenizer = data.tokenizer
-    tokens = data.train["input_ids"][:]
+    tokenizer = with_token(data.tokenizer, config.model.needs)
+    tokens = data.examples(COUNTED)["input_ids"][:]
     vocab_size = len(tokenizer)
     config.facts = {
         "vocab_size": vocab_size,
@@ -73,13 +79,26 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
         "bos_id": tokenizer.bos_token_id,
         "mask_id": tokenizer.mask_token_id,
         "num_classes": None if data.label is None else data.label.num_classes,
+        "image": settings.get("image"),
         # each token once more than it occurs: noise must be able to produce every one
         "marginals": ((tokens.flatten().bincount(minlength=vocab_size) + 1.0) / (tokens.numel() + vocab_size)).tolist(),
     }
     remembered = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("model", "backbone")}
     label = None if data.label is None else data.label.to_dict()
+    network = instantiate(remembered["backbone"])
+    # A network made of somebody's folder says itself how it is built without that folder.
+    remembered["backbone"] = getattr(network, "blueprint", remembered["backbone"])
     described = {**remembered, "data": dict(settings), "length": data.length, "label": label}
-    return Checkpoint(described, instantiate(remembered["backbone"]), tokenizer, data.label)
+    return Checkpoint(described, network, tokenizer, data.label)
+
+
+def with_token(tokenizer: PreTrainedTokenizerBase, needed: str | None) -> PreTrainedTokenizerBase:
+    """A tokenizer that has the special token `needed`, such as "mask_token"; nothing else is changed."""
+    if needed is None or getattr(tokenizer, needed) is not None:
+        return tokenizer
+    tokenizer = deepcopy(tokenizer)
+    tokenizer.add_special_tokens({needed: f"<{needed.removesuffix('_token')}>"})
+    return tokenizer
 
 
 def _label(config: DictConfig) -> LabelRule | None:

@@ -49,6 +49,7 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
         checkpoint.network,
         shown,
         target,
+        augment=data.augment,
         optimizer=instantiate(config.optimizer),
         lr_scheduler=instantiate(config.lr_scheduler),
         draws=config.draws,
@@ -86,6 +87,7 @@ def build_classifier(
     config.facts = {
         "vocab_size": len(generator.tokenizer),
         "length": generator.length,
+        "image": generator.config["data"].get("image"),
         "pad_id": generator.tokenizer.pad_token_id,
         "num_outputs": target.num_outputs,
         "hidden_size": _hidden_size(generator),

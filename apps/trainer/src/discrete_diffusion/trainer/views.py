@@ -92,7 +92,7 @@ class NoisyHidden:
 class Prefixes:
     """Every prefix of the data, `<eos>` included and padding left out: a classifier for FUDGE (arXiv 2104.05218)."""
 
-    pad_id: int
+    pad_id: int | None
     kind: ClassVar[str] = "prefix"
     levels: ClassVar[str | None] = "share of the sequence seen"
     random: ClassVar[bool] = False
@@ -101,7 +101,7 @@ class Prefixes:
     def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
         """Classify all prefixes in one pass; nothing is drawn."""
         outputs = network.prefixes(x0, _zeros(x0))  # type: ignore[operator]
-        real = x0 != self.pad_id
+        real = _real(x0, self.pad_id)
         seen = torch.arange(1, x0.shape[1] + 1, device=x0.device)
         return Seen(outputs, (seen / real.sum(1, keepdim=True)).clamp(max=1), real)
 
@@ -114,7 +114,7 @@ class HiddenPrefixes:
     """
 
     denoiser: Any
-    pad_id: int
+    pad_id: int | None
     kind: ClassVar[str] = "hidden"
     levels: ClassVar[str | None] = "share of the sequence seen"
     random: ClassVar[bool] = False
@@ -126,10 +126,10 @@ class HiddenPrefixes:
             hidden = self.denoiser.encode(x0, _zeros(x0))
         outputs = network.prefixes(hidden, _zeros(x0))  # type: ignore[operator]
         # the last token that state i has seen is i - 1; state 0 has seen the beginning alone, which is never padding
-        real = torch.cat([torch.ones_like(x0[:, :1], dtype=torch.bool), x0[:, :-1] != self.pad_id], 1)
+        token = _real(x0, self.pad_id)
+        real = torch.cat([torch.ones_like(token[:, :1]), token[:, :-1]], 1)
         seen = torch.arange(x0.shape[1], device=x0.device)
-        tokens = (x0 != self.pad_id).sum(1, keepdim=True)
-        return Seen(outputs, (seen / tokens).clamp(max=1), real)
+        return Seen(outputs, (seen / token.sum(1, keepdim=True)).clamp(max=1), real)
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,10 @@ def _shuffled(times: Times, x0: Tensor, generator: Generator) -> Tensor:
     # low-discrepancy times fall along the batch: unshuffled, a row that is shown again would be shown at the same time
     t = times(len(x0), generator=generator)
     return t[torch.randperm(len(t), generator=generator, device=t.device)].to(x0.device)
+
+
+def _real(x0: Tensor, pad_id: int | None) -> Tensor:
+    return torch.ones_like(x0, dtype=torch.bool) if pad_id is None else x0 != pad_id
 
 
 def _zeros(x0: Tensor) -> Tensor:
