@@ -23,6 +23,7 @@ class Preview(L.Callback):
         labels: the class of each training row, from which those of the samples are drawn; None without labels.
         directory: where the samples are written.
         score: from strings to named numbers, such as the share of valid molecules.
+        picture: draws strings that say little as such, to a file.
         samples: how many to draw.
         shown: how many of them to print.
     """
@@ -34,11 +35,12 @@ class Preview(L.Callback):
         directory: Path,
         *,
         score: Score | None,
+        picture: Callable[[Sequence[str], Path], object] | None = None,
         samples: int = 64,
         shown: int = 4,
     ) -> None:
         self.checkpoint, self.labels, self.directory, self.score = checkpoint, labels, directory, score
-        self.samples, self.shown = samples, shown
+        self.picture, self.samples, self.shown = picture, samples, shown
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw, score, show, keep."""
@@ -61,11 +63,18 @@ class Preview(L.Callback):
         if trainer.logger is not None:
             trainer.logger.log_metrics({f"samples/{k}": v for k, v in scores.items()}, step=trainer.global_step)
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / f"step-{trainer.global_step:06d}.txt").write_text("\n".join(strings) + "\n", encoding="utf-8")
+        path = self.directory / f"step-{trainer.global_step:06d}.txt"
+        path.write_text("\n".join(strings) + "\n", encoding="utf-8")
+        if self.picture is not None:
+            self.picture(strings, path := path.with_suffix(".png"))
         nll = trainer.callback_metrics["val/nll"].item()
         said = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
         said += [f"{name} {value:.0%}" for name, value in scores.items()]
+        said.append("  ".join(shorten(one) for one in strings[: self.shown]) if self.picture is None else str(path))
         bar = trainer.progress_bar_callback
-        (bar.print if isinstance(bar, TQDMProgressBar) and bar.is_enabled else print)(
-            " | ".join([*said, "  ".join(strings[: self.shown])])
-        )
+        (bar.print if isinstance(bar, TQDMProgressBar) and bar.is_enabled else print)(" | ".join(said))
+
+
+def shorten(string: str, longest: int = 72) -> str:
+    """A sample as a part of a line."""
+    return string if len(string) <= longest else string[: longest - 1] + "…"

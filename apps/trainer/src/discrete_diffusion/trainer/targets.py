@@ -107,14 +107,12 @@ class Quantity:
         Raises:
             ValueError: if the column is missing, holds no finite numbers, or does not vary.
         """
-        columns = data.train.column_names
+        columns = data.rows.column_names
         if column not in columns:
             kept = [name for name in columns if name != "input_ids"]
             raise ValueError(f"Expected a column {column!r} to regress; the columns are {', '.join(kept)}.")
         try:
-            parts = [
-                np.asarray(part.with_format(None)[column][:], np.float64) for part in (data.train, data.validation)
-            ]
+            parts = [np.asarray(part.with_format(None)[column][:], np.float64) for part in (data.rows, data.validation)]
         except (TypeError, ValueError) as error:
             raise ValueError(f"Expected numbers in the column {column!r}: {error}.") from error
         if not all(np.isfinite(part).all() for part in parts):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -48,8 +47,13 @@ def train(config: DictConfig) -> Checkpoint:
         lr_scheduler=instantiate(config.lr_scheduler),
         seed=config.seed,
     )
-    labels = None if data.label is None else torch.as_tensor(data.train.with_format(None)["label"][:])
-    preview = Preview(checkpoint, labels, run.directory / "samples", score=instantiate(config.score))
+    preview = Preview(
+        checkpoint,
+        data.labels,
+        run.directory / "samples",
+        score=instantiate(config.score),
+        picture=instantiate(config.get("picture")),
+    )
     trainer = build_trainer(config, run, [preview])
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     device = trainer.strategy.root_device
@@ -123,9 +127,8 @@ def _resumed(path: str, overrides: list[str]) -> DictConfig:
 
 def _describe(data: SequenceData) -> str:
     said = describe_sequences(data)
-    if data.label is not None:
-        ids = torch.as_tensor(data.train.with_format(None)["label"][:])
-        said += "; " + Classes(data.label).describe(ids)
+    if data.label is not None and data.labels is not None:
+        said += "; " + Classes(data.label).describe(data.labels)
     return said + "."
 
 

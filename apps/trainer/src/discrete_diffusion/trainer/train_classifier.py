@@ -40,7 +40,7 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     about = describe_generator(generator)
     noise = "left to right" if about["process"] is None else f"{about['process']}, {about['schedule']}"
     run.console.print(f"A {shown.kind} {_kind_of(target)} for the generator {short(folder.absolute())} ({noise}).")
-    answers = torch.as_tensor(data.train[target.column][:])
+    answers = torch.as_tensor(data.rows[target.column][:])
     run.console.print(f"{describe_sequences(data)}; {target.describe(answers)}.")
 
     checkpoint = build_classifier(config, generator, folder, shown, target)
@@ -137,7 +137,7 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
         return data, Classes(data.label)
     target = Quantity.of(column, data)
     columns = ["input_ids", column]
-    train, validation = (part.with_format("torch", columns=columns) for part in (data.train, data.validation))
+    train, validation = (part.with_format("torch", columns=columns) for part in (data.rows, data.validation))
     return replace(data, train=train, validation=validation), target
 
 

@@ -39,6 +39,22 @@ class SequenceData:
     length: int
     augment: Augmentation | None = None
 
+    @property
+    def rows(self) -> datasets.Dataset:
+        """The training sequences, where they have an end.
+
+        Raises:
+            ValueError: if they are a stream.
+        """
+        if isinstance(self.train, Stream):
+            raise ValueError("Expected data that can be read as a whole, got a stream.")
+        return self.train
+
+    @property
+    def labels(self) -> torch.Tensor | None:
+        """The class of each training sequence, int64 (rows,); None without labels."""
+        return None if self.label is None else torch.as_tensor(self.rows.with_format(None)["label"][:])
+
     def examples(self, rows: int) -> datasets.Dataset:
         """At most so many training rows, evenly spread; of a stream, the first."""
         if isinstance(self.train, Stream):
