@@ -17,23 +17,26 @@ METHODS = {
     "first_kernel": "first order, on the kernel",
     "first_denoiser": "first order, rate-preserving",
 }
-PUBLISHED = {
+PUBLISHED: dict[tuple[str, str], dict[int, float]] = {
     ("mdlm", "qed"): {1: 526, 2: 525, 3: 418, 5: 25},
     ("udlm", "qed"): {1: 933, 2: 911, 3: 941, 5: 968, 10: 995},
     ("mdlm", "ring_count"): {1: 144, 2: 0.4},
     ("udlm", "ring_count"): {1: 797, 2: 829, 3: 863, 5: 889, 10: 892},
 }
 NAMES = {"mdlm": "MDLM", "udlm": "UDLM", "qed": "QED", "ring_count": "ring count"}
+GAMMAS = ("0", "1", "2", "3", "5", "10")
+SMALL, PAPERS = "636685", "92449837"  # parameters of the generator: ours for a CPU, and one of the paper's size
 Rows = list[dict[str, str]]
 
 
-def read() -> dict[tuple[str, ...], Rows]:
+def read(parameters: str) -> dict[tuple[str, ...], Rows]:
     """The runs of each process, property, method and gamma; those asked with another time than trained apart."""
     cells = defaultdict(list)
     with (HERE / "rate_preserving_guidance.csv").open() as file:
         for row in csv.DictReader(file):
-            method = row["method"] + ("_zeroed" if row["zeroed"] == "1" else "")
-            cells[row["process"], row["property"], method, row["gamma"]].append(row)
+            if row["parameters"] == parameters:
+                method = row["method"] + ("_zeroed" if row["zeroed"] == "1" else "")
+                cells[row["process"], row["property"], method, row["gamma"]].append(row)
     return cells
 
 
@@ -53,7 +56,7 @@ def table(cells: dict[tuple[str, ...], Rows], process: str, prop: str, methods: 
     heading = ("method", "gamma", "seeds", "valid", "unique", "novel", "mean of novel", "seconds", "classifier rows")
     lines = ["| " + " | ".join(heading) + " |", "|---|" + "---:|" * (len(heading) - 1)]
     for method in methods:
-        for gamma in ("0", "1", "2", "3", "5", "10"):
+        for gamma in GAMMAS:
             rows = cells.get((process, prop, method, gamma))
             if not rows:
                 continue
@@ -66,23 +69,42 @@ def table(cells: dict[tuple[str, ...], Rows], process: str, prop: str, methods: 
     return "\n".join(lines)
 
 
+def short_table(cells: dict[tuple[str, ...], Rows], process: str) -> str:
+    """One line for each method and gamma, both properties side by side, what is published beside the kernel's."""
+    heading = ["method", "gamma"]
+    for prop in ("qed", "ring_count"):
+        heading += [f"{NAMES[prop]}: valid", "published", "novel", "mean of novel"]
+    lines = ["| " + " | ".join(heading) + " |", "|---|" + "---:|" * (len(heading) - 1)]
+    for method in ("none", "exact_kernel", "exact_denoiser"):
+        for gamma in GAMMAS:
+            told = [METHODS.get(method, "unguided"), gamma]
+            runs = [cells.get((process, prop, method, gamma), []) for prop in ("qed", "ring_count")]
+            if not any(runs):
+                continue
+            for prop, rows in zip(("qed", "ring_count"), runs, strict=True):
+                published = PUBLISHED[process, prop].get(int(gamma)) if method == "exact_kernel" else None
+                told += [number(mean(rows, "valid")), "–" if published is None else f"{published:g}"]
+                told += [number(mean(rows, "novel")), number(mean(rows, "mean_novel"), 3)]
+            lines.append("| " + " | ".join(told) + " |")
+    return "\n".join(lines)
+
+
 def draw(cells: dict[tuple[str, ...], Rows], path: Path) -> None:
     """Valid samples against gamma."""
     figure = new_figure(11.0, 8.2)
-    gammas = ("0", "1", "2", "3", "5", "10")
     for place, (process, prop) in enumerate(PUBLISHED):
         axes = figure.add_subplot(2, 2, place + 1)
         y_label = "valid of 1,024" if place % 2 == 0 else ""
         x_label = "γ" if place > 1 else ""
         dress(axes, title=f"{NAMES[process]}, {NAMES[prop]}", x_label=x_label, y_label=y_label, pad=8.0)
         for index, (method, name) in enumerate(METHODS.items()):
-            runs = {g: cells.get((process, prop, "none" if g == "0" else method, g)) for g in gammas}
-            known = {gammas.index(g): mean(rows, "valid") for g, rows in runs.items() if rows}
+            runs = {g: cells.get((process, prop, "none" if g == "0" else method, g)) for g in GAMMAS}
+            known = {GAMMAS.index(g): mean(rows, "valid") for g, rows in runs.items() if rows}
             axes.plot(list(known), list(known.values()), label=name, linewidth=1.6, **series_style(index))
         published = PUBLISHED[process, prop]
-        places = [gammas.index(str(gamma)) for gamma in published]
+        places = [GAMMAS.index(str(gamma)) for gamma in published]
         axes.plot(places, list(published.values()), ":", color=MUTED, marker=".", label="published, on the kernel")
-        axes.set_xticks(range(len(gammas)), gammas)
+        axes.set_xticks(range(len(GAMMAS)), GAMMAS)
         axes.set_ylim(0, 1024)
     figure.subplots_adjust(left=0.075, right=0.985, top=0.93, bottom=0.13, wspace=0.14, hspace=0.28)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -91,10 +113,13 @@ def draw(cells: dict[tuple[str, ...], Rows], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    cells = read()
+    cells = read(SMALL)
     draw(cells, HERE.parent / "images" / "rate-preserving-guidance.png")
     for process, prop in PUBLISHED:
         print(f"\n{NAMES[process]}, {NAMES[prop]}:\n\n{table(cells, process, prop, ['none', *METHODS])}")
     print("\nClassifier trained with its time input zeroed, asked with it on:\n")
     for prop in ("qed", "ring_count"):
         print(table(cells, "udlm", prop, ["first_kernel_zeroed"]), "\n")
+    print("\nA generator of the paper's size:")
+    for process in ("mdlm", "udlm"):
+        print(f"\n{NAMES[process]}:\n\n{short_table(read(PAPERS), process)}")
