@@ -1,7 +1,14 @@
 """Tokenizers, labels and data for discrete generative models, with molecules embedded."""
 
+from discrete_diffusion.datasets.amazon_polarity import amazon_polarity
 from discrete_diffusion.datasets.augmentation import Augmentation, RandomCrop
 from discrete_diffusion.datasets.character_tokenizer import character_tokenizer
+from discrete_diffusion.datasets.cifar10 import cifar10
+from discrete_diffusion.datasets.digits import digits
+from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
+from discrete_diffusion.datasets.fasta import read_fasta
+from discrete_diffusion.datasets.flips import HorizontalFlip
+from discrete_diffusion.datasets.image_folder import image_folder
 from discrete_diffusion.datasets.labels import (
     CategoryLabel,
     FittedCategoryLabel,
@@ -14,36 +21,79 @@ from discrete_diffusion.datasets.labels import (
     save_label,
 )
 from discrete_diffusion.datasets.layouts import Layout, Padded, Wrapped
+from discrete_diffusion.datasets.letters import letter_tokenizer, text8_tokenizer
+from discrete_diffusion.datasets.lm1b import lm1b
 from discrete_diffusion.datasets.molecules import molecules
+from discrete_diffusion.datasets.openwebtext import openwebtext
+from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
+from discrete_diffusion.datasets.pretrained_tokenizer import pretrained_tokenizer
+from discrete_diffusion.datasets.prose import prose
 from discrete_diffusion.datasets.qm9 import qm9
+from discrete_diffusion.datasets.reverse_complement import ReverseComplement
+from discrete_diffusion.datasets.reviews import review_polarity, reviews, sentences
+from discrete_diffusion.datasets.selfies_rows import selfies_rows, selfies_to_smiles
+from discrete_diffusion.datasets.selfies_tokenizer import selfies_tokenizer
 from discrete_diffusion.datasets.sequences import SequenceData, decode, sequence_data
 from discrete_diffusion.datasets.smiles_tokenizer import smiles_tokenizer, smiles_tokenizer_from_vocab
+from discrete_diffusion.datasets.species10 import species10
+from discrete_diffusion.datasets.species_law import SyntheticSpecies
 from discrete_diffusion.datasets.stream import Stream
+from discrete_diffusion.datasets.synthetic_species import synthetic_species
 from discrete_diffusion.datasets.table import table
+from discrete_diffusion.datasets.text8 import text8
+from discrete_diffusion.datasets.word_tokenizer import word_tokenizer
+from discrete_diffusion.datasets.zinc250k import zinc250k
 
 __all__ = [
     "Augmentation",
     "CategoryLabel",
     "FittedCategoryLabel",
+    "HorizontalFlip",
     "Label",
     "LabelRule",
     "Layout",
     "Padded",
     "PercentileLabel",
     "RandomCrop",
+    "ReverseComplement",
     "SequenceData",
     "Stream",
+    "SyntheticSpecies",
     "ThresholdLabel",
     "Wrapped",
+    "amazon_polarity",
     "character_tokenizer",
+    "cifar10",
     "decode",
+    "digits",
+    "dna_tokenizer",
+    "image_folder",
     "label_from_dict",
+    "letter_tokenizer",
+    "lm1b",
     "load_label",
     "molecules",
+    "openwebtext",
+    "pixel_tokenizer",
+    "pretrained_tokenizer",
+    "prose",
     "qm9",
+    "read_fasta",
+    "review_polarity",
+    "reviews",
     "save_label",
+    "selfies_rows",
+    "selfies_to_smiles",
+    "selfies_tokenizer",
+    "sentences",
     "sequence_data",
     "smiles_tokenizer",
     "smiles_tokenizer_from_vocab",
+    "species10",
+    "synthetic_species",
     "table",
+    "text8",
+    "text8_tokenizer",
+    "word_tokenizer",
+    "zinc250k",
 ]

@@ -45,7 +45,8 @@ def encode(
         return _opened(_encoded(column, tokenizer, layout, length, allow_unknown))
     said = [FORMAT, layout, length, allow_unknown, tokenizers.__version__, fingerprint_of_tokenizer(tokenizer)]
     digest = hashlib.sha256(repr(said).encode())
-    for buffer in (buffer for chunk in column.chunks for buffer in _content(chunk).buffers()):
+    # How the column is cut into chunks, or of what it is a part, says nothing about it: a fresh copy tells neither.
+    for buffer in pa.concat_arrays(column.chunks).buffers():
         digest.update(b"-" if buffer is None else memoryview(buffer))
     path = cache_folder() / f"tokens-{digest.hexdigest()[:24]}.arrow"
     if (kept := _read(path)) is None:
@@ -116,11 +117,6 @@ def _given(column: pa.ChunkedArray, vocab_size: int) -> Ragged:
             f"Expected token ids from 0 to {vocab_size - 1}, which the tokenizer knows, got {ids.min()} to {ids.max()}."
         )
     return Ragged(ids.astype(_type(vocab_size)), np.cumsum(pa.compute.list_value_length(lists).to_numpy()))
-
-
-def _content(chunk: pa.Array) -> pa.Array:
-    # A slice shares its buffers with the whole: only a copy holds nothing else.
-    return pa.concat_arrays([chunk, chunk.slice(0, 0)])
 
 
 def _type(vocab_size: int) -> type[np.unsignedinteger]:

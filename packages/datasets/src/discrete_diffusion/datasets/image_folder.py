@@ -1,0 +1,66 @@
+"""Anybody's images."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import datasets
+from discrete_diffusion.datasets.pixel_rows import pixel_rows
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def image_folder(
+    path: str | os.PathLike[str], height: int, width: int, channels: int = 3, levels: int = 256
+) -> datasets.Dataset:
+    """Reads the images `path/CLASS/*.png` (or .jpg, .bmp, ...), each with the name of its folder as its `class`.
+
+        level = floor(value / 256 * levels),    value from 0 to 255
+
+    Images of another size are cut to the shape wanted around their middle and resized. `pixels` are levels in the order
+    of `pixel_rows`: row, column, channel.
+
+    Args:
+        channels: 1 for gray, 3 for color.
+
+    Raises:
+        ImportError: if Pillow is not installed.
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it holds no folders with images, or an image cannot be read.
+    """
+    if importlib.util.find_spec("PIL") is None:
+        raise ImportError("Images can be read with Pillow: install `discrete-diffusion-datasets[images]`.")
+    if height < 1 or width < 1 or channels not in (1, 3) or not 2 <= levels <= 256:
+        raise ValueError(
+            "Expected `height` >= 1, `width` >= 1, `channels` 1 or 3 and 2 <= `levels` <= 256, got "
+            f"{height}, {width}, {channels} and {levels}."
+        )
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"Expected a folder of folders of images, but {path} does not exist.")
+    files = sorted(one for one in path.glob("*/*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    if not files:
+        raise ValueError(f"Expected images {path}/CLASS/*.png, one folder for each class, got none.")
+    images = np.stack([_read(one, height, width, channels) for one in files])
+    return pixel_rows(quantize(images, levels), **{"class": [one.parent.name for one in files]})
+
+
+def quantize(values: np.ndarray, levels: int) -> np.ndarray:
+    """From values of 256 levels, uint8, to fewer."""
+    return (values.astype(np.uint16) * levels // 256).astype(np.uint8)
+
+
+def _read(path: Path, height: int, width: int, channels: int) -> np.ndarray:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            picture: Any = image.convert("L" if channels == 1 else "RGB")
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from error
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height))
+    return np.asarray(picture).reshape(height, width, channels)

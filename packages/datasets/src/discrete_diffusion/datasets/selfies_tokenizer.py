@@ -1,0 +1,33 @@
+"""A tokenizer that reads SELFIES symbol by symbol."""
+
+import re
+from collections.abc import Iterable
+
+from transformers import PreTrainedTokenizerFast
+
+from discrete_diffusion.datasets.symbol_tokenizer import numbered, symbol_tokenizer
+
+SELFIES_PATTERN = r"\[[^\[\]]+\]|\."
+"""One symbol of SELFIES: what stands in brackets, or the dot between two molecules (Krenn et al., 2020)."""
+
+_SYMBOL = re.compile(SELFIES_PATTERN)
+
+
+def selfies_symbols(selfies: str) -> list[str]:
+    """Cuts a SELFIES string into its symbols.
+
+    Raises:
+        ValueError: if there is something between them.
+    """
+    symbols = _SYMBOL.findall(selfies)
+    if "".join(symbols) != selfies:
+        raise ValueError(f"Expected SELFIES, got {selfies!r}, of which only {''.join(symbols)!r} can be read.")
+    return symbols
+
+
+def selfies_tokenizer(selfies: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Builds a SELFIES tokenizer whose vocabulary is the symbols of `selfies`, after the five special tokens.
+
+    The ids depend on the set of symbols alone, not on the order of the strings.
+    """
+    return symbol_tokenizer(numbered({symbol for one in selfies for symbol in selfies_symbols(one)}), SELFIES_PATTERN)
