@@ -12,13 +12,12 @@ from discrete_diffusion.backbones.layers import (
     KeysValues,
     LabelEmbedding,
     LayerNorm,
+    OutputLayer,
     SigmaEmbedding,
     TokenEmbedding,
     at_least_float32,
     check_sizes,
-    modulate,
     run_blocks,
-    zero_linear,
 )
 from discrete_diffusion.backbones.rotary import rotary_tables
 
@@ -34,21 +33,6 @@ class DiTSize(TypedDict):
 DIT_TINY: DiTSize = {"hidden_size": 512, "num_blocks": 8, "num_heads": 8}
 DIT_SMALL: DiTSize = {"hidden_size": 768, "num_blocks": 12, "num_heads": 12}
 DIT_MEDIUM: DiTSize = {"hidden_size": 1024, "num_blocks": 24, "num_heads": 16}
-
-
-class _OutputLayer(nn.Module):
-    def __init__(self, hidden_size: int, vocab_size: int, cond_size: int) -> None:
-        super().__init__()
-        self.norm_final = LayerNorm(hidden_size)
-        self.linear = zero_linear(hidden_size, vocab_size)
-        self.adaLN_modulation = zero_linear(cond_size, 2 * hidden_size)
-
-    def forward(self, hidden: Tensor, condition: Tensor, at: Tensor | None) -> Tensor:
-        shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
-        if at is None:
-            return self.linear(modulate(self.norm_final(hidden), shift.unsqueeze(1), scale.unsqueeze(1)))
-        rows, columns = at.nonzero(as_tuple=True)
-        return self.linear(modulate(self.norm_final(hidden[rows, columns]), shift[rows], scale[rows]))
 
 
 class DiT(nn.Module):
@@ -108,7 +92,7 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(
             Block(hidden_size, num_heads, cond_size, dropout, causal, flash_attention) for _ in range(num_blocks)
         )
-        self.output_layer = _OutputLayer(hidden_size, vocab_size, cond_size)
+        self.output_layer = OutputLayer(LayerNorm(hidden_size), hidden_size, vocab_size, cond_size)
 
     def forward(
         self,

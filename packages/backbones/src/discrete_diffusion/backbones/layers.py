@@ -93,6 +93,24 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 
+class OutputLayer(nn.Module):
+    """linear((1 + scale(c)) * norm(x) + shift(c)): the residual stream to logits, zero at first."""
+
+    def __init__(self, norm: nn.Module, hidden_size: int, vocab_size: int, cond_size: int) -> None:
+        super().__init__()
+        self.norm_final = norm
+        self.linear = zero_linear(hidden_size, vocab_size)
+        self.adaLN_modulation = zero_linear(cond_size, 2 * hidden_size)
+
+    def forward(self, hidden: Tensor, condition: Tensor, at: Tensor | None) -> Tensor:
+        """Return logits (b, l, v), or (n, v) of the positions where `at` is true."""
+        shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
+        if at is None:
+            return self.linear(modulate(self.norm_final(hidden), shift.unsqueeze(1), scale.unsqueeze(1)))
+        rows, columns = at.nonzero(as_tuple=True)
+        return self.linear(modulate(self.norm_final(hidden[rows, columns]), shift[rows], scale[rows]))
+
+
 class Block(nn.Module):
     """x + gate * attention(modulated norm of x), then x + gate * MLP(modulated norm of x)."""
 

@@ -127,6 +127,8 @@ class PPLM:
         before = self._memory.pop() if self._memory else None
         if before is None or not before.holds(fed[:, :-1], y):
             before = read(self.base, fed[:, :-1], y)
+        if any(state.ndim != 4 for block in before.past for state in block):
+            raise ValueError("Expected keys and values as the past of `base`, got recurrent states: use FUDGE instead.")
         now = read(self.base, fed[:, -1:], y, before)
         self._memory.append(now)
         unguided = self._law(now)

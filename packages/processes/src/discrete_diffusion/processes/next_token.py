@@ -66,7 +66,8 @@ class NextToken:
     def extend(self) -> Callable[..., tuple[Tensor, tuple[KeysValues, ...]]]:
         """`(tokens (b, k), past, *, y=None)` -> hidden (b, k, d) of the tokens fed, bos first, and the past with them.
 
-        `past` is None for the empty prefix, else keys and values of each block, each (b, heads, length, head size).
+        `past` is None for the empty prefix, else keys and values of each block, each (b, heads, length, head size), or
+        the states of a recurrent network.
         """
         opened(self.network, "extend", "decode")
         return self._extend

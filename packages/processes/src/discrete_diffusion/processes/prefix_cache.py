@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 KeysValues = tuple[Tensor, Tensor]
-"""Of one block, each (batch, heads, length, head size)."""
+"""Of one block, each (batch, heads, length, head size); or what a recurrent block remembers, of other axes."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class _Prefix:
 
 class PrefixCache:
     """Keys and values of the last prefix, of which the next call takes what still holds.
+
+    They can be cut to a shorter prefix. The state of a recurrent network cannot: it is taken where the whole of its
+    prefix still holds and something follows it, and else everything is read again.
 
     It changes what a call costs and never what it returns: tokens and labels are compared with those remembered, row by
     row, and so are the counts of in-place changes that the parameters of a module keep. Whoever changes weights in ways
@@ -37,10 +40,8 @@ class PrefixCache:
         """The hidden state at the last of `tokens`; `extend(tokens, past, y=)` is fed those that are new."""
         weights = _changes(network)
         known = self._known(tokens, y, weights)
-        past = None
-        if self._last is not None and known:
-            past = tuple((keys[:, :, :known], values[:, :, :known]) for keys, values in self._last.past)
-        hidden, past = extend(tokens[:, known:], past, y=y)
+        past = None if self._last is None or not known else _cut(self._last, known)
+        hidden, past = extend(tokens if past is None else tokens[:, known:], past, y=y)
         self._last = _Prefix(tokens, None if y is None else y.clone(), weights, past)
         return hidden[:, -1:]
 
@@ -60,6 +61,14 @@ class PrefixCache:
         shared = min(last.tokens.shape[1], tokens.shape[1] - 1)
         agree = (last.tokens[:, :shared] == tokens[:, :shared]).all(0)
         return int(agree.cumprod(0).sum())
+
+
+def _cut(last: _Prefix, known: int) -> tuple[KeysValues, ...] | None:
+    if known == last.tokens.shape[1]:
+        return last.past
+    if not all(state.ndim == 4 for block in last.past for state in block):
+        return None
+    return tuple((keys[:, :, :known], values[:, :, :known]) for keys, values in last.past)
 
 
 def _same(old: Tensor | None, new: Tensor | None) -> bool:

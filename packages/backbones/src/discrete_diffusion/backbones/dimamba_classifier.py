@@ -1,0 +1,130 @@
+"""The bidirectional Mamba as a classifier of noisy sequences."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from discrete_diffusion.backbones.dimamba import check_mamba_sizes, run_mamba_blocks
+from discrete_diffusion.backbones.layers import SigmaEmbedding, TokenEmbedding, zero_linear
+from discrete_diffusion.backbones.mamba_block import MambaBlock, rms_norm
+from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_prefixes
+
+
+class DiMambaClassifier(nn.Module):
+    """A sequence and its noise level to `num_outputs` numbers: logits of classes, or mean and log standard deviation.
+
+    The trunk of :class:`DiMamba`, with its names, then
+
+        output = linear(pool over the sequence of norm(hidden)).
+
+    The linear layer starts at zero: a new network returns zeros. It works for any length.
+
+    Tokens are ids (b, l), or floats (b, l, v): one-hots give what their ids give, and carry a gradient, which is what
+    first-order guidance reads.
+
+    Args:
+        vocab_size: Size of the vocabulary, special tokens included.
+        num_outputs: Numbers that come out: one a class, or two for a Gaussian.
+        hidden_size: Width of the residual stream.
+        num_blocks: Number of blocks.
+        state_size: Size of the state of each channel.
+        conv_size: Positions that the convolution before the scan sees.
+        expand: Channels of a block over `hidden_size`.
+        cond_size: Width of the condition.
+        dropout: Probability of dropping an element of a branch, in [0, 1).
+        pooling: ``mean``, ``max``, ``first``, ``last``, or ``attention_mask``: the mean over the positions that are not
+            `pad_id`, and over all of a row that holds nothing else. The blocks see padding in every case, as the
+            generator's do.
+        causal: Read from left to right only, which :meth:`prefixes` needs.
+        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
+        tie_directions: Share the projections into and out of a block between its directions.
+        pad_id: The padding's token id, for ``attention_mask``.
+
+    Raises:
+        ValueError: A size that does not fit, or a pooling that is unknown or lacks its `pad_id`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_outputs: int,
+        hidden_size: int = 256,
+        num_blocks: int = 8,
+        state_size: int = 16,
+        conv_size: int = 4,
+        expand: int = 2,
+        cond_size: int = 128,
+        dropout: float = 0.1,
+        pooling: Pooling = "mean",
+        causal: bool = False,
+        time_conditioning: bool = True,
+        tie_directions: bool = True,
+        pad_id: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_mamba_sizes(
+            dropout,
+            vocab_size=vocab_size,
+            num_outputs=num_outputs,
+            hidden_size=hidden_size,
+            num_blocks=num_blocks,
+            state_size=state_size,
+            conv_size=conv_size,
+            expand=expand,
+            cond_size=cond_size,
+        )
+        if pooling not in POOLINGS:
+            raise ValueError(f"Expected `pooling` in {', '.join(POOLINGS)}, got {pooling}.")
+        if pooling == "attention_mask" and pad_id is None:
+            raise ValueError("Expected `pad_id` for pooling=attention_mask, got None: name the padding's token id.")
+        if pad_id is not None and not 0 <= pad_id < vocab_size:
+            raise ValueError(f"Expected 0 <= `pad_id` < `vocab_size` = {vocab_size}, got {pad_id}.")
+        self.vocab_size = vocab_size
+        self.num_outputs = num_outputs
+        self.pooling = pooling
+        self.causal = causal
+        self.time_conditioning = time_conditioning
+        self.pad_id = pad_id
+        self.vocab_embed = TokenEmbedding(vocab_size, hidden_size)
+        self.sigma_map = SigmaEmbedding(cond_size)
+        self.blocks = nn.ModuleList(
+            MambaBlock(hidden_size, state_size, conv_size, expand, cond_size, dropout, causal, tie_directions)
+            for _ in range(num_blocks)
+        )
+        self.norm_final = rms_norm(hidden_size)
+        self.linear = zero_linear(hidden_size, num_outputs)
+
+    def forward(
+        self, x: Int[Tensor, "b l"] | Float[Tensor, "b l v"], sigma: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b outputs"]:
+        """Return the outputs for each sequence.
+
+        Args:
+            x: Token ids in [0, ``vocab_size``), or one-hots.
+            sigma: Noise level -log alpha(t) >= 0 of each sequence.
+        """
+        return self.linear(pool(self._encode(x, sigma), self.pooling, self._weight(x)))
+
+    def prefixes(
+        self, x: Int[Tensor, "b l"] | Float[Tensor, "b l v"], sigma: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b l outputs"]:
+        """Return ``forward(x[:, : i + 1], sigma)`` for every position i, in one pass.
+
+        Raises:
+            ValueError: The network is not causal.
+        """
+        if not self.causal:
+            raise ValueError("Expected a causal network for prefixes: build it with `causal=True`.")
+        return self.linear(pool_prefixes(self._encode(x, sigma), self.pooling, self._weight(x)))
+
+    def _encode(self, x: Tensor, sigma: Tensor) -> Tensor:
+        condition = F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
+        return self.norm_final(run_mamba_blocks(self.blocks, self.vocab_embed(x), condition))
+
+    def _weight(self, x: Tensor) -> Tensor | None:
+        if self.pooling != "attention_mask" or self.pad_id is None:
+            return None
+        if x.is_floating_point():
+            return 1 - x[..., self.pad_id]
+        return x.ne(self.pad_id).to(self.linear.weight.dtype)

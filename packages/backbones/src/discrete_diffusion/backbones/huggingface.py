@@ -1,0 +1,161 @@
+"""What it takes to make a network of a language model of the package transformers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def build_model(auto: str, config: Any, vocab_size: int | None) -> Any:
+    """Return the model of a configuration with random weights, by a class of transformers such as AutoModelForMaskedLM.
+
+    Args:
+        auto: Name of the class.
+        config: A configuration of transformers as a mapping, `model_type` included; or a model, which is returned.
+        vocab_size: Size of the vocabulary; None is the model's own. The table of a model that is given is cut, or
+            extended by random rows.
+
+    Raises:
+        ValueError: A configuration that names no architecture of this kind, or a size below 1.
+    """
+    if vocab_size is not None and vocab_size < 1:
+        raise ValueError(f"Expected `vocab_size` >= 1 or None, got {vocab_size}.")
+    if isinstance(config, nn.Module):
+        return _resized(config, vocab_size)
+    transformers = _transformers()
+    settings = {**_plain(config), **({} if vocab_size is None else {"vocab_size": vocab_size})}
+    model_type = settings.pop("model_type", None)
+    try:
+        described = transformers.AutoConfig.for_model(model_type, **settings)
+        return getattr(transformers, auto).from_config(described, trust_remote_code=False)
+    except Exception as error:
+        # What does not fit fails in as many ways as there are architectures.
+        raise ValueError(
+            f"Expected a `config` for {auto}, got model_type={model_type}: {_first_line(error)}"
+        ) from error
+
+
+def load_model(auto: str, name_or_path: str, vocab_size: int | None, trust_remote_code: bool) -> Any:
+    """Return a model with its weights in float32, from a folder or from the Hugging Face hub.
+
+    Raises:
+        ValueError: There is none, or none of this kind.
+    """
+    source = getattr(_transformers(), auto)
+    try:
+        model = source.from_pretrained(str(name_or_path), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"Expected a model for {auto} at `name_or_path`, a folder or a name on the Hugging Face hub, got "
+            f"{name_or_path}: {_first_line(error)}"
+            + (" Pass `trust_remote_code=True` to run it." if "custom code" in str(error) else "")
+        ) from error
+    return _resized(model.float(), vocab_size)
+
+
+def describe_model(model: Any) -> dict[str, Any]:
+    """Return the configuration of a model as JSON has it, without the place that it came from."""
+    described = json.loads(model.config.to_json_string(use_diff=False))
+    return {name: value for name, value in described.items() if name != "_name_or_path"}
+
+
+def is_foreign(model: Any) -> bool:
+    """Say whether the model's code came with its weights, so that its configuration does not rebuild it."""
+    return not type(model).__module__.startswith("transformers.")
+
+
+def find_head(model: Any) -> tuple[str, ...] | None:
+    """Return the names of the modules that, one after the other, make logits of the body's last hidden state.
+
+    None where the architecture does it in another way, which is found out by trying.
+    """
+    body = model.base_model
+    names = tuple(name for name, child in model.named_children() if child is not body)
+    ids = torch.tensor([[0, 1]], device=model.device)
+    try:
+        with torch.no_grad():
+            logits = apply_head(model, names, body(input_ids=ids)[0])
+            return names if torch.equal(logits, model(input_ids=ids).logits) else None
+    except Exception:
+        # Modules that are not meant to be called like this fail in as many ways as there are architectures.
+        return None
+
+
+def apply_head(model: Any, names: tuple[str, ...], hidden: Tensor) -> Tensor:
+    """Return logits (..., v) of hidden states (..., d)."""
+    for name in names:
+        hidden = getattr(model, name)(hidden)
+    return hidden
+
+
+def check_call(model: Any, tokens: Tensor, y: Tensor | None, seen: int = 0) -> None:
+    """Raise ValueError for a label, or for more positions than the model was built for."""
+    if y is not None:
+        raise ValueError("Expected `y` to be None: language models of Hugging Face have no labels.")
+    length, most = seen + tokens.shape[1], getattr(model.config, "max_position_embeddings", None)
+    if most is not None and length > most:
+        raise ValueError(f"Expected at most {most} tokens, the positions that the model was built for, got {length}.")
+
+
+def store_tied_weights_once(network: nn.Module) -> None:
+    """Leave the second name of a shared parameter out of the network's state dict, and fill it in when one is loaded.
+
+    Files of safetensors hold every tensor under one name.
+    """
+    network.register_state_dict_post_hook(_drop_tied)
+    network.register_load_state_dict_pre_hook(_fill_tied)
+
+
+def _drop_tied(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name in _tied(module):
+        state.pop(prefix + name, None)
+
+
+def _fill_tied(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name, first in _tied(module).items():
+        if prefix + first in state:
+            state.setdefault(prefix + name, state[prefix + first])
+
+
+def _tied(module: nn.Module) -> dict[str, str]:
+    """Second names of parameters, each with its first."""
+    first: dict[nn.Parameter, str] = {}
+    repeated = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if first.setdefault(parameter, name) != name:
+            repeated[name] = first[parameter]
+    return repeated
+
+
+def _resized(model: Any, vocab_size: int | None) -> Any:
+    if vocab_size is not None and vocab_size != model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(vocab_size, mean_resizing=False)
+    return model
+
+
+def _plain(node: Any) -> Any:
+    # Hydra hands over mappings and lists of its own. Infinity has no place in JSON, and transformers gives it this one.
+    if isinstance(node, Mapping) and set(node) == {"__float__"}:
+        return float(node["__float__"])
+    if isinstance(node, Mapping):
+        return {name: _plain(value) for name, value in node.items()}
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        return [_plain(value) for value in node]
+    return node
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            "Expected the package transformers for a language model of Hugging Face: install "
+            "`discrete-diffusion-backbones[huggingface]`."
+        ) from error
+    return transformers

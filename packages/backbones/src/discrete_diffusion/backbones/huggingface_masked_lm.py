@@ -1,0 +1,129 @@
+"""Any masked language model of Hugging Face as a denoiser's network."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from discrete_diffusion.backbones.huggingface import (
+    apply_head,
+    build_model,
+    check_call,
+    describe_model,
+    find_head,
+    is_foreign,
+    load_model,
+    store_tied_weights_once,
+)
+
+
+class HuggingFaceMaskedLM(nn.Module):
+    """A masked language model of the package transformers (BERT, RoBERTa, ModernBERT, ...) as a network.
+
+    It is trained on what masked diffusion asks for, log p(x_0 | x_t) at the positions that are masked, and is fed no
+    noise level: the number of masks tells it (arXiv 2406.07524, section 3.4). It has no labels either. Every position
+    is attended to, padding too, as in :class:`DiT`.
+
+    `encode` returns the last hidden state and `decode` what the head makes of it. They exist where the head is a chain
+    of modules behind the body, which most are.
+
+    Args:
+        config: The architecture, as a configuration of transformers (`model_type`, `hidden_size`, ...) for random
+            weights, or as a model that is already built.
+        vocab_size: Size of the vocabulary, special tokens included; None is the model's own. Rows of the table are
+            added or cut off at its end.
+
+    Raises:
+        ValueError: An architecture that is no masked language model.
+        ImportError: The package transformers is not installed.
+    """
+
+    causal = False
+    time_conditioning = False
+    num_classes = None
+
+    def __init__(self, config: Mapping[str, Any] | nn.Module, vocab_size: int | None = None) -> None:
+        super().__init__()
+        self.model = build_model("AutoModelForMaskedLM", config, vocab_size).eval()
+        self.vocab_size: int = self.model.get_input_embeddings().num_embeddings
+        self._head = find_head(self.model)
+        self._origin: dict[str, Any] | None = None
+        store_tied_weights_once(self)
+        self.train()
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str, vocab_size: int | None = None, trust_remote_code: bool = False
+    ) -> "HuggingFaceMaskedLM":
+        """Return the network with the weights of a folder or of a model on the Hugging Face hub, in float32.
+
+        Args:
+            name_or_path: The folder, or the name on the hub, from where it is then downloaded.
+            vocab_size: As for the class.
+            trust_remote_code: Run the code that comes with the weights, for architectures that transformers lacks.
+
+        Raises:
+            ValueError: There is no masked language model.
+        """
+        network = cls(load_model("AutoModelForMaskedLM", name_or_path, vocab_size, trust_remote_code))
+        if is_foreign(network.model):
+            network._origin = {"name_or_path": str(name_or_path), "trust_remote_code": True}
+        return network
+
+    @property
+    def blueprint(self) -> dict[str, Any]:
+        """What rebuilds the architecture, as JSON: without the folder, unless the code is found there alone."""
+        target = f"discrete_diffusion.backbones.{type(self).__name__}"
+        if self._origin is not None:
+            return {"_target_": f"{target}.from_pretrained", "vocab_size": self.vocab_size, **self._origin}
+        return {"_target_": target, "vocab_size": self.vocab_size, "config": describe_model(self.model)}
+
+    def forward(
+        self,
+        xt: Int[Tensor, "b l"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
+        """Return logits of p(x_0 | x_t).
+
+        Args:
+            xt: Token ids in [0, ``vocab_size``).
+            sigma: Not read.
+            y: None.
+            at: If given, logits of the positions where it is true alone, in row-major order.
+
+        Raises:
+            ValueError: A label, or more tokens than the model has positions.
+        """
+        if self._head is not None:
+            return self._decode(self._encode(xt, sigma, y), sigma, y, at)
+        check_call(self.model, xt, y)
+        logits = self.model(input_ids=xt).logits
+        return logits if at is None else logits[at]
+
+    @property
+    def encode(self) -> Callable[..., Tensor]:
+        """`(xt, sigma, y=None)` -> the last hidden state (b, l, d)."""
+        self._opened("encode")
+        return self._encode
+
+    @property
+    def decode(self) -> Callable[..., Tensor]:
+        """`(hidden, sigma, y=None, at=None)` -> logits as :meth:`forward` returns them."""
+        self._opened("decode")
+        return self._decode
+
+    def _encode(self, xt: Tensor, sigma: Tensor, y: Tensor | None = None) -> Tensor:
+        check_call(self.model, xt, y)
+        return self.model.base_model(input_ids=xt)[0]
+
+    def _decode(self, hidden: Tensor, sigma: Tensor, y: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        assert self._head is not None
+        check_call(self.model, hidden, y)
+        return apply_head(self.model, self._head, hidden if at is None else hidden[at])
+
+    def _opened(self, name: str) -> None:
+        if self._head is None:
+            raise AttributeError(f"{type(self.model).__name__} has no `{name}`: its head is no chain of modules.")

@@ -1,0 +1,28 @@
+"""The logistic distribution, cut into the levels of a pixel."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from discrete_diffusion.backbones.layers import at_least_float32
+
+
+def truncated_logistic(
+    mean: Float[Tensor, "*p"], log_scale: Float[Tensor, "*p"], levels: int
+) -> Float[Tensor, "*p levels"]:
+    """Return log-probabilities of the levels, the truncated discretised logistic of D3PM (arXiv 2107.03006):
+
+        p(i)  ∝  S((c_i + w/2 - mean) / scale) - S((c_i - w/2 - mean) / scale),    c_i = 2 i / (levels - 1) - 1,
+
+    S the logistic function, w = 2 / (levels - 1) the distance of two levels, and scale = exp(log_scale - 2).
+
+    With r and l the two arguments, S(r) - S(l) = S(r) S(-l) (1 - exp(l - r)), and l - r is the same for every level:
+    nothing is subtracted, and the tails keep their digits. Computed in float32 or wider.
+    """
+    wide = at_least_float32(mean.dtype)
+    mean, inverse_scale = mean.to(wide)[..., None], (2 - log_scale.to(wide)).exp()[..., None]
+    centers = torch.linspace(-1, 1, levels, device=mean.device, dtype=wide)
+    half = 1 / (levels - 1)
+    right, left = (centers + half - mean) * inverse_scale, (centers - half - mean) * inverse_scale
+    return (F.logsigmoid(right) + F.logsigmoid(-left)).log_softmax(-1)

@@ -1,0 +1,178 @@
+"""The UNet of discretised images."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from discrete_diffusion.backbones.layers import LabelEmbedding, SigmaEmbedding
+from discrete_diffusion.backbones.truncated_logistic import truncated_logistic
+from discrete_diffusion.backbones.unet_layers import group_norm, pixel_planes, zero_conv
+from discrete_diffusion.backbones.unet_paths import DownPath, UpPath, check_unet_sizes
+
+PixelLaw = Literal["categorical", "truncated_logistic"]
+"""What the last layer says of a pixel: a logit for each token, or the mean and scale of a logistic of its levels."""
+
+
+class UNet(nn.Module):
+    """A UNet of images whose pixels are tokens: token ids, noise level and label to logits.
+
+    The network of D3PM (arXiv 2107.03006) and Campbell et al. (arXiv 2205.14987), which arXiv 2412.10193 trains on
+    CIFAR10. Tokens come in the order (height, width, channel); those below `levels` are read as values in [-1, 1], the
+    others as what they are (see :func:`pixel_planes`). Every residual block adds a linear function of the condition
+
+        c = SiLU(sigma_map(sigma)) + SiLU(cond_map(y)).
+
+    With the output ``categorical`` the last layer gives a logit for each token, and starts at zero: a new network
+    returns logits of zero. With ``truncated_logistic`` it gives two numbers a and b for each pixel and channel, and the
+    logits of the levels are :func:`truncated_logistic`'s log-probabilities for mean = tanh(value of x_t + a) and
+    log_scale = b: levels that are close are nearly as likely. A special token gets a learned logit of its own there,
+    less log(levels), so that at first it is as likely as a level on average. It is finite on purpose: no image holds
+    special tokens, but logits of -inf would turn gradients into nan where noise too has probability zero.
+
+    Args:
+        vocab_size: Size of the vocabulary, special tokens included.
+        height: Height of the images, which is halved once for each multiplier but the first.
+        width: Width of the images, likewise.
+        channels: Channels of the images, 3 for colours.
+        hidden_channels: Channels of the feature maps at full resolution, a multiple of 4 and of `num_heads`.
+        multipliers: Channels at each resolution, in multiples of `hidden_channels`.
+        num_res_blocks: Residual blocks at each resolution on the way down; one more on the way up.
+        attention_resolutions: Heights of the feature maps with attention. The smallest map has it in any case.
+        num_heads: Number of attention heads.
+        cond_size: Width of the condition.
+        dropout: Probability of dropping an element of a branch, in [0, 1).
+        num_classes: Number of labels. The null label, "no condition", is index ``num_classes``; None has no labels.
+        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
+        levels: Number of pixel levels, the first tokens of the vocabulary; None is all of it.
+        output: ``categorical`` or ``truncated_logistic``.
+
+    Raises:
+        ValueError: A size that does not fit, or an output that is unknown.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        height: int,
+        width: int,
+        channels: int,
+        hidden_channels: int = 128,
+        multipliers: Sequence[int] = (1, 2, 2, 2),
+        num_res_blocks: int = 2,
+        attention_resolutions: Sequence[int] = (16,),
+        num_heads: int = 1,
+        cond_size: int = 512,
+        dropout: float = 0.1,
+        num_classes: int | None = None,
+        time_conditioning: bool = True,
+        levels: int | None = None,
+        output: PixelLaw = "categorical",
+    ) -> None:
+        super().__init__()
+        self.shape = (height, width, channels)
+        self.levels = vocab_size if levels is None else levels
+        check_unet_sizes(
+            self.shape,
+            hidden_channels,
+            multipliers,
+            attention_resolutions,
+            num_heads,
+            dropout,
+            vocab_size,
+            self.levels,
+            num_res_blocks=num_res_blocks,
+            cond_size=cond_size,
+        )
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"Expected `num_classes` >= 1 or None, got {num_classes}.")
+        if output not in get_args(PixelLaw):
+            raise ValueError(f"Expected `output` in {', '.join(get_args(PixelLaw))}, got {output}.")
+        self.vocab_size = vocab_size
+        self.num_classes = num_classes
+        self.causal = False
+        self.time_conditioning = time_conditioning
+        self.output = output
+        special = vocab_size - self.levels
+        sizes = (height, hidden_channels, multipliers, num_res_blocks, attention_resolutions, num_heads, cond_size)
+        self.sigma_map = SigmaEmbedding(cond_size)
+        self.cond_map = None if num_classes is None else LabelEmbedding(num_classes, cond_size)
+        self.down = DownPath(channels * (1 + special), *sizes, dropout)
+        self.up = UpPath(self.down.widths, *sizes, dropout)
+        self.norm_final = group_norm(self.up.width)
+        numbers = vocab_size if output == "categorical" else 2 + special
+        self.conv_final = zero_conv(self.up.width, channels * numbers, 3)
+
+    def forward(
+        self,
+        xt: Int[Tensor, "b l"] | Float[Tensor, "b l v"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
+        """Return logits of p(x_0 | x_t, y), ``decode(encode(xt, sigma, y), sigma, y, at)``.
+
+        Args:
+            xt: Token ids in [0, ``vocab_size``), height * width * channels of them, or one-hots.
+            sigma: Noise level -log alpha(t) >= 0 of each sequence.
+            y: Labels in [0, ``num_classes``]; None is the null label ``num_classes``.
+            at: If given, logits of the positions where it is true alone, in row-major order.
+
+        Raises:
+            ValueError: Sequences of another length, or a label for a network without labels.
+            IndexError: A token or label out of range, on the CPU. On CUDA the same mistake is a device-side assertion.
+        """
+        return self.decode(self.encode(xt, sigma, y), sigma, y, at)
+
+    def encode(
+        self,
+        xt: Int[Tensor, "b l"] | Float[Tensor, "b l v"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b l d"]:
+        """Return the last feature map at every token; arguments and errors as in :meth:`forward`.
+
+        The channels of a pixel share its features. For ``truncated_logistic`` a last number follows them: the value of
+        x_t, about which the mean is predicted.
+        """
+        self._refuse_label(y)
+        condition = F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
+        if self.cond_map is not None:
+            condition = condition + F.silu(self.cond_map(y))
+        planes = pixel_planes(xt, self.shape, self.vocab_size, self.levels, self.down.conv_in.weight.dtype)
+        features = self.up(*self.down(planes, condition), condition).permute(0, 2, 3, 1)
+        hidden = features.unsqueeze(3).expand(-1, -1, -1, self.shape[2], -1).flatten(1, 3)
+        if self.output == "categorical":
+            return hidden
+        values = planes[:, : self.shape[2]].permute(0, 2, 3, 1).flatten(1)
+        return torch.cat((hidden, values.unsqueeze(-1)), -1)
+
+    def decode(
+        self,
+        hidden: Float[Tensor, "b l d"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
+        """Return the logits of what :meth:`encode` returned; arguments and errors as in :meth:`forward`.
+
+        It reads the mean of the features of a pixel's channels. The noise level is taken for the sake of one signature.
+        """
+        self._refuse_label(y)
+        features = hidden[..., : self.up.width].unflatten(1, self.shape).mean(3).permute(0, 3, 1, 2)
+        numbers = self.conv_final(F.silu(self.norm_final(features)))
+        numbers = numbers.unflatten(1, (self.shape[2], -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+        numbers = numbers if at is None else numbers[at]
+        if self.output == "categorical":
+            return numbers
+        value = hidden[..., -1] if at is None else hidden[at][..., -1]
+        law = truncated_logistic(torch.tanh(value + numbers[..., 0]), numbers[..., 1], self.levels)
+        return torch.cat((law, numbers[..., 2:] - math.log(self.levels)), -1)
+
+    def _refuse_label(self, y: Tensor | None) -> None:
+        if y is not None and self.cond_map is None:
+            raise ValueError("Expected `y` to be None for a network without labels: build it with `num_classes`.")
