@@ -28,7 +28,12 @@ def canonical_smiles(smiles: str) -> str | None:
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
-def _molecule(molecule: "str | Chem.Mol") -> Chem.Mol:
+def valid_molecule(molecule: "str | Chem.Mol") -> Chem.Mol:
+    """The molecule of a string that must be valid.
+
+    Raises:
+        ValueError: If it is not.
+    """
     parsed = parse_smiles(molecule) if isinstance(molecule, str) else molecule
     if parsed is None:
         raise ValueError(f"Expected a valid SMILES string, got {molecule!r}.")
@@ -41,7 +46,7 @@ def qed(molecule: "str | Chem.Mol") -> float:
     Raises:
         ValueError: If the string is not a valid SMILES.
     """
-    return float(QED.qed(_molecule(molecule)))
+    return float(QED.qed(valid_molecule(molecule)))
 
 
 def ring_count(molecule: "str | Chem.Mol") -> float:
@@ -52,7 +57,7 @@ def ring_count(molecule: "str | Chem.Mol") -> float:
     Raises:
         ValueError: If the string is not a valid SMILES.
     """
-    return float(rdMolDescriptors.CalcNumRings(_molecule(molecule)))
+    return float(rdMolDescriptors.CalcNumRings(valid_molecule(molecule)))
 
 
 def property_values(smiles: Iterable[str], function: MoleculeProperty) -> list[float]:
@@ -69,14 +74,22 @@ class ReferenceMolecules:
     canonical: frozenset[str]
 
     @classmethod
-    def of(cls, smiles: Iterable[str]) -> "ReferenceMolecules":
-        """Canonicalize training strings once, for any number of comparisons; invalid ones stay in `raw` alone."""
+    def of(
+        cls, strings: Iterable[str], canonical_form: Callable[[str], str | None] | None = None
+    ) -> "ReferenceMolecules":
+        """Canonicalize training strings once, for any number of comparisons; invalid ones stay in `raw` alone.
+
+        Args:
+            canonical_form: From a string to canonical SMILES, None where it is not valid; `canonical_smiles` by
+                default.
+        """
+        read = canonical_form or canonical_smiles
         raw, canonical = set(), set()
-        for one in smiles:
+        for one in strings:
             if one in raw:
                 continue
             raw.add(one)
-            form = canonical_smiles(one)
+            form = read(one)
             if form is not None:
                 canonical.add(form)
         return cls(frozenset(raw), frozenset(canonical))
@@ -128,16 +141,23 @@ class MoleculeReport:
         return {**self.counts(), **{f"{name}_fraction": value for name, value in self.fractions().items()}}
 
 
-def evaluate_molecules(generated: Iterable[str], training: "Iterable[str] | ReferenceMolecules") -> MoleculeReport:
-    """Compare generated SMILES strings with the training data's.
+def evaluate_molecules(
+    generated: Iterable[str],
+    training: "Iterable[str] | ReferenceMolecules",
+    canonical_form: Callable[[str], str | None] | None = None,
+) -> MoleculeReport:
+    """Compare generated strings with the training data's.
 
     Args:
         generated: Strings without special tokens, one for each sample.
         training: Training strings, or `ReferenceMolecules.of` them where they are compared with more than once.
+        canonical_form: How both are written, where that is not SMILES: from a string to canonical SMILES, None where
+            it is not valid.
     """
-    reference = training if isinstance(training, ReferenceMolecules) else ReferenceMolecules.of(training)
+    read = canonical_form or canonical_smiles
+    reference = training if isinstance(training, ReferenceMolecules) else ReferenceMolecules.of(training, read)
     strings = list(generated)
-    forms = {one: canonical_smiles(one) for one in dict.fromkeys(strings)}
+    forms = {one: read(one) for one in dict.fromkeys(strings)}
     canonical = {one: form for one, form in forms.items() if form is not None}
     unique = tuple(dict.fromkeys(canonical.values()))
     return MoleculeReport(
