@@ -53,9 +53,9 @@ def configure() -> Iterator[Callable[..., DictConfig]]:
 def run(configure: Callable[..., DictConfig]) -> Callable[..., Checkpoint]:
     """Train with the given overrides in the given folder."""
 
-    def run(output: Path, *overrides: str) -> Checkpoint:
-        size = [] if "data=table" in overrides else ["data.rows.size=300"]
-        config = configure(*TINY, *size, *overrides, output=output)
+    def run(output: Path, *overrides: str, small: bool = True) -> Checkpoint:
+        size = [] if any(one.startswith("data=") for one in overrides) else ["data.rows.size=300"]
+        config = configure(*(TINY if small else TINY[3:]), *size, *overrides, output=output)
         (output / ".hydra").mkdir(parents=True)
         OmegaConf.save(config, output / ".hydra" / "config.yaml")  # as Hydra's command line does
         return train(config)

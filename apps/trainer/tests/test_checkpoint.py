@@ -98,6 +98,7 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path):
         (lambda c: c["backbone"].update(num_classes=3), "cond_map.embedding_table.weight of shape"),
         (lambda c: c["backbone"].update(_target_="os.system"), "not ours .os.system."),
         (lambda c: c["data"].update(rows={"_target_": "shutil.rmtree"}), "not ours .shutil.rmtree."),
+        (lambda c: c["backbone"].update(trust_remote_code=True), "not ours .discrete_diffusion.backbones"),
         (lambda c: c["data"].update(rows={"_target_": "discrete_diffusion.trainer.samplers.torch.load"}), "not ours"),
     ],
 )

@@ -1,12 +1,15 @@
 """Every YAML there is composes, and builds what it names."""
 
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
 from hydra.utils import instantiate
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
+from discrete_diffusion.trainer.checkpoint import load
 from discrete_diffusion.trainer.train_classifier import refuse
 
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config"))
@@ -17,6 +20,8 @@ FACTS = {
     "bos_id": 0,
     "mask_id": 2,
     "num_classes": 2,
+    "image": {"height": 32, "width": 32, "channels": 3},
+    "levels": 11,
     "marginals": [1 / 12] * 12,
     "pad_id": 1,
     "num_outputs": 2,
@@ -25,23 +30,54 @@ FACTS = {
 }
 NEEDED = {
     "data=custom": ["data.rows._target_=my_package.my_rows", "data.column=text"],
+    "data=image_folder": ["data.path=images"],
     "data=table": ["data.path=my.csv", "data.column=text"],
     "label=percentile": ["label.column=qed"],
     "label=category": ["label.column=kind"],
     "tokenizer=smiles_vocab": ["tokenizer.path=vocab.json"],
+    "tokenizer=pixels": ["data=digits"],
+    # Their tokenizer is another's, and comes from the hub or from a folder.
+    **{f"data={name}": [] for name in ("lm1b", "lm1b_wrapped", "amazon_polarity", "openwebtext")},
+    **{f"tokenizer={name}": [] for name in ("pretrained", "gpt2")},
 }
 # A classifier takes from its generator what others choose, and has options of its own.
 TASKS = [option for option in OPTIONS if option.startswith("task=") and option != "task=generator"]
 CLASSIFIERS_OWN = {
+    "backbone=dimamba_classifier",
+    "backbone=dimamba_mini_classifier",
     "backbone=dit_mini_classifier",
     "backbone=dit_tiny_classifier",
     "backbone=hidden_classifier",
+    "backbone=unet_classifier",
+    "backbone=unet_mini_classifier",
     "callbacks=classifier",
     "data=generator",
 }
 
+PRETRAINED = {"backbone=huggingface_masked_lm", "backbone=huggingface_causal_lm"}
 
-@pytest.mark.parametrize("option", [one for one in OPTIONS if one not in {*TASKS, *CLASSIFIERS_OWN}])
+
+def test_a_pretrained_network_is_a_backbone(configure, run, tmp_path: Path):
+    sizes = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    bert = BertForMaskedLM(BertConfig(**sizes, intermediate_size=8))
+    bert.save_pretrained(tmp_path / "bert")
+    options = ["backbone=huggingface_masked_lm", f"backbone.name_or_path={tmp_path / 'bert'}"]
+    made = run(tmp_path / "run", "model=mdlm", "label=none", *options, small=False)
+    found = load(tmp_path / "run" / "checkpoint")
+    assert found.network.vocab_size == len(found.tokenizer)
+    weights = found.network.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in made.network.state_dict().items())
+    shutil.rmtree(tmp_path / "bert")
+    load(tmp_path / "run" / "checkpoint")
+    gpt = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=8, n_layer=1, n_head=1, n_positions=64))
+    gpt.save_pretrained(tmp_path / "gpt")
+    options = ["backbone=huggingface_causal_lm", f"backbone.name_or_path={tmp_path / 'gpt'}"]
+    with pytest.raises(ValueError, match="reads in both directions for this model, got HuggingFaceCausalLM"):
+        run(tmp_path / "wrong", "model=mdlm", "label=none", *options, small=False)
+    run(tmp_path / "right", "model=ar", "label=none", *options, small=False)
+
+
+@pytest.mark.parametrize("option", [one for one in OPTIONS if one not in {*TASKS, *CLASSIFIERS_OWN, *PRETRAINED}])
 def test_every_option_builds_what_it_names(configure, tmp_path: Path, option: str):
     config = configure(option, *NEEDED.get(option, []), output=tmp_path)
     config.facts = FACTS

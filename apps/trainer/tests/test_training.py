@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from discrete_diffusion.backbones import DiT
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.guidance import last
+from discrete_diffusion.processes import AutoregressiveNLL
 from discrete_diffusion.trainer.checkpoint import load, newest
 
 PUBLISHED = ["objective=nelbo", "parameterization=leave_one_out"]
@@ -69,3 +71,41 @@ def test_any_column_of_strings_trains(run, tmp_path: Path):
     found = run(tmp_path / "labelled", *options, "label=category", "label.column=kind")
     assert found.label.class_names == ("x", "y")
     assert set("ab") < set(found.tokenizer.get_vocab())
+
+
+def test_what_a_tokenizer_lacks_is_added_where_a_model_needs_it(run, tmp_path: Path):
+    letters = ["data=prose", "data.length=32"]
+    sizes = {}
+    for model in ("udlm", "mdlm", "ar"):
+        made = run(tmp_path / model, f"model={model}", *letters)
+        sizes[model] = len(made.tokenizer), made.tokenizer.mask_token, made.tokenizer.bos_token
+        assert len(load(tmp_path / model / "checkpoint").tokenizer) == sizes[model][0]
+    assert sizes == {"udlm": (27, None, None), "mdlm": (28, "<mask>", None), "ar": (28, None, "<bos>")}
+
+
+def test_a_left_to_right_model_s_preview_reads_every_token_once(run, tmp_path: Path, monkeypatch):
+    fed = []
+    extend = DiT.extend
+
+    def counted(self, tokens, *args, **kwargs):
+        fed.append(tokens.shape[1])
+        return extend(self, tokens, *args, **kwargs)
+
+    monkeypatch.setattr(DiT, "extend", counted)
+    made = run(tmp_path / "run", "model=ar", "label=none")
+    assert fed == [1] * made.length * 2  # two previews
+
+
+def test_augmented_data_are_trained_on_anew_each_time(run, tmp_path: Path, monkeypatch):
+    seen = []
+    loss = AutoregressiveNLL.loss
+
+    def kept(self, denoiser, x0, *args, **kwargs):
+        seen.append(x0)
+        return loss(self, denoiser, x0, *args, **kwargs)
+
+    monkeypatch.setattr(AutoregressiveNLL, "loss", kept)
+    crops = ["data=text8_crops", "data.path=" + str(tmp_path / "text8.txt"), "data.length=16", "tokenizer=letters"]
+    (tmp_path / "text8.txt").write_text("the quick brown fox jumps over the lazy dog " * 300)
+    run(tmp_path / "run", "model=ar", *crops)
+    assert {x0.shape[1] for x0 in seen} == {16}

@@ -51,8 +51,9 @@ class Preview(L.Callback):
         if self.labels is not None:
             rows = torch.randint(len(self.labels), (self.samples,), generator=torch.Generator().manual_seed(0))
             y = self.labels[rows].to(pl_module.device)
+        # Of the network itself and not of `pl_module.denoiser()`: a function around it could not keep what it has read.
         states = self.checkpoint.sampler()(
-            pl_module.denoiser(),
+            self.checkpoint.denoiser(),
             (self.samples, self.checkpoint.length),
             y=y,
             generator=generator,

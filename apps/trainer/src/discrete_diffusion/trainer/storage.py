@@ -59,7 +59,7 @@ def read_config(directory: Path, *, what: str, needed: Collection[str], trust_re
     absent = sorted(set(needed) - config.keys())
     if absent:
         raise ValueError(f"Expected {', '.join(map(repr, absent))} in {directory / 'config.json'}: it is not whole.")
-    foreign = sorted({target for target in _targets(config) if not _is_ours(target)})
+    foreign = sorted({target for target, trusting in _targets(config) if trusting or not _is_ours(target)})
     if foreign and not trust_remote_code:
         raise ValueError(
             f"{directory} names code that is not ours ({', '.join(foreign)}): pass `trust_remote_code=true` if you "
@@ -96,10 +96,11 @@ def fingerprint(weights: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _targets(node: Any) -> Iterator[str]:
+def _targets(node: Any) -> Iterator[tuple[str, bool]]:
+    """What is built, and whether it is told to run whatever code it finds."""
     if isinstance(node, dict):
         if "_target_" in node:
-            yield node["_target_"]
+            yield node["_target_"], node.get("trust_remote_code", False) is not False
         node = list(node.values())
     if isinstance(node, list):
         for child in node:

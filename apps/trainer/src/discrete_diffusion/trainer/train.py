@@ -84,12 +84,19 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
         "mask_id": tokenizer.mask_token_id,
         "num_classes": None if data.label is None else data.label.num_classes,
         "image": settings.get("image"),
+        "levels": (settings.get("image") or {}).get("levels"),
         # each token once more than it occurs: noise must be able to produce every one
         "marginals": ((tokens.flatten().bincount(minlength=vocab_size) + 1.0) / (tokens.numel() + vocab_size)).tolist(),
     }
     remembered = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("model", "backbone")}
     label = None if data.label is None else data.label.to_dict()
     network = instantiate(remembered["backbone"])
+    if getattr(network, "causal", False) != config.model.causal:
+        reads = "from left to right" if config.model.causal else "in both directions"
+        raise ValueError(
+            f"Expected a network that reads {reads} for this model, got {type(network).__name__}: choose another "
+            "`backbone`."
+        )
     # A network made of somebody's folder says itself how it is built without that folder.
     remembered["backbone"] = getattr(network, "blueprint", remembered["backbone"])
     described = {**remembered, "data": dict(settings), "length": data.length, "label": label}

@@ -83,11 +83,12 @@ def build_classifier(
     config: DictConfig, generator: Checkpoint, folder: Path, view: View, target: Target
 ) -> ClassifierCheckpoint:
     """The untrained classifier, with everything that its folder will remember."""
-    about = describe_generator(generator)
+    about, image = describe_generator(generator), generator.config["data"].get("image")
     config.facts = {
         "vocab_size": len(generator.tokenizer),
         "length": generator.length,
-        "image": generator.config["data"].get("image"),
+        "image": image,
+        "levels": (image or {}).get("levels"),
         "pad_id": generator.tokenizer.pad_token_id,
         "num_outputs": target.num_outputs,
         "hidden_size": _hidden_size(generator),
@@ -160,7 +161,7 @@ def _hidden_size(generator: Checkpoint) -> int | None:
     if not hasattr(denoiser, "encode"):
         return None
     with torch.no_grad():
-        return denoiser.encode(torch.zeros(1, 1, dtype=torch.long), torch.ones(1)).shape[-1]
+        return denoiser.encode(torch.zeros(1, generator.length, dtype=torch.long), torch.ones(1)).shape[-1]
 
 
 def _kind_of(target: Target) -> str:
