@@ -10,6 +10,9 @@ from torch import Tensor
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.rows import Row
 
+EACH = "each"
+"""As a `label`: all classes, one sample after another."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -23,6 +26,7 @@ class Condition:
         label: the class of every sample, or None.
         drawn: whether each sample has a class of its own, drawn from the training data.
         row: the name of its row in a suite, "" without one.
+        each: the number of classes, where samples are of one after another.
     """
 
     guidance: str
@@ -32,6 +36,7 @@ class Condition:
     label: int | None = None
     drawn: bool = False
     row: str = ""
+    each: int = 0
 
     def name(self) -> str:
         """For file names."""
@@ -51,6 +56,8 @@ class Condition:
             assert training is not None
             generator = torch.Generator().manual_seed(seed)
             return training[torch.randint(len(training), (self.samples,), generator=generator)]
+        if self.each:
+            return torch.arange(self.samples) % self.each
         return None if self.label is None else torch.full((self.samples,), self.label)
 
 
@@ -66,19 +73,25 @@ def sweep(
     Raises:
         ValueError: if the model has no labels and one is named, or the class does not exist.
     """
-    target = asked_class(config.label, label)
+    every = config.label == EACH
+    if every and label is None:
+        raise ValueError("The model was trained without labels: leave out `label`.")
+    target = asked_class(None if every else config.label, label)
     null = None if label is None else label.num_classes
     points: dict[Condition, Row | None] = {}
     unguided = Condition("none", None, "unconditional", config.samples, null)
     if config.suite is not None or not any(row.gammas for row in rows):
         points[unguided] = None
     for row in rows:
-        own = label.class_names[target] if label is not None else row.guidance
+        own = row.guidance if label is None else "each class" if every else label.class_names[target]
+        if every and (preset := next((one for one in row.presets if one.classifier is not None), None)):
+            raise ValueError(f"Expected one class in `label` for {preset.name}: its classifier steers toward one.")
         toward = " and ".join(dict.fromkeys(wanted.get(preset.key, own) for preset in row.presets))
         y = target if row.needs_labels else null
+        each = label.num_classes if label is not None and every and row.needs_labels else 0
         for gamma in row.gammas:
             words = toward if gamma else "unconditional"
-            points[Condition(row.guidance, gamma, words, row.samples, y, row=row.name)] = row
+            points[Condition(row.guidance, gamma, words, row.samples, y, row=row.name, each=each)] = row
     if label is not None and config.data_labels:
         points[Condition("none", None, "as in the data", config.samples, drawn=True)] = None
     return points

@@ -1,6 +1,7 @@
 """Measure a checkpoint from a configuration."""
 
 import logging
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.conditions import EACH, Condition, asked_class
 from discrete_diffusion.evaluator.generation import Weights
-from discrete_diffusion.evaluator.likelihood import measure_likelihood
-from discrete_diffusion.evaluator.metrics import Metrics, Run, build_metrics
+from discrete_diffusion.evaluator.html_report import write_report
+from discrete_diffusion.evaluator.judge import Judge, build_judge, judged
+from discrete_diffusion.evaluator.likelihood import counted_in, measure_likelihood
+from discrete_diffusion.evaluator.metrics import Metrics, Number, Run, build_metrics
 from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
 from discrete_diffusion.evaluator.preparation import Plan, prepare
 from discrete_diffusion.evaluator.provenance import provenance
@@ -46,9 +49,10 @@ def evaluate(config: DictConfig) -> Path:
     metrics = build_metrics(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None
     if plan.searches:
-        example = data.train.with_format(None)[data.column][0]
+        example = data.examples(1).with_format(None)[data.column][0]
         reward = build_reward(config.reward, metrics, checkpoint.tokenizer, example)
     points = plan.points(reward)
+    judge = build_judge(config, checkpoint, folder, device)
     if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
     directory = make_directory(config.output, folder)
@@ -60,10 +64,20 @@ def evaluate(config: DictConfig) -> Path:
     try:
         if config.likelihood:
             record.note(likelihood=likelihood(config, checkpoint, data, device, console))
-        sample(config, plan, points, data, record, states, weights, console)
+        sample(config, plan, points, data, judge, record, states, weights, console)
+        chosen = choose(record.runs, metrics, config.pictures.gamma)
         if config.pictures.draw:
             console.print("Drawing.")
-            draw(config, record, metrics, checkpoint, states, weights)
+            draw(config, record, metrics, checkpoint, states, weights, chosen)
+        write_report(
+            directory,
+            record=record,
+            metrics=metrics,
+            checkpoint=checkpoint,
+            states=states,
+            chosen=chosen,
+            draw=config.pictures.draw,
+        )
     except KeyboardInterrupt:
         done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs are"
         console.print(f"\nStopped. {done} in {directory / 'results.csv'}, summarized beside it.")
@@ -78,21 +92,31 @@ def sample(
     plan: Plan,
     points: Mapping[Condition, Steering],
     data: SequenceData,
+    judge: Judge | None,
     record: Record,
     states: dict[Condition, list[State]],
     weights: dict[Condition, list[Weights]],
     console: Console,
 ) -> None:
     """Run every point with every seed; the first seed's states and particles are kept."""
-    labels = None if data.label is None else torch.as_tensor(data.train.with_format(None)["label"][:])
+    label, classes = data.label, data.labels
+    asked = None if label is None or config.label == EACH else asked_class(config.label, label)
     with progress(console) as bar:
         task = bar.add_task("", total=sum(point.samples for point in points) * len(config.seeds))
         for seed in config.seeds:
             for point, steering in points.items():
                 bar.update(task, description=f"Sampling {point.name()}, seed {seed}")
-                y = point.labels(labels, seed)
+                y = point.labels(classes, seed)
                 generated = plan.generation(point.samples, seed, y, steering, lambda rows: bar.advance(task, rows))
-                record.add(Run(point, seed, record.metrics(generated.strings)), generated.numbers())
+                wanted = y if point.drawn or point.each else None
+                if wanted is None and asked is not None:
+                    wanted = torch.full((point.samples,), asked)
+                verdict: dict[str, Number] = {}
+                if judge is not None:
+                    known = () if label is None else label.class_names
+                    verdict = judged(judge, known, generated.strings, generated.ids, wanted)
+                outcome = record.metrics(generated.strings, None if wanted is None else wanted.tolist())
+                record.add(Run(point, seed, outcome), verdict | generated.numbers())
                 states.setdefault(point, generated.states)
                 if generated.weights:
                     weights.setdefault(point, generated.weights)
@@ -105,10 +129,10 @@ def draw(
     checkpoint: Checkpoint,
     states: Mapping[Condition, list[State]],
     weights: Mapping[Condition, list[Weights]],
+    chosen: Condition,
 ) -> None:
     """Every picture that there is something for."""
     directory = record.directory
-    chosen = choose(record.runs, metrics, config.pictures.gamma)
     metrics.draw(record.runs, directory, chosen=chosen, shown=config.pictures.molecules)
     draw_sweep(record.runs, record.rows, metrics, directory)
     steered = {point: steps for point, steps in weights.items() if point.gamma}
@@ -148,8 +172,11 @@ def likelihood(
             device=device,
             advance=lambda count: bar.advance(task, count),
         )
-    console.print(likelihood_lines(measured, data.label is not None))
-    return {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
+    unit, units = counted_in(checkpoint, rows)
+    bits = None if measured.nats_per_sequence is None else measured.nats / units / math.log(2)
+    console.print(likelihood_lines(measured, data.label is not None, None if unit == "token" else (unit, bits)))
+    told = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
+    return told if unit == "token" else {**told, f"bits_per_{unit}": bits}
 
 
 def progress(console: Console) -> Progress:

@@ -35,13 +35,15 @@ class Generated:
     """Samples of one setting and one seed.
 
     Attributes:
-        strings: the samples, decoded.
+        ids: the samples, (samples, l), on the CPU.
+        strings: the same, decoded.
         states: every state of the first of them, on the CPU.
         cost: network evaluations (passes of the generator, one for each row of a batch), rows of the classifiers,
             calls of the reward, and seconds of wall-clock time, decoding included.
         weights: of the particles at each step, where there are any.
     """
 
+    ids: Tensor
     strings: list[str]
     states: list[State]
     cost: Mapping[str, float]
@@ -95,6 +97,7 @@ class Generation:
         generator = torch.Generator().manual_seed(seed)
         steps = getattr(self.sampler, "steps", self.checkpoint.length)
         size = self.batch_size if steering.search is None else max(1, self.batch_size // steering.search.rows(1))
+        drawn: list[Tensor] = []
         strings: list[str] = []
         kept: list[State] = []
         sums: dict[float, list[float]] = {}
@@ -111,12 +114,13 @@ class Generation:
                     sums[state.t][0] += state.ess.sum().item()
                     sums[state.t][1] += state.resampled.sum().item()
                 advance(rows / steps if index else 0.0)
-            strings += decode(self.checkpoint.tokenizer, state.x.cpu())
+            drawn.append(state.x.cpu())
+            strings += decode(self.checkpoint.tokenizer, drawn[-1])
         seconds = round(time.perf_counter() - started, 3)
         cost = {"network_evaluations": network.rows, **steering.cost(), "seconds": seconds}
         particles = 1 if steering.search is None else steering.search.rows(1)
         weights = [Weights(t, ess / samples / particles, resampled / samples) for t, (ess, resampled) in sums.items()]
-        return Generated(strings, kept, cost, weights)
+        return Generated(torch.cat(drawn), strings, kept, cost, weights)
 
     def _states(
         self,

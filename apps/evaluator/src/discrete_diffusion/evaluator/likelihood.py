@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from discrete_diffusion.datasets import decode
 from discrete_diffusion.eval import Likelihood
 from discrete_diffusion.trainer.checkpoint import Checkpoint
 
@@ -46,3 +47,15 @@ def measure_likelihood(
             parts = {name: term.numpy() for name, term in sums.items()}
             likelihood += Likelihood.of_batch(sum(parts.values()), tokens.numpy(), parts)
     return likelihood
+
+
+def counted_in(checkpoint: Checkpoint, rows: Any) -> tuple[str, int]:
+    """What the bits of such data are told for, and how many of them `rows` have: characters of text, pixels' channels.
+
+    "token", and their number, for data of any other kind.
+    """
+    ids, pad_id = rows["input_ids"][:], checkpoint.tokenizer.pad_token_id
+    kind = checkpoint.config["data"]["kind"]
+    if kind == "text":
+        return "character", sum(map(len, decode(checkpoint.tokenizer, ids)))
+    return ("dimension" if kind == "images" else "token"), ids.numel() if pad_id is None else int((ids != pad_id).sum())

@@ -61,8 +61,8 @@ class Metrics(Protocol):
     training: Mapping[str, Number]
     illustrate: Callable[..., Any] | None
 
-    def __call__(self, strings: Sequence[str]) -> Outcome:
-        """Compare."""
+    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+        """Compare; `wanted` is the class that was asked for, of each, where one was. It changes no column's name."""
         ...
 
     def accepts(self, string: str) -> bool:

@@ -3,10 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from discrete_diffusion import eval as evaluation
-from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.eval import MoleculeProperty, ReferenceMolecules, canonical_smiles, evaluate_molecules
+from discrete_diffusion.datasets import SequenceData, Stream
+from discrete_diffusion.eval import (
+    MoleculeProperty,
+    ReferenceMolecules,
+    canonical_smiles,
+    evaluate_molecules,
+    property_values,
+)
+from discrete_diffusion.eval.descriptor_distance import DescriptorReference, frechet_descriptor_distance
+from discrete_diffusion.eval.molecule_diversity import internal_diversity, scaffolds
+from discrete_diffusion.eval.synthetic_accessibility import sa_score
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
@@ -15,56 +25,65 @@ OURS: Mapping[str, MoleculeProperty] = {"qed": evaluation.qed, "ring_count": eva
 
 
 class MoleculeMetrics:
-    """Valid, unique and novel molecules, and a property of them.
+    """Valid, unique and novel molecules, a property of them, and how they compare with the training data as a whole.
 
     `unique` and `novel` compare canonical forms; `unique_raw` and `novel_raw` compare strings as they come, as the
-    paper's evaluation does.
+    paper's evaluation does. `internal_diversity`, `scaffolds`, `novel_scaffolds` (those of no training molecule),
+    `mean_sa_score` and `frechet_descriptor_distance` are of the valid molecules, repeats included.
 
     Args:
         data: the data whose training rows count as known.
         property: from a valid SMILES string to a number; None is the label's column where that is qed or ring_count,
             else qed.
         property_name: its name, that of the function if None.
-        property_rows: how many training rows a property that is no column of theirs is computed for, evenly spread.
+        read: from a string of the data to SMILES, or None where it means no molecule; None if they are SMILES.
+        property_rows: how many training rows, evenly spread, the descriptors are computed for, and a property that is
+            no column of theirs.
     """
 
     noun = "molecules"
     shown: Mapping[str, str] = MappingProxyType(
         {"valid": "valid", "unique": "unique", "novel": "novel", "novel_raw": "novel strings"}
     )
-    illustrate: Callable[..., object] | None = staticmethod(evaluation.molecule_image)
 
     def __init__(
         self,
         data: SequenceData,
         property: MoleculeProperty | None = None,
         property_name: str | None = None,
+        read: Callable[[str], str | None] | None = None,
         property_rows: int = 10_000,
     ) -> None:
         labeled = data.label is not None and data.label.column in OURS
         column = data.label.column if data.label is not None and labeled else "qed"
-        self.property = OURS[column] if property is None else property
+        self.read = read
+        self.of_molecule = OURS[column] if property is None else property
         self.property_name = property_name or (column if property is None else name_of(property))
+        if isinstance(data.train, Stream):
+            raise ValueError("Expected molecules that are not streamed: a novel one is unlike all of them.")
         rows = data.train.with_format(None)
         strings = rows[data.column][:]
-        self.reference = ReferenceMolecules.of(strings)
+        self.reference = ReferenceMolecules.of(strings, self.canonical)
+        spread = [form for form in map(self.canonical, strings[:: -(-len(strings) // property_rows)]) if form]
+        self.descriptors = DescriptorReference.of(spread)
+        self.scaffolds = scaffolds(self.reference.canonical)
         if property is None and column in rows.column_names:
             self.training_values = [float(value) for value in rows[column][:]]
         else:
-            spread = strings[:: -(-len(strings) // property_rows)]
-            self.training_values = [float(self.property(one)) for one in spread if canonical_smiles(one)]
+            self.training_values = [float(self.of_molecule(one)) for one in spread]
         self.threshold = getattr(data.label, "threshold", None) if labeled and property is None else None
         self.training = described(self.training_values)
 
-    def __call__(self, strings: Sequence[str]) -> Outcome:
+    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
-        report = evaluate_molecules(strings, self.reference)
-        known = dict(zip(report.unique_raw, evaluation.property_values(report.unique_raw, self.property), strict=True))
-        values = evaluation.property_values(report.novel, self.property)
+        report = evaluate_molecules(strings, self.reference, self.canonical)
+        known = dict(zip(report.unique_raw, property_values(report.unique_raw, self.property), strict=True))
+        values = property_values(report.novel, self.of_molecule)
         numbers: dict[str, Number] = dict(report.row())
         numbers |= {f"valid_property_{k}": v for k, v in described([known[one] for one in report.valid]).items()}
         numbers |= {f"novel_property_{k}": v for k, v in described(values).items()}
-        forms = {one: canonical_smiles(one) for one in known}
+        forms = {one: str(self.canonical(one)) for one in known}
+        numbers |= self._as_a_whole([forms[one] for one in report.valid])
         novel = set(report.novel)
         samples = [
             {
@@ -78,9 +97,33 @@ class MoleculeMetrics:
         ]
         return Outcome(numbers, samples, report.novel, values)
 
+    def canonical(self, string: str) -> str | None:
+        """Canonical SMILES of a string of the data, None where it is no molecule."""
+        smiles = string if self.read is None else self.read(string)
+        return None if smiles is None else canonical_smiles(smiles)
+
+    def property(self, string: str) -> float:
+        """The property of a string of the data that is a molecule."""
+        return float(self.of_molecule(string if self.read is None else str(self.read(string))))
+
     def accepts(self, string: str) -> bool:
         """Whether it is a molecule."""
-        return canonical_smiles(string) is not None
+        return self.canonical(string) is not None
+
+    def illustrate(self, string: str, size: tuple[int, int]) -> Any:
+        """A drawing of a string of the data, or of SMILES; None where it is no molecule."""
+        smiles = None if self.read is None else self.read(string)
+        return evaluation.molecule_image(smiles or string, size)
+
+    def _as_a_whole(self, molecules: Sequence[str]) -> dict[str, Number]:
+        found = scaffolds(molecules)
+        return {
+            "internal_diversity": internal_diversity(molecules),
+            "scaffolds": len(found),
+            "novel_scaffolds": len(found - self.scaffolds),
+            "mean_sa_score": described(property_values(molecules, sa_score))["mean"],
+            "frechet_descriptor_distance": frechet_descriptor_distance(molecules, self.descriptors),
+        }
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
         """The distribution, and the first novel molecules of the chosen condition's first seed."""

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from discrete_diffusion.evaluator.classifiers import Classifiers, NoClassifierError, Steer, certain
-from discrete_diffusion.evaluator.conditions import Condition, sweep
+from discrete_diffusion.evaluator.conditions import EACH, Condition, sweep
 from discrete_diffusion.evaluator.constraints import read_constraints
 from discrete_diffusion.evaluator.generation import Generation, read_prompt, with_steps
 from discrete_diffusion.evaluator.rewards import Reward
@@ -94,7 +94,12 @@ def prepare(
     )
     _try_out(config, generation, asked, left_to_right)
     find = Classifiers(
-        folder, checkpoint, device, path=config.classifier, label=config.label, strict=config.suite is None
+        folder,
+        checkpoint,
+        device,
+        path=config.classifier,
+        label=None if config.label == EACH else config.label,
+        strict=config.suite is None,
     )
     kept: list[Row] = []
     steers: dict[str, Steer] = {}

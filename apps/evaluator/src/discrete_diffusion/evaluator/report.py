@@ -68,8 +68,9 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Metrics) -> Tab
     return table
 
 
-def likelihood_lines(likelihood: Likelihood, labeled: bool) -> str:
-    """The likelihood in words."""
+def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str, float | None] | None) -> str:
+    """The likelihood in words, with the bits for each unit of another kind than tokens."""
+    other = "" if per_unit is None else f"\n  {_number(per_unit[1], 3)} bits per {per_unit[0]}"
     nats, bits = likelihood.nats_per_sequence, likelihood.bits_per_token
     parts = ", ".join(f"{name} {value:.3f}" for name, value in likelihood.parts.items())
     return (
@@ -77,13 +78,14 @@ def likelihood_lines(likelihood: Likelihood, labeled: bool) -> str:
         f"{', each given its label' * labeled}:\n"
         f"  {_number(nats, 3)} ± {_number(likelihood.nats_per_sequence_error, 3)} nats per sequence ({parts})\n"
         f"  {_number(bits, 3)} ± {_number(likelihood.bits_per_token_error, 3)} bits per token, perplexity "
-        f"{_number(likelihood.perplexity, 3)} (± standard error; tokens counted without padding)"
+        f"{_number(likelihood.perplexity, 3)} (± standard error; tokens counted without padding){other}"
     )
 
 
 def closing(directory: Path, noun: str) -> Panel:
     """Where everything is."""
     told = {
+        "report.html": "everything on one page, for a browser",
         "results.csv": "a row for each guidance, gamma and seed",
         "summary.csv": "means and intervals over seeds; summary.json also has likelihood, configuration, versions",
         "samples": "every sample",
@@ -92,6 +94,11 @@ def closing(directory: Path, noun: str) -> Panel:
         "particles.png": "effective particles, and how often they are resampled",
         "distribution.png": "the property in the training data and in the samples",
         "molecules.png": "novel molecules",
+        "images.png": "novel images, and images of the training data",
+        "kmers.png": "how often k-mers are found in the training data and in the samples",
+        "composition.png": "the bases of the training data and of the samples",
+        "sequences.png": "novel sequences",
+        "text_frontier.png": "generative perplexity against the entropy of unigrams",
         "trajectory.gif": "samples on their way from noise to data",
     }
     lines = [f"{name:18}{text}" for name, text in told.items() if (directory / name).exists()]

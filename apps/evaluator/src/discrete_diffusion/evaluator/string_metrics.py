@@ -8,6 +8,9 @@ from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 
+KNOWN = 1_000_000
+"""Training rows that samples are compared with, evenly spread; of a stream the first."""
+
 
 class StringMetrics:
     """Distinct strings, those of them that are not in the training data, and a property.
@@ -27,11 +30,11 @@ class StringMetrics:
     ) -> None:
         self.property = len if property is None else property
         self.property_name = property_name or ("length" if property is None else name_of(property))
-        strings = data.train.with_format(None)[data.column][:]
+        strings = data.examples(KNOWN).with_format(None)[data.column][:]
         self.known = frozenset(strings)
         self.training = described([float(self.property(one)) for one in strings])
 
-    def __call__(self, strings: Sequence[str]) -> Outcome:
+    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
         values = {one: float(self.property(one)) for one in dict.fromkeys(strings)}
         novel = [one for one in values if one not in self.known]

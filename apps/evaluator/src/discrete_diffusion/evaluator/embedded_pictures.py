@@ -1,0 +1,81 @@
+"""Pictures inside the report."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+WIDEST, HEAVIEST = 1500, 200_000
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture that the run drew: its file, itself as a data URI, its size in pixels, and words about it."""
+
+    name: str
+    source: str
+    width: int
+    height: int
+    caption: str
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as an address of its own."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def embed(picture: Image.Image, colors: int = 256) -> str:
+    """A picture as a data URI, of at most so many colors."""
+    file = io.BytesIO()
+    flat = picture.convert("RGB").quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    flat.save(file, "PNG", optimize=True)
+    return data_uri(file.getvalue())
+
+
+def plots(directory: Path, noun: str, property: str) -> list[Plot]:
+    """Every PNG of the folder, the known ones first; those that are large are made smaller."""
+    of_data = "in the training data, and among the samples at each strength."
+    captions = {
+        "frontier": f"How many novel {noun} each strength of guidance leaves, and their mean {property}.",
+        "text_frontier": "Generative perplexity against the entropy of unigrams, at each strength of guidance.",
+        "distribution": f"{property[:1].upper()}{property[1:]} {of_data}",
+        "cost": f"What a higher {property} takes in seconds.",
+        "particles": "Effective particles, and how often they are resampled, from noise (t = 1) to data (t = 0).",
+        "kmers": "The commonest k-mers of the training data, and how often samples have them.",
+        "composition": "Which bases the training data and the samples are made of.",
+        "sequences": "Novel sequences, in the order in which they were drawn.",
+        "molecules": "Novel molecules, in the order in which they were drawn.",
+        "images": "Novel images, and images of the training data.",
+    }
+    order = list(captions)
+    paths = sorted(
+        directory.glob("*.png"), key=lambda path: (order.index(path.stem) if path.stem in order else 99, path.name)
+    )
+    return [_plot(path, captions.get(path.stem, _sentence(path.stem))) for path in paths]
+
+
+def drawn(illustrate: Any, string: str, side: int, colors: int) -> str | None:
+    """The picture of a string as a data URI, None where it has none."""
+    picture = illustrate(string, (side, side))
+    return None if picture is None else embed(picture, colors)
+
+
+def _plot(path: Path, caption: str) -> Plot:
+    png = path.read_bytes()
+    with Image.open(io.BytesIO(png)) as picture:
+        size = picture.size
+        if size[0] <= WIDEST and len(png) <= HEAVIEST:
+            return Plot(path.name, data_uri(png), *size, caption)
+        share = min(1.0, WIDEST / size[0])
+        small = picture.convert("RGB").resize(
+            (round(size[0] * share), round(size[1] * share)), Image.Resampling.LANCZOS
+        )
+    return Plot(path.name, embed(small), *small.size, caption)
+
+
+def _sentence(stem: str) -> str:
+    words = stem.replace("_", " ").replace("-", " ")
+    return f"{words[:1].upper()}{words[1:]}."

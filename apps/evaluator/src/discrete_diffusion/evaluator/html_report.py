@@ -1,0 +1,114 @@
+"""The report of a run: one HTML file that needs nothing but itself."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from omegaconf import OmegaConf
+
+from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.embedded_pictures import plots
+from discrete_diffusion.evaluator.metrics import Metrics
+from discrete_diffusion.evaluator.pictures import pretty
+from discrete_diffusion.evaluator.record import Record, write
+from discrete_diffusion.evaluator.report_numbers import (
+    around,
+    cost_table,
+    every_table,
+    likelihood_parts,
+    number,
+    sweep_table,
+)
+from discrete_diffusion.evaluator.report_samples import shown_samples
+from discrete_diffusion.evaluator.report_trajectory import shown_trajectory
+from discrete_diffusion.evaluator.subject import describe
+from discrete_diffusion.guidance import State
+from discrete_diffusion.trainer.checkpoint import Checkpoint
+
+LAYOUTS = {"molecules": "drawn", "selfies": "drawn", "images": "images", "dna": "dna", "text": "text"}
+TOLD = ("training", "results", "likelihood", "configuration", "versions", "command", "checkpoint", "reward")
+
+
+def write_report(
+    directory: Path,
+    *,
+    record: Record,
+    metrics: Metrics,
+    checkpoint: Checkpoint,
+    states: Mapping[Condition, Sequence[State]],
+    chosen: Condition,
+    draw: bool = True,
+) -> Path:
+    """Write report.html: numbers from summary.json, the PNGs that lie beside it, samples, and how some came to be.
+
+    Args:
+        directory: the folder of the evaluation.
+        states: of the first samples of the first seed, from noise to data; a condition without any is left out.
+        chosen: the condition that is shown first, and whose states are shown.
+        draw: whether samples are drawn where they can be.
+    """
+    told = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    kind = checkpoint.config["data"]["kind"]
+    layout = LAYOUTS.get(kind, "text" if metrics.illustrate is None else "drawn")
+    if layout == "drawn" and metrics.illustrate is None:
+        layout = "text"
+    illustrate = metrics.illustrate if draw else None
+    conditions = shown_samples(record.runs, checkpoint, layout, illustrate)
+    trajectory = shown_trajectory(states.get(chosen) or [], checkpoint, layout, illustrate)
+    results = told["results"]
+    index = list(dict.fromkeys(run.condition for run in record.runs)).index(chosen)
+    context = {
+        "subject": describe(checkpoint),
+        "title": f"Evaluation: {metrics.noun}",
+        "told": told,
+        "noun": metrics.noun,
+        "property": pretty(metrics.property_name),
+        "tiles": _tiles(told, results[index], metrics, chosen.title()),
+        "likelihood": likelihood_parts(told["likelihood"]) if "likelihood" in told else None,
+        "sweep": sweep_table(results, told["training"], metrics.shown),
+        "cost": cost_table(results),
+        "every": every_table(results),
+        "plots": plots(directory, metrics.noun, pretty(metrics.property_name)),
+        "conditions": conditions,
+        "trajectory": trajectory,
+        "chosen": chosen,
+        "data": {
+            "layout": layout,
+            "property": pretty(metrics.property_name),
+            "conditions": conditions,
+            "chosen": index,
+            "trajectory": trajectory,
+        },
+        "facts": {name.replace("_", " "): value for name, value in told.items() if name not in TOLD},
+        "configuration": OmegaConf.to_yaml(OmegaConf.create(told.get("configuration", {}))),
+        "model": OmegaConf.to_yaml(OmegaConf.create(checkpoint.config)),
+        "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+    }
+    path = directory / "report.html"
+    write(path, _environment().get_template("report.html").render(context))
+    return path
+
+
+def _environment() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _tiles(told: Mapping[str, Any], row: Mapping[str, Any], metrics: Metrics, title: str) -> list[dict[str, str]]:
+    """The few numbers that one looks for first; `row` is that of the chosen condition."""
+    rows, name, tiles = told["results"], pretty(metrics.property_name), []
+    if "likelihood" in told:
+        bits, error = (told["likelihood"][key] for key in ("bits_per_token", "bits_per_token_error"))
+        note = f"± {around(error)} standard error" if error else ""
+        tiles.append({"value": number(bits, error), "name": "bits per token", "note": note})
+    drawn = number(row["generated"])
+    tiles.append({"value": number(row["novel"]), "name": f"novel {metrics.noun} of {drawn}", "note": title})
+    known = number(told["training"]["mean"])
+    mean = {"value": number(row["novel_property_mean"]), "name": f"mean {name} of novel {metrics.noun}"}
+    tiles.append(mean | {"note": f"training data: {known}"})
+    total, seconds = (sum(row["seeds"] * row[key] for row in rows) for key in ("generated", "seconds"))
+    tiles.append({"value": number(total), "name": "samples in all", "note": f"{number(seconds)} s of sampling"})
+    return tiles

@@ -1,0 +1,121 @@
+"""Classifiers that did not steer, and say what class each sample is of."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from discrete_diffusion.eval import SequenceClassifier, classification_report
+from discrete_diffusion.evaluator.metrics import Number
+from discrete_diffusion.trainer.checkpoint import Checkpoint
+from discrete_diffusion.trainer.classifier_checkpoint import load_classifier, newest_classifier
+
+
+class Judge(Protocol):
+    """From samples to log-probabilities of their classes.
+
+    Attributes:
+        class_names: in the order of the columns.
+    """
+
+    class_names: Sequence[str]
+
+    def __call__(self, strings: Sequence[str], ids: Tensor) -> np.ndarray:
+        """Judge strings, whose tokens are `ids` (n, l); (n, classes)."""
+        ...
+
+
+class TrainedJudge:
+    """A classifier that `uv run trainer task=clean_classifier` made, of the samples' tokens."""
+
+    def __init__(
+        self, path: str | None, *, folder: Path, checkpoint: Checkpoint, device: torch.device, batch_size: int
+    ) -> None:
+        classifier = load_classifier(newest_classifier(folder, "clean") if path is None else path)
+        if classifier.kind != "clean" or classifier.label is None:
+            raise ValueError(f"Expected a classifier of `task=clean_classifier` to judge by, got another: {path}.")
+        classifier.matches(checkpoint)
+        self.network = classifier.network.to(device).eval().requires_grad_(False)
+        self.predictor, self.class_names = classifier.predictor(), classifier.label.class_names
+        self.device, self.batch_size = device, batch_size
+
+    def __call__(self, strings: Sequence[str], ids: Tensor) -> np.ndarray:
+        """The strings are not looked at."""
+        with torch.no_grad():
+            parts = [
+                self.predictor(part.to(self.device), torch.zeros(len(part), device=self.device)).double().cpu()
+                for part in ids.split(self.batch_size)
+            ]
+        return torch.cat(parts).numpy()
+
+
+class HuggingFaceJudge:
+    """Any sequence classifier from a folder or the Hugging Face hub, of the samples' strings."""
+
+    def __init__(self, name_or_path: str, **options: Any) -> None:
+        self.classifier = SequenceClassifier(name_or_path, **options)
+        self.class_names = self.classifier.class_names
+
+    def __call__(self, strings: Sequence[str], ids: Tensor) -> np.ndarray:
+        """The tokens are not looked at."""
+        return self.classifier(strings)
+
+
+def build_judge(config: DictConfig, checkpoint: Checkpoint, folder: Path, device: torch.device) -> Judge | None:
+    """The judge that `config` asks for, if any.
+
+    Raises:
+        ValueError: if it cannot judge this model.
+        FileNotFoundError: if it is not there.
+    """
+    if not config.judge:
+        return None
+    made = instantiate(config.judge)
+    if not isinstance(made, partial):
+        return made
+    return made(folder=folder, checkpoint=checkpoint, device=device, batch_size=config.batch_size)
+
+
+def judged(
+    judge: Judge, known: Sequence[str], strings: Sequence[str], ids: Tensor, wanted: Tensor | None
+) -> dict[str, Number]:
+    """The columns of results.csv: each class's share of the samples, and how well they match what was asked for.
+
+    `accuracy` is the share that is of its class; macro F1, Matthews' correlation and the F1 of each class are told
+    where samples of several classes were asked for.
+
+    Args:
+        judge: whose classes are those of the model, in any order, or as many of other names in the same order.
+        known: the model's classes, () without labels.
+        wanted: the class of each sample among those, None where none was asked for.
+
+    Raises:
+        ValueError: if the judge's classes are not the model's.
+    """
+    log_probs, names = judge(strings, ids), list(judge.class_names)
+    if known:
+        if len(names) != len(known):
+            raise ValueError(
+                f"Expected a judge of the model's {len(known)} classes ({', '.join(known[:6])}), got one of "
+                f"{len(names)} ({', '.join(names[:6])})."
+            )
+        if set(names) == set(known):
+            log_probs = log_probs[:, [names.index(name) for name in known]]
+        names = list(known)
+    found = log_probs.argmax(-1)
+    numbers: dict[str, Number] = {f"judged_{name}": float((found == i).mean()) for i, name in enumerate(names)}
+    if not known:
+        return numbers
+    told: dict[str, Number] = dict.fromkeys(["accuracy", "macro_f1", "mcc", *(f"f1_{name}" for name in names)])
+    if wanted is not None:
+        told["accuracy"] = float((found == wanted.numpy()).mean())
+        if len(wanted.unique()) > 1:
+            row = classification_report(wanted.numpy(), log_probs, class_names=names).row()
+            told |= {name: row[name] for name in told}
+    return numbers | told

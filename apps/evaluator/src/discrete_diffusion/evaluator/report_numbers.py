@@ -1,0 +1,180 @@
+"""Numbers of the report: how they are written, and the tables they stand in."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Rows = Sequence[Mapping[str, Any]]
+COST = {
+    "network_evaluations": "network evaluations",
+    "classifier_rows": "classifier rows",
+    "reward_calls": "reward calls",
+    "seconds": "seconds",
+}
+PARTICLES = {"mean_ess_share": "effective particles", "resampled_share": "searches resampled"}
+KEYS = ("guidance", "gamma", "condition", "property", "seeds")
+OF_CLASSES = ("judged_", "f1_", "precision_", "recall_", "support_")
+EXTRA = 8  # columns of a domain's own in the table of the sweep; all of them are in that of every number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: what it says, the half-width of its interval, what it is sorted by, and its share of the largest."""
+
+    text: str
+    interval: str = ""
+    order: float | str | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, whether each column holds words, rows, and a row that stays last."""
+
+    headings: Sequence[str]
+    words: Sequence[bool]
+    rows: Sequence[Sequence[Cell]]
+    last: Sequence[Cell] = ()
+
+
+def number(value: float | str | None, half: float | None = None) -> str:
+    """A number as one reads it: to two digits of the half-width of its interval where it has one, else to about four.
+
+    Infinities come from summary.json as strings.
+    """
+    if value is None:
+        return "–"
+    value = float(value)
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if half:
+        return f"{value:,.{_decimals(half, 1)}f}"
+    if value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:
+        return f"{value:.2e}"
+    told = f"{value:,.{_decimals(value, 3)}f}"
+    return told.rstrip("0").rstrip(".") if "." in told else told
+
+
+def around(half: float | None) -> str:
+    """The half-width of an interval, to two digits; nothing where there is none."""
+    return number(half, half) if half else ""
+
+
+def sweep_table(results: Rows, training: Mapping[str, Any], shown: Mapping[str, str]) -> Table:
+    """What came of each condition, and the training data last."""
+    name = training["property"].replace("_", " ")
+    apart = {"guidance", "generated", "novel_property_mean", "novel_property_median", *KEYS, *shown, *COST, *PARTICLES}
+    covered = ("_ci95", "_fraction", "_raw")
+    own = [
+        key
+        for key in _keys(results)
+        if key not in apart
+        and not key.endswith(covered)
+        and not key.startswith(OF_CLASSES)
+        and "_property_" not in key
+        and _any(results, key)
+    ]
+    columns = {
+        **_conditions(results),
+        "samples": "generated",
+        **{heading: key for key, heading in shown.items()},
+        f"mean {name} of novel": "novel_property_mean",
+        "median": "novel_property_median",
+        **{key.replace("_", " "): key for key in own[:EXTRA]},
+    }
+    known = {"novel_property_mean": training["mean"], "novel_property_median": training["median"]}
+    first = next(iter(columns))
+    last = [
+        Cell("training data" if heading == first else number(known[key]) if key in known else "")
+        for heading, key in columns.items()
+    ]
+    return _table(results, columns, last)
+
+
+def cost_table(results: Rows) -> Table:
+    """What each condition took, for each seed; columns of zeros are left out."""
+    columns = _conditions(results) | {"samples": "generated"}
+    columns |= {heading: key for key, heading in (COST | PARTICLES).items() if any(row.get(key) for row in results)}
+    table = _table(results, columns)
+    most = max(row["seconds"] for row in results) or 1.0
+    at = list(columns).index("seconds") if "seconds" in columns else None
+    rows = []
+    for cells, row in zip(table.rows, results, strict=True):
+        per = 1000 * row["seconds"] / row["generated"]
+        bar = [
+            Cell(cell.text, cell.interval, cell.order, row["seconds"] / most) if index == at else cell
+            for index, cell in enumerate(cells)
+        ]
+        rows.append([*bar, Cell(number(per), order=per)])
+    return Table([*table.headings, "seconds per 1,000"], [*table.words, False], rows)
+
+
+def every_table(results: Rows) -> Table:
+    """Every number there is."""
+    keys = [key for key in _keys(results) if not key.endswith("_ci95") and key not in KEYS and _any(results, key)]
+    return _table(results, _conditions(results) | {"seeds": "seeds"} | {key.replace("_", " "): key for key in keys})
+
+
+def likelihood_parts(likelihood: Mapping[str, Any]) -> dict[str, Any]:
+    """The likelihood's numbers with their standard errors, and its parts with their shares of the whole."""
+    units = {"nats_per_sequence": "nats per sequence", "bits_per_token": "bits per token", "perplexity": "perplexity"}
+    numbers = [
+        (name, number(likelihood[key], likelihood[f"{key}_error"]), around(likelihood[f"{key}_error"]))
+        for key, name in units.items()
+    ]
+    end = "_nats_per_sequence"
+    parts = {key.removesuffix(end): value for key, value in likelihood.items() if key.endswith(end)}
+    sizes = [value if isinstance(value, float | int) else math.nan for value in parts.values()]
+    whole = sum(sizes)
+    drawable = whole > 0 and all(size >= 0 for size in sizes)
+    told = [
+        {"name": name, "nats": number(value), "share": size / whole if drawable else None, "color": index % 4}
+        for index, ((name, value), size) in enumerate(zip(parts.items(), sizes, strict=True))
+    ]
+    return {
+        "numbers": numbers,
+        "parts": told,
+        "drawable": drawable,
+        "sequences": number(likelihood["sequences"]),
+        "tokens": number(likelihood["tokens"]),
+        "repeats": likelihood.get("repeats"),
+    }
+
+
+def _conditions(results: Rows) -> dict[str, str]:
+    several = len({row["guidance"] for row in results}) > 1
+    return ({"guidance": "guidance"} if several else {}) | {"γ": "gamma", "condition": "condition"}
+
+
+def _table(results: Rows, columns: Mapping[str, str], last: Sequence[Cell] = ()) -> Table:
+    tell: Callable[[Mapping[str, Any], str], Cell] = _cell
+    words = [key in ("guidance", "condition") for key in columns.values()]
+    return Table(list(columns), words, [[tell(row, key) for key in columns.values()] for row in results], last)
+
+
+def _cell(row: Mapping[str, Any], key: str) -> Cell:
+    value, half = row.get(key), row.get(f"{key}_ci95")
+    if key in ("guidance", "condition"):
+        return Cell(row[key], order=row[key])
+    order = None if value is None else float(value)
+    if key in PARTICLES and value is not None:
+        return Cell(f"{value:.0%}", order=order)
+    return Cell(number(value, half), around(half), order)
+
+
+def _keys(results: Rows) -> list[str]:
+    """Of all conditions: what is measured of the wanted class is not there for every one."""
+    return list(dict.fromkeys(key for row in results for key in row))
+
+
+def _any(results: Rows, key: str) -> bool:
+    return any(row.get(key) is not None for row in results)
+
+
+def _decimals(value: float, digits: int) -> int:
+    return min(max(digits - math.floor(math.log10(abs(value))), 0), 4)

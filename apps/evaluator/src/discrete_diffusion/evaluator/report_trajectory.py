@@ -1,0 +1,101 @@
+"""Samples on their way from noise to data, as the report shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from discrete_diffusion.datasets import decode
+from discrete_diffusion.evaluator.embedded_pictures import drawn, embed
+from discrete_diffusion.guidance import State
+from discrete_diffusion.trainer.checkpoint import Checkpoint
+
+FRAMES, SAMPLES, POSITIONS = 33, 6, 1024
+BLANK = np.array([197, 190, 224])  # a pixel that is no level yet: violet, as no gray is
+SIDE, COLORS = {"drawn": 220, "images": 128}, {"drawn": 32, "images": 128}
+
+
+def shown_trajectory(
+    states: Sequence[State], checkpoint: Checkpoint, layout: str, illustrate: Any
+) -> dict[str, Any] | None:
+    """States thinned evenly to 33, of at most 6 samples and their first 1,024 positions; None without states.
+
+    Tokens are indices into `tokens`, pictures into `pictures`; both hold each only once. Of a left-to-right model
+    `drawn` says how many positions are drawn at each step: what stands further right means nothing.
+    """
+    if not states:
+        return None
+    tokenizer, length = checkpoint.tokenizer, states[0].x.shape[1]
+    kept = np.linspace(0, len(states) - 1, min(len(states), FRAMES)).round().astype(int).tolist()
+    xs = torch.stack([states[index].x[:SAMPLES] for index in kept]).cpu()
+    times = [states[index].t for index in kept]
+    causal = bool(checkpoint.config["model"].get("causal"))
+    known = [round((1 - t) * length) if causal else length for t in times]
+    pictures: dict[str, int] = {}
+    seen: list[list[int | None]] = []
+    for row in range(xs.shape[1]) if layout in SIDE and illustrate is not None else ():
+        painted = [
+            _picture(x, count, checkpoint, layout, illustrate) for x, count in zip(xs[:, row], known, strict=True)
+        ]
+        seen.append([None if one is None else pictures.setdefault(one, len(pictures)) for one in painted])
+    shown = xs[..., : 0 if layout == "images" and seen else POSITIONS]
+    ids, where = torch.unique(shown, return_inverse=True)
+    return {
+        "times": [round(float(t), 4) for t in times],
+        "steps": kept,
+        "tokens": [_display(tokenizer, one) for one in ids.tolist()],
+        "kinds": [_kind(tokenizer, one, layout) for one in ids.tolist()],
+        "frames": where.transpose(0, 1).tolist(),
+        "drawn": [min(count, POSITIONS) for count in known] if causal else None,
+        "pictures": list(pictures),
+        "seen": seen,
+        "length": length,
+        "left_out": 0 if layout == "images" and seen else max(length - POSITIONS, 0),
+    }
+
+
+def _picture(x: torch.Tensor, count: int, checkpoint: Checkpoint, layout: str, illustrate: Any) -> str | None:
+    """The picture of one state, of which the first `count` positions are drawn."""
+    found = None
+    if count:
+        found = drawn(illustrate, decode(checkpoint.tokenizer, x[None, :count])[0], SIDE[layout], COLORS[layout])
+    image = checkpoint.config["data"].get("image")
+    if found is None and layout == "images" and image is not None:
+        return embed(_painted(x, count, checkpoint.tokenizer, image), COLORS[layout])
+    return found
+
+
+def _painted(x: torch.Tensor, count: int, tokenizer: Any, image: dict[str, Any]) -> Image.Image:
+    """An image whose special tokens, and whose pixels past `count`, are violet."""
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    levels = np.array([int(one) if one.isdigit() else -1 for one in tokens])
+    values = np.where(np.arange(len(x)) < count, levels[x.numpy()], -1)
+    values = values.reshape(image["height"], image["width"], image["channels"])
+    colors = np.where(values < 0, BLANK, 255 * values / max(levels.max(), 1))
+    scale = max(SIDE["images"] // max(values.shape[:2]), 1)
+    return Image.fromarray(colors.astype(np.uint8)).resize(
+        (values.shape[1] * scale, values.shape[0] * scale), Image.Resampling.NEAREST
+    )
+
+
+def _display(tokenizer: Any, index: int) -> str:
+    token = tokenizer.convert_ids_to_tokens(index)
+    if index in tokenizer.all_special_ids:
+        return token
+    text = tokenizer.convert_tokens_to_string([token]) or token
+    return text.replace("\n", "↵").replace(" ", "␣") if text.strip() == "" else text.replace("\n", "↵")
+
+
+def _kind(tokenizer: Any, index: int, layout: str) -> str:
+    """How a token is colored."""
+    token = tokenizer.convert_ids_to_tokens(index)
+    if index in tokenizer.all_special_ids:
+        return "mask" if index == tokenizer.mask_token_id else "special"
+    letter = next((one for one in token if one.isalpha()), "").upper()
+    if layout == "dna":
+        return f"base-{token.upper()}" if token.upper() in "ACGT" else "plain"
+    if layout == "drawn":
+        return f"atom-{letter}" if letter in tuple("CNOFS") else "plain"
+    return "word" if letter else "number" if any(map(str.isdigit, token)) else "mark"

@@ -1,0 +1,168 @@
+"""Metrics of generated text."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.eval.generative_perplexity import GenerativePerplexity
+from discrete_diffusion.eval.text import distinct_n, unigram_entropy, without, words
+from discrete_diffusion.eval.text_frontier import TextPoint, draw_text_frontier
+from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
+
+NGRAMS = (1, 2, 3)
+JUDGED = 256  # training texts whose perplexity is drawn
+
+
+class TextMetrics:
+    """Distinct and novel texts, their variety, and how likely a language model finds them.
+
+    Special tokens that a model put into a text are taken out before anything is measured but whether it is distinct.
+
+    Args:
+        data: the data to compare with.
+        property: from a text to a number; None is its unigram entropy in nats, over the tokens of the data's tokenizer.
+        property_name: its name, that of the function if None.
+        perplexity_model: the causal language model of the generative perplexity, a folder or a name on the Hugging Face
+            hub; None is without.
+        mauve_model: that of MAUVE's features; None is without.
+        batch_size: texts at a time, of either model.
+        device: where these run.
+        trust_remote_code: whether code that comes with them may run.
+        known_rows: training texts that count as known, at most, evenly spread.
+        reference_rows: training texts that entropy and MAUVE are compared with, at most, evenly spread.
+    """
+
+    noun = "texts"
+    shown: Mapping[str, str] = MappingProxyType({"distinct": "distinct", "novel": "novel"})
+    illustrate: Callable[..., object] | None = None
+
+    def __init__(
+        self,
+        data: SequenceData,
+        property: Callable[[str], float] | None = None,
+        property_name: str | None = None,
+        perplexity_model: str | None = None,
+        mauve_model: str | None = None,
+        batch_size: int = 16,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
+        known_rows: int = 20_000,
+        reference_rows: int = 2_000,
+    ) -> None:
+        self.tokenizer: Any = data.tokenizer
+        self.property = self.entropy if property is None else property
+        self.property_name = property_name or ("unigram entropy" if property is None else name_of(property))
+        settings: Any = {"batch_size": batch_size, "device": device, "trust_remote_code": trust_remote_code}
+        self.perplexity = None if perplexity_model is None else GenerativePerplexity(perplexity_model, **settings)
+        self.perplexity_name = Path(perplexity_model or "").name
+        self.features: Callable[[Sequence[str]], np.ndarray] | None = None
+        if mauve_model is not None:
+            from discrete_diffusion.eval.mauve import TextFeatures
+
+            self.features = TextFeatures(mauve_model, **settings)
+        self.known = frozenset(map(_key, self._training_texts(data, known_rows)))
+        self.references = [text for text in self._training_texts(data, reference_rows) if text]
+        self.training = described([float(self.property(text)) for text in self.references])
+
+    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+        """Compare with the training data."""
+        texts = {one: without(one, self.tokenizer.all_special_tokens) for one in dict.fromkeys(strings)}
+        values = {one: float(self.property(text)) for one, text in texts.items() if text}
+        novel = [one for one in values if _key(texts[one]) not in self.known]
+        numbers: dict[str, Number] = {"generated": len(strings), "distinct": len(texts), "novel": len(novel)}
+        numbers |= {f"{name}_fraction": numbers[name] / len(strings) for name in self.shown}  # type: ignore[operator]
+        every = [texts[one] for one in strings]
+        tokens = self._tokens(every)
+        entropies = [value for one in tokens if (value := unigram_entropy(one)) is not None]
+        numbers["unigram_entropy"] = math.fsum(entropies) / len(entropies) if entropies else None
+        worded = [words(text) for text in every]
+        numbers |= {f"distinct_{n}": distinct_n(worded, n) for n in NGRAMS}
+        own: dict[str, Sequence[Number]] = {}
+        if self.perplexity is not None:
+            found = self.perplexity(every)
+            numbers["generative_perplexity"] = found.perplexity
+            own["perplexity"] = found.per_text
+        if self.features is not None:
+            numbers["mauve"] = self._mauve([text for text in every if text])
+        numbers |= {f"all_property_{k}": v for k, v in described([values[o] for o in strings if o in values]).items()}
+        numbers |= {f"novel_property_{k}": v for k, v in described([values[one] for one in novel]).items()}
+        fresh = set(novel)
+        samples = [
+            {"string": one, "novel": one in fresh, "property": values.get(one)}
+            | {name: column[i] for name, column in own.items()}
+            for i, one in enumerate(strings)
+        ]
+        return Outcome(numbers, samples, novel, [values[one] for one in novel])
+
+    def entropy(self, text: str) -> float:
+        """The unigram entropy of a text's tokens in nats, NaN where it has none."""
+        value = unigram_entropy(self._tokens([without(text, self.tokenizer.all_special_tokens)])[0])
+        return math.nan if value is None else value
+
+    def accepts(self, string: str) -> bool:
+        """Whether there is anything but special tokens in it."""
+        return bool(without(string, self.tokenizer.all_special_tokens))
+
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+        """The frontier of generative perplexity against entropy, where there is a language model."""
+        if self.perplexity is None:
+            return []
+        series: dict[str, dict[float, list[Run]]] = {}
+        unguided = [run for run in runs if run.condition.gamma is None and not run.condition.drawn]
+        for run in runs:
+            if run.condition.gamma is not None:
+                series.setdefault(run.condition.guidance, {}).setdefault(run.condition.gamma, []).append(run)
+        entropies = [self.entropy(text) for text in self.references]
+        training = TextPoint(0.0, float(np.mean(entropies)), self._training_perplexity)
+        seeds = len({run.seed for run in runs})
+        path = draw_text_frontier(
+            {name: [_point(gamma, group) for gamma, group in points.items()] for name, points in series.items()},
+            directory / "text_frontier.png",
+            model_name=self.perplexity_name,
+            start=_point(0.0, unguided) if unguided else None,
+            training=training,
+            note=f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed",
+        )
+        return [path]
+
+    @cached_property
+    def _training_perplexity(self) -> float | None:
+        assert self.perplexity is not None
+        return self.perplexity(self.references[:: -(-len(self.references) // JUDGED)]).perplexity
+
+    @cached_property
+    def _reference_features(self) -> np.ndarray:
+        assert self.features is not None
+        return self.features(self.references)
+
+    def _mauve(self, texts: Sequence[str]) -> float | None:
+        from discrete_diffusion.eval.mauve import mauve_score
+
+        assert self.features is not None
+        return mauve_score(self.features(texts), self._reference_features) if len(texts) > 1 else None
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+
+    def _training_texts(self, data: SequenceData, rows: int) -> list[str]:
+        ids = data.examples(rows)["input_ids"][:][:, : data.length]
+        return [text.strip() for text in self.tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
+
+
+def _key(text: str) -> str:
+    """What two texts share that differ in space alone."""
+    return "".join(text.split())
+
+
+def _point(gamma: float, runs: Sequence[Run]) -> TextPoint:
+    numbers = [run.outcome.numbers for run in runs]
+    return TextPoint.over_seeds(
+        gamma, [row["unigram_entropy"] for row in numbers], [row["generative_perplexity"] for row in numbers]
+    )

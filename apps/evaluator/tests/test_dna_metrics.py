@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from scipy.spatial.distance import jensenshannon
+
+from discrete_diffusion.datasets import CategoryLabel, Padded, SequenceData, sequence_data
+from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
+from discrete_diffusion.datasets.species_law import SyntheticSpecies
+from discrete_diffusion.datasets.synthetic_species import synthetic_species
+from discrete_diffusion.evaluator import dna_metrics
+from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.dna_metrics import DNAMetrics
+from discrete_diffusion.evaluator.metrics import Run, build_metrics
+
+LAW = SyntheticSpecies.drawn(3, 2, 0.6, seed=0)
+
+
+@pytest.fixture(scope="module")
+def data() -> SequenceData:
+    rows = synthetic_species(900, 64, 3, divergence=0.6)
+    layout, label = Padded(special_tokens=False), CategoryLabel("species")
+    return sequence_data(rows, "sequence", tokenizer=dna_tokenizer(), label=label, layout=layout, validation=0.2)
+
+
+@pytest.fixture(scope="module")
+def metrics(data: SequenceData) -> DNAMetrics:
+    return DNAMetrics(data)
+
+
+def test_counts_by_hand(metrics: DNAMetrics):
+    known = metrics.references[0]
+    outcome = metrics([known, "GGCA", "GGCA", "GG[MASK]CA", "", "NNNN", "acgt"])
+    numbers = outcome.numbers
+    assert [numbers[name] for name in ("generated", "valid", "distinct", "novel")] == [7, 4, 3, 2]
+    assert numbers["valid_fraction"] == 4 / 7
+    assert outcome.novel == ["GGCA", "NNNN"]
+    assert outcome.values[0] == numbers["novel_property_mean"] == 0.75
+    assert [row["valid"] for row in outcome.samples] == [True, True, True, False, False, True, False]
+    assert [row["novel"] for row in outcome.samples] == [False, True, True, False, False, True, False]
+    assert outcome.samples[3]["property"] is None
+    assert not metrics.accepts("acgt")
+
+
+def test_training_data_of_another_case_are_known(data: SequenceData):
+    lower = {one: one for one in ("acgtacgt", "ggggcccc", "ttttaaaa")}
+    rows = synthetic_species(4, 8, 2).from_dict({"sequence": [*lower, "ACGTTTTT"]})
+    made = sequence_data(
+        rows, "sequence", tokenizer=dna_tokenizer(), layout=Padded(special_tokens=False), validation=0.25
+    )
+    known = [one.upper() for one in made.train.with_format(None)["sequence"][:]]
+    assert DNAMetrics(made)(known).novel == []
+
+
+def test_kmers_against_scipy_and_chance(metrics: DNAMetrics):
+    law = np.mean([LAW.kmer_law(s, 3) for s in range(3)], axis=0)
+    good, bad = LAW.sample(900, 64, seed=9)[0], ["ACGT" * 16] * 20
+    numbers = metrics(good).numbers
+    assert numbers["js_distance_3"] == pytest.approx(numbers["js_divergence_3"] ** 0.5)
+    assert numbers["js_distance_3"] == pytest.approx(jensenshannon(metrics.spectra[3], law), abs=0.01)
+    assert numbers["js_distance_3"] < 0.05
+    assert numbers["discriminator_auroc"] == pytest.approx(0.5, abs=0.1)
+    some = metrics(LAW.sample(90, 64, seed=9)[0]).numbers
+    # Chance is the larger the fewer there are, and the more k-mers.
+    assert some["held_out_js_distance_3"] > numbers["held_out_js_distance_3"]
+    assert some["held_out_js_distance_6"] > some["held_out_js_distance_3"]
+    assert some["js_distance_6"] == pytest.approx(some["held_out_js_distance_6"], rel=0.15)
+    worse = metrics(bad).numbers
+    assert worse["js_distance_3"] > 0.5
+    assert worse["discriminator_auroc"] > 0.99
+    assert (worse["distinct"], worse["novel"]) == (1, 1)
+
+
+def test_samples_are_compared_with_their_class(metrics: DNAMetrics):
+    samples, species = LAW.sample(300, 64, seed=9)
+    right = metrics(samples, species).numbers["js_distance_3_by_class"]
+    wrong = metrics(samples, (species + 1) % 3).numbers["js_distance_3_by_class"]
+    assert right < wrong / 2
+    assert metrics([*samples, "NNN"], [*species, 0]).numbers["js_distance_6_by_class"] < 0.5
+    with pytest.raises(ValueError, match="a class for each of 300 samples"):
+        metrics(samples, species[:3])
+
+
+def test_nothing_valid(metrics: DNAMetrics):
+    for strings in ([], ["[MASK]", ""]):
+        numbers = metrics(strings).numbers
+        assert (numbers["valid"], numbers["novel"], numbers["js_distance_3"], numbers["discriminator_auroc"]) == (
+            *(0, 0),
+            *(None, None),
+        )
+        assert numbers["novel_property_mean"] is None
+
+
+def test_another_property_by_the_config(data: SequenceData):
+    made = build_metrics(OmegaConf.create({"property": {"_target_": "builtins.len", "_partial_": True}}), "dna", data)
+    assert isinstance(made, DNAMetrics)
+    assert made.property_name == "len"
+    assert made(["ACG"]).values == [3]
+    config = OmegaConf.load(Path(dna_metrics.__file__).parent / "config" / "metrics" / "dna.yaml")
+    config.property = None
+    plain = instantiate(config)(data=data)
+    assert plain.property_name == "GC content"
+    assert plain.training["mean"] == pytest.approx(np.mean([LAW.kmer_law(s, 1)[1:3].sum() for s in range(3)]), abs=0.01)
+
+
+def test_pictures(metrics: DNAMetrics, tmp_path: Path):
+    samples = LAW.sample(120, 64, seed=9)[0]
+    plain, guided = Condition("none", None, "all", 60), Condition("D-CFG", 2.0, "species_0", 60, label=0)
+    runs = [Run(plain, 1, metrics(samples[:60])), Run(guided, 1, metrics(samples[60:])), Run(guided, 2, metrics(["A"]))]
+    paths = metrics.draw(runs, tmp_path, chosen=guided, shown=3)
+    assert [path.name for path in paths] == ["kmers.png", "composition.png", "sequences.png", "distribution.png"]
+    assert all(path.stat().st_size > 5000 for path in paths)
+    nothing = [Run(guided, 1, metrics(["[MASK]"]))]
+    assert all(path.exists() for path in metrics.draw(nothing, tmp_path / "none", chosen=guided, shown=3))

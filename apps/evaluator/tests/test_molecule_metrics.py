@@ -1,0 +1,124 @@
+"""What is measured of molecules, against what RDKit says of them one by one."""
+
+from itertools import product
+from statistics import mean
+from types import SimpleNamespace
+from typing import Any
+
+import datasets
+import pytest
+from omegaconf import OmegaConf
+from rdkit import Chem, DataStructs, RDLogger
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+from discrete_diffusion.eval import qed, ring_count
+from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.metrics import Run, build_metrics
+from discrete_diffusion.evaluator.molecule_metrics import MoleculeMetrics
+
+TRAINING = ["c1ccccc1", "C1CC1", *("C" * carbons + "O" for carbons in range(1, 19))]
+GENERATED = ["C1=CC=CC=C1", "Cc1ccccc1", "OCC", "CCO", "C1CC", "", "C1CCC1N", "C1CCC1N"]
+SELFIES = {
+    "[C][=C][C][=C][C][=C][Ring1][=Branch1]": "C1=CC=CC=C1",
+    "[C][C][O]": "CCO",
+    "[O][C][C]": "OCC",
+    "[N][C][C][O]": "NCCO",
+    "[C]<mask>[O]": None,
+}
+
+
+def data(**columns: Any) -> Any:
+    rows = datasets.Dataset.from_dict({"canonical_smiles": TRAINING, **columns})
+    return SimpleNamespace(train=rows, column="canonical_smiles", label=None)
+
+
+def read(string: str) -> str | None:
+    return SELFIES.get(string)
+
+
+def test_the_set_is_described_as_a_whole():
+    outcome = MoleculeMetrics(data())(GENERATED)
+    numbers = outcome.numbers
+    assert (numbers["generated"], numbers["valid"], numbers["unique"], numbers["novel"]) == (8, 6, 4, 2)
+    assert outcome.novel == ("Cc1ccccc1", "NC1CCC1")
+    # Toluene's scaffold is benzene, which is known; cyclobutane is not. Ethanol has none.
+    assert (numbers["scaffolds"], numbers["novel_scaffolds"]) == (2, 1)
+    generator = GetMorganGenerator(radius=2, fpSize=1024)
+    RDLogger.DisableLog("rdApp.*")
+    prints = [generator.GetFingerprint(one) for one in map(Chem.MolFromSmiles, GENERATED) if one and one.GetNumAtoms()]
+    RDLogger.EnableLog("rdApp.*")
+    assert len(prints) == 6
+    similar = mean(DataStructs.TanimotoSimilarity(a, b) for a, b in product(prints, prints))
+    assert numbers["internal_diversity"] == pytest.approx(1 - similar, abs=1e-6)
+    assert 1 < float(numbers["mean_sa_score"] or 0) < 4
+    assert numbers["frechet_descriptor_distance"] is None  # of six molecules
+
+
+def test_training_molecules_are_at_no_distance_and_rings_are_far():
+    metrics = MoleculeMetrics(data())
+    assert metrics(TRAINING).numbers["frechet_descriptor_distance"] == pytest.approx(0, abs=1e-6)
+    assert metrics(TRAINING).numbers["novel_scaffolds"] == 0
+    assert float(metrics(["C1CC1" + "C" * n for n in range(20)]).numbers["frechet_descriptor_distance"] or 0) > 1
+    spread = MoleculeMetrics(data(), property_rows=10)
+    assert float(spread(TRAINING).numbers["frechet_descriptor_distance"] or 0) > 0.01
+    assert spread(TRAINING).numbers["novel_scaffolds"] == 0  # those of all rows count, not of the ten
+
+
+def test_nothing_valid_has_no_numbers():
+    outcome = MoleculeMetrics(data())(["C1CC", ""])
+    assert outcome.novel == ()
+    assert (outcome.numbers["scaffolds"], outcome.numbers["novel_scaffolds"]) == (0, 0)
+    for name in ("internal_diversity", "mean_sa_score", "frechet_descriptor_distance", "novel_property_mean"):
+        assert outcome.numbers[name] is None
+
+
+def test_molecules_that_are_written_otherwise():
+    rows = datasets.Dataset.from_dict({"selfies": [*SELFIES][:2], "qed": [0.25, 0.75]})
+    source: Any = SimpleNamespace(train=rows, column="selfies", label=None)
+    metrics = MoleculeMetrics(source, read=read)
+    assert metrics.training_values == [0.25, 0.75]
+    outcome = metrics([*SELFIES, "[N][C][C][O]"])
+    numbers = outcome.numbers
+    assert (numbers["generated"], numbers["valid"], numbers["unique"], numbers["novel"]) == (6, 5, 3, 1)
+    # Two spellings of ethanol are two strings, and the second is no training string.
+    assert (numbers["unique_raw"], numbers["novel_raw"]) == (4, 2)
+    assert (outcome.novel, outcome.values) == (("NCCO",), [qed("NCCO")])
+    assert [row["canonical"] for row in outcome.samples] == ["c1ccccc1", "CCO", "CCO", "NCCO", None, "NCCO"]
+    assert outcome.samples[2] == {
+        "string": "[O][C][C]",
+        "valid": True,
+        "canonical": "CCO",
+        "novel": False,
+        "property": qed("CCO"),
+    }
+    assert metrics.accepts("[C][C][O]")
+    assert not metrics.accepts("[C]<mask>[O]")
+    assert not metrics.accepts("CCO")
+    assert metrics.property("[N][C][C][O]") == qed("NCCO")
+    of_selfies, of_smiles = (metrics.illustrate(one, (60, 60)) for one in ("[C][C][O]", "CCO"))
+    assert of_selfies.tobytes() == of_smiles.tobytes()
+    assert metrics.illustrate("[C]<mask>[O]", (60, 60)) is None
+
+
+def test_a_property_of_ones_own_is_of_molecules():
+    rows = datasets.Dataset.from_dict({"selfies": [*SELFIES][:2]})
+    source: Any = SimpleNamespace(train=rows, column="selfies", label=None)
+    metrics = MoleculeMetrics(source, property=ring_count, read=read)
+    assert (metrics.property_name, metrics.training_values) == ("ring_count", [1.0, 0.0])
+    assert metrics(["[C][C][O]", "[C][=C][C][=C][C][=C][Ring1][=Branch1]"]).numbers["valid_property_mean"] == 0.5
+
+
+@pytest.mark.parametrize("kind", ["molecules", "selfies"])
+def test_every_kind_of_molecules_has_its_metrics_and_pictures(kind: str, tmp_path):
+    if kind == "selfies":
+        pytest.importorskip("selfies")
+    rows = datasets.Dataset.from_dict({"text": [*SELFIES][:2] if kind == "selfies" else TRAINING})
+    source: Any = SimpleNamespace(train=rows, column="text", label=None)
+    auto = OmegaConf.create({"property": {"_target_": None, "_partial_": True}, "property_name": None})
+    metrics = build_metrics(auto, kind, source)
+    outcome = metrics(["[N][C][C][O]", "[O]"] if kind == "selfies" else ["NCCO", "O"])
+    assert outcome.novel == ("NCCO", "O")
+    run = Run(Condition("none", None, "unconditional", 2), 1, outcome)
+    written = metrics.draw([run], tmp_path, chosen=run.condition, shown=2)
+    assert {path.name for path in written} == {"molecules.png", "distribution.png"}
+    assert all(path.stat().st_size > 1000 for path in written)
