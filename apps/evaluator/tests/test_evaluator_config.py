@@ -77,7 +77,8 @@ def points(config: DictConfig, model: Path) -> list[Condition]:
 def test_the_files_are_known():
     assert [
         *(("guidance", name) for name in sorted([*BUILT, "none"])),
-        *(("metrics", name) for name in ("auto", "molecules", "strings")),
+        *(("judge", name) for name in ("huggingface", "none", "trained")),
+        *(("metrics", name) for name in ("auto", "dna", "images", "molecules", "selfies", "strings", "text")),
         *(("strength", name) for name in ("constant", "cosine", "interval", "ramp")),
         *(("suite", name) for name in ("classifier_based", "guidance")),
     ] == GROUPS

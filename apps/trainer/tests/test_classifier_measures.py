@@ -166,4 +166,4 @@ def classless_data():
 
     rows = {"n": [0, 1, 2, 3], "one": [1.0] * 4, "gaps": [0.0, 1.0, None, 2.0]}
     part = datasets.Dataset.from_dict(rows)
-    return SimpleNamespace(train=part, validation=part)
+    return SimpleNamespace(rows=part, validation=part)

@@ -122,10 +122,11 @@ def every_table(results: Rows) -> Table:
 
 def likelihood_parts(likelihood: Mapping[str, Any]) -> dict[str, Any]:
     """The likelihood's numbers with their standard errors, and its parts with their shares of the whole."""
-    units = {"nats_per_sequence": "nats per sequence", "bits_per_token": "bits per token", "perplexity": "perplexity"}
+    known = ("nats_per_sequence", "bits_per_token", "bits_per_character", "bits_per_dimension", "perplexity")
     numbers = [
-        (name, number(likelihood[key], likelihood[f"{key}_error"]), around(likelihood[f"{key}_error"]))
-        for key, name in units.items()
+        (key.replace("_", " "), number(likelihood[key], error := likelihood.get(f"{key}_error")), around(error))
+        for key in known
+        if key in likelihood
     ]
     end = "_nats_per_sequence"
     parts = {key.removesuffix(end): value for key, value in likelihood.items() if key.endswith(end)}
