@@ -17,10 +17,10 @@ from discrete_diffusion.datasets import (
     pixel_tokenizer,
     sequence_data,
 )
+from discrete_diffusion.eval.pixels import Pixels
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.image_metrics import ImageMetrics
 from discrete_diffusion.evaluator.metrics import Run
-from discrete_diffusion.evaluator.pixels import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +143,14 @@ def test_pictures(data: SequenceData, metrics: ImageMetrics, tmp_path: Path) -> 
     ],
 )
 def test_the_shape_of_images(length: int, given: dict[str, int], shape: tuple[int, int, int]) -> None:
-    assert Pixels.of(pixel_tokenizer(4), length, **given).shape == shape
+    assert Pixels.of(pixel_tokenizer(4).get_vocab(), length, **given).shape == shape
 
 
 def test_images_of_no_shape() -> None:
     with pytest.raises(ValueError, match=r"Expected images of 10 tokens, .* `metrics.height=32"):
-        Pixels.of(pixel_tokenizer(4), 10)
+        Pixels.of(pixel_tokenizer(4).get_vocab(), 10)
     with pytest.raises(ValueError, match="Expected images of 64 tokens, got `height` 7"):
-        Pixels.of(pixel_tokenizer(4), 64, height=7)
+        Pixels.of(pixel_tokenizer(4).get_vocab(), 64, height=7)
 
 
 def test_a_classifier_of_ours_gives_both(data: SequenceData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ from discrete_diffusion.eval import draw_distribution
 from discrete_diffusion.eval.image_features import PixelComponents, classifier_features
 from discrete_diffusion.eval.image_grid import draw_image_grid, pixel_image
 from discrete_diffusion.eval.images import FrechetDistance, ImageFeatures, inception_score
+from discrete_diffusion.eval.pixels import Pixels
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import pretty
-from discrete_diffusion.evaluator.pixels import Pixels
 from discrete_diffusion.evaluator.training_images import TrainingImages
 from discrete_diffusion.trainer.classifier_checkpoint import load_classifier
 
@@ -65,7 +65,7 @@ class ImageMetrics:
         device: str = "cpu",
         rows: int = 10_000,
     ) -> None:
-        self.pixels = Pixels.of(data.tokenizer, data.length, height, width, channels)
+        self.pixels = Pixels.of(data.tokenizer.get_vocab(), data.length, height, width, channels)
         self.property = self.intensity if property is None else property
         self.property_name = property_name or ("mean_intensity" if property is None else name_of(property))
         self.known = TrainingImages(data, self.pixels, rows)

@@ -24,7 +24,7 @@ class Preview(L.Callback):
         directory: where the samples are written.
         score: from strings to named numbers, such as the share of valid molecules.
         picture: draws strings that say little as such, to a file.
-        samples: how many to draw.
+        samples: how many to draw; 0 leaves all this out.
         shown: how many of them to print.
     """
 
@@ -44,7 +44,12 @@ class Preview(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw, score, show, keep."""
-        if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, Generator):
+        if (
+            not self.samples
+            or trainer.sanity_checking
+            or not trainer.is_global_zero
+            or not isinstance(pl_module, Generator)
+        ):
             return
         generator = torch.Generator(pl_module.device).manual_seed(pl_module.seed)
         y = None

@@ -53,6 +53,7 @@ def train(config: DictConfig) -> Checkpoint:
         run.directory / "samples",
         score=instantiate(config.score),
         picture=instantiate(config.get("picture")),
+        samples=config.preview.samples,
     )
     trainer = build_trainer(config, run, [preview])
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from .noise_levels import draw_noise_levels, write_noise_levels
     from .particle_weights import draw_particle_weights
+    from .pixels import Pixels
     from .sequence_classifier import SequenceClassifier
     from .synthetic_accessibility import sa_score
     from .text import distinct_n, unigram_entropy
@@ -70,6 +71,7 @@ __all__ = [
     "MoleculeProperty",
     "MoleculeReport",
     "PixelComponents",
+    "Pixels",
     "ReferenceMolecules",
     "SequenceClassifier",
     "TextFeatures",
@@ -136,6 +138,7 @@ _FILES = {
     "MoleculeProperty": "molecules",
     "MoleculeReport": "molecules",
     "PixelComponents": "image_features",
+    "Pixels": "pixels",
     "ReferenceMolecules": "molecules",
     "SequenceClassifier": "sequence_classifier",
     "TextFeatures": "mauve",

@@ -1,10 +1,10 @@
 """From the strings of a pixel tokenizer to images."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Pixels:
     @classmethod
     def of(
         cls,
-        tokenizer: PreTrainedTokenizerBase,
+        vocabulary: Collection[str],
         length: int,
         height: int | None = None,
         width: int | None = None,
@@ -28,11 +28,11 @@ class Pixels:
         """The shape of images of `length` tokens; what is not given is that of a square, gray if it can be.
 
         Raises:
-            ValueError: if there is no such shape, or the tokenizer has no levels.
+            ValueError: if there is no such shape, or the vocabulary has no levels.
         """
-        levels = sum(token.isdecimal() for token in tokenizer.get_vocab())
+        levels = sum(token.isdecimal() for token in vocabulary)
         if levels < 2:
-            raise ValueError("Expected a tokenizer whose tokens are numbers, the levels of pixels.")
+            raise ValueError("Expected a vocabulary of numbers, the levels of pixels.")
         guesses = (1, 3) if channels is None else (channels,)
         for guess in guesses:
             side = isqrt(length // guess)
