@@ -10,6 +10,7 @@ from discrete_diffusion.datasets import (
     PercentileLabel,
     character_tokenizer,
     decode,
+    letter_tokenizer,
     sequence_data,
     smiles_tokenizer,
 )
@@ -105,6 +106,11 @@ def test_unknown_symbols_are_named():
     rows = Dataset.from_dict({"smiles": ["CO", "CN", "C[NH3+]", "N"]})
     with pytest.raises(ValueError, match=r"but 3 of 4 strings have others: 'N', '\[NH3\+\]'\."):
         sequence_data(rows, "smiles", tokenizer=tokenizer)
+
+
+def test_unknown_symbols_are_named_where_no_token_stands_for_them():
+    with pytest.raises(ValueError, match=r"Expected symbols that the tokenizer knows, got others: '!', 'É'\."):
+        sequence_data(Dataset.from_dict({"text": ["abc", "É!"]}), "text", tokenizer=letter_tokenizer())
 
 
 def test_errors():

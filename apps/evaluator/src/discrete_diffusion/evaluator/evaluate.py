@@ -30,11 +30,14 @@ from discrete_diffusion.evaluator.subject import describe, load_data, locate
 from discrete_diffusion.guidance import State
 from discrete_diffusion.trainer.checkpoint import Checkpoint, load
 
+LONGEST = 1024
+"""Tokens of a sample whose way from noise to data is a moving picture; that of a longer one is in the report alone."""
+
 
 def evaluate(config: DictConfig) -> Path:
     """Measure the likelihood, draw samples, and write what was found; returns the folder."""
     console = Console(width=None if sys.stdout.isatty() else 132, highlight=False, soft_wrap=True)
-    for name in ("datasets", "httpx"):
+    for name in ("datasets", "faiss", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     check(config)
     folder = locate(config.checkpoint)
@@ -138,7 +141,7 @@ def draw(
     steered = {point: steps for point, steps in weights.items() if point.gamma}
     if steered:
         draw_weights(steered, directory / "particles.png")
-    if config.pictures.trajectories:
+    if config.pictures.trajectories and checkpoint.length <= LONGEST:
         title = f"The first samples of seed {config.seeds[0]} ({chosen.title()})"
         draw_trajectory(states[chosen], directory / "trajectory.gif", checkpoint.tokenizer, metrics.illustrate, title)
 

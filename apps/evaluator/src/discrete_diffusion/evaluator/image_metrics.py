@@ -67,7 +67,7 @@ class ImageMetrics:
     ) -> None:
         self.pixels = Pixels.of(data.tokenizer.get_vocab(), data.length, height, width, channels)
         self.property = self.intensity if property is None else property
-        self.property_name = property_name or ("mean_intensity" if property is None else name_of(property))
+        self.property_name = property_name or ("intensity" if property is None else name_of(property))
         self.known = TrainingImages(data, self.pixels, rows)
         real = self.known.images
         if property is None:

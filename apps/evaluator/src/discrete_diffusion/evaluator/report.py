@@ -37,6 +37,8 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Metrics) -> Tab
     columns.append((f"mean {name} of novel", partial(_with_interval, name="novel_property_mean", decimals=3)))
     if not several:
         columns.append(("median", lambda row: _number(row["novel_property_median"], 3)))
+    if any(row.get("accuracy") is not None for row in summary):
+        columns.append(("accuracy", partial(_with_interval, name="accuracy", decimals=3)))
     if not several and any(row["mean_ess_share"] is not None for row in summary):
         columns.append(("ESS", lambda row: _share(row["mean_ess_share"])))
         columns.append(("resampled", lambda row: _share(row["resampled_share"])))

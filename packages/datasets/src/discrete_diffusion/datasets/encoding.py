@@ -75,15 +75,23 @@ def tokenize(
         raise ValueError("Expected a `length` to truncate to.")
     parts, lengths = [], []
     for start in range(0, len(strings), _BATCH):
-        encoded = tokenizer(
-            list(strings[start : start + _BATCH]),
-            add_special_tokens=layout.special_tokens,
-            truncation=layout.truncates,
-            max_length=length if layout.truncates else None,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
+        batch = list(strings[start : start + _BATCH])
+        try:
+            encoded = tokenizer(
+                batch,
+                add_special_tokens=layout.special_tokens,
+                truncation=layout.truncates,
+                max_length=length if layout.truncates else None,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
+        except Exception as error:
+            strange = sorted(set("".join(batch)) - set("".join(tokenizer.get_vocab())))
+            if tokenizer.unk_token_id is not None or not strange:
+                raise
+            named = ", ".join(map(repr, strange[:10]))
+            raise ValueError(f"Expected symbols that the tokenizer knows, got others: {named}.") from error
         lengths += [len(ids) for ids in encoded]
         parts.append(np.fromiter((one for ids in encoded for one in ids), dtype=_type(len(tokenizer))))
     tokens = Ragged(np.concatenate(parts), np.cumsum(lengths))
