@@ -57,6 +57,13 @@ def test_everything_that_changes_the_tokens_changes_the_fingerprint(tmp_path):
     assert files(tmp_path) == before
 
 
+def test_a_column_that_is_read_in_parts_is_encoded_as_a_whole(monkeypatch, tmp_path):
+    whole = ids(STRINGS), ids(STRINGS, Wrapped(), 10)
+    monkeypatch.setattr(encoding, "_AT_ONCE", 40)
+    monkeypatch.setenv("DISCRETE_DIFFUSION_CACHE", str(tmp_path / "other"))
+    assert (ids(STRINGS), ids(STRINGS, Wrapped(), 10)) == whole
+
+
 def test_a_damaged_file_is_made_again(tmp_path, caplog):
     expected = ids(STRINGS)
     (path,) = tmp_path.iterdir()

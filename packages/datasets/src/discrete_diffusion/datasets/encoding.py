@@ -22,6 +22,9 @@ WORTH_KEEPING = 2**20
 
 _BATCH = 4096
 
+_AT_ONCE = 2**24
+"""Bytes of strings that are in memory as Python's own."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -104,7 +107,14 @@ def _encoded(
     column: pa.ChunkedArray, tokenizer: PreTrainedTokenizerBase, layout: Layout, length: int | None, allow_unknown: bool
 ) -> pa.Table:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        tokens = tokenize(column.to_pylist(), tokenizer, layout, length, allow_unknown)
+        rows = max(1, _AT_ONCE * len(column) // max(column.nbytes, 1))
+        parts = [
+            tokenize(column.slice(start, rows).to_pylist(), tokenizer, layout, length, allow_unknown)
+            for start in range(0, max(len(column), 1), rows)
+        ]
+        before = np.cumsum([0, *(len(part.ids) for part in parts[:-1])])
+        ends = [part.ends + shift for part, shift in zip(parts, before, strict=True)]
+        tokens = Ragged(np.concatenate([part.ids for part in parts]), np.concatenate(ends))
     else:
         tokens = _given(column, len(tokenizer))
     ids, rows = layout(tokens, length, tokenizer)
