@@ -8,9 +8,8 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from discrete_diffusion.checkpoints import build_data, load
 from discrete_diffusion.trainer import resolvers
-from discrete_diffusion.trainer.checkpoint import load
-from discrete_diffusion.trainer.data import build_data
 from discrete_diffusion.trainer.train import build_checkpoint
 from discrete_diffusion.trainer.train_classifier import build_classifier, load_data
 

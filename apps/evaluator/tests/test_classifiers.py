@@ -10,10 +10,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.classifiers import Classifiers, NoClassifierError, Steer
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.presets import Preset
-from discrete_diffusion.trainer.checkpoint import load
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]

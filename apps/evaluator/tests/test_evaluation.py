@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from rdkit import Chem, rdBase
 from rdkit.Chem.QED import qed
 
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.evaluate import evaluate
-from discrete_diffusion.trainer.checkpoint import load
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]

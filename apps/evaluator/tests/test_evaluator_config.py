@@ -10,13 +10,13 @@ import torch
 from omegaconf import DictConfig
 
 from discrete_diffusion import guidance
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.classifiers import certain
 from discrete_diffusion.evaluator.conditions import Condition, sweep
 from discrete_diffusion.evaluator.metrics import build_metrics
 from discrete_diffusion.evaluator.presets import read_presets
 from discrete_diffusion.evaluator.rows import rows
 from discrete_diffusion.evaluator.steering import Steering, steering
-from discrete_diffusion.trainer.checkpoint import load
 
 CONFIG = Path(str(files("discrete_diffusion.evaluator.config")))
 GROUPS = sorted((path.parent.name, path.stem) for path in CONFIG.glob("*/*.yaml"))

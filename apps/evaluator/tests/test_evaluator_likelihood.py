@@ -8,8 +8,8 @@ from statistics import mean, stdev
 import pytest
 import torch
 
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.likelihood import measure_likelihood
-from discrete_diffusion.trainer.checkpoint import load
 
 CPU = torch.device("cpu")
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import character_tokenizer, smiles_tokenizer
 from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
 from discrete_diffusion.eval import molecule_image
@@ -29,7 +30,6 @@ from discrete_diffusion.evaluator.record import Record
 from discrete_diffusion.evaluator.report_numbers import cost_table, likelihood_parts, number, sweep_table
 from discrete_diffusion.evaluator.report_samples import colored, shown_samples
 from discrete_diffusion.guidance import State
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 EVIL = "<script>document.title='evil'</script><img src=x onerror=alert(1)>&\"'"
 STRINGS = {

@@ -8,10 +8,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.generation import Generated
 from discrete_diffusion.evaluator.preparation import Plan, prepare
 from discrete_diffusion.evaluator.rewards import Reward
-from discrete_diffusion.trainer.checkpoint import load
 
 MODELS = ("udlm", "mdlm", "marginal", "ar", "unlabeled", "unlabeled_ar")
 LABELS = "needs labels, and the model was trained without"

@@ -24,16 +24,16 @@ Checkpoint = Callable[[str], Path]
         ("udlm", "gammas=[1,1]", "Expected distinct numbers >= 0 in `gammas`, got"),
         ("udlm", "label=2", r"Expected `label` to be one of 0 \(qed <= .*\), 1 \(qed > .*\), got 2"),
         ("udlm", "pictures.gamma=7", "Expected `pictures.gamma` to be one of `gammas`, got 7"),
-        ("udlm", "sampling.steps=0", "Expected `sampling.steps` >= 1, got 0"),
+        ("udlm", "sampling.steps=0", "Expected `steps` >= 1, got 0"),
         ("udlm", "sampling.nucleus=0", "Expected 0 < `p` <= 1, got 0"),
         ("udlm", "sampling.temperature=-1", "Expected a finite `temperature` > 0, got -1"),
-        ("udlm", "data.path=elsewhere.csv", "the data of this checkpoint come from no file"),
+        ("udlm", "data.path=elsewhere.csv", "the data of this model come from no file"),
         ("udlm", "prompt=Zz", "Expected a `prompt` of tokens that the model knows"),
         ("udlm", f"prompt={'C' * 99}", "Expected a `prompt` of at most"),
         ("udlm", "seeds=[1,1]", "Expected distinct integers >= 0 in `seeds`"),
         ("udlm", "samples=0", "Expected `samples` >= 1, got 0"),
         ("udlm", "device=abacus", "The device 'abacus' cannot be used"),
-        ("ar", "sampling.steps=8", r"Expected no `sampling\.steps`: this model is sampled one token at a time"),
+        ("ar", "sampling.steps=8", "Expected no `steps`: this model is sampled one token at a time"),
         ("unlabeled", "gammas=[2]", "it needs labels, and the model was trained without"),
         ("unlabeled", "label=0", "The model was trained without labels: leave out `label`"),
         ("udlm", "guidance=none gammas=[1]", "Expected no `gammas`: there is no guidance"),
@@ -97,11 +97,11 @@ def change_format(folder: Path) -> None:
 
 
 def cut_config(folder: Path) -> None:
-    (folder / "config.json").write_text('{"format": 1')
+    (folder / "config.json").write_text('{"format": 2')
 
 
 def empty_config(folder: Path) -> None:
-    (folder / "config.json").write_text('{"format": 1}')
+    (folder / "config.json").write_text('{"format": 2}')
 
 
 def lose_label(folder: Path) -> None:
@@ -113,7 +113,7 @@ def lose_label(folder: Path) -> None:
     [
         (damage_weights, "cannot be read"),
         (change_backbone, r"do not belong together.* of shape"),
-        (change_format, "Expected a checkpoint of format 1"),
+        (change_format, "Expected a checkpoint of format 2"),
         (cut_config, r"config\.json cannot be read"),
         (empty_config, "Expected 'backbone', 'data', 'length', 'model'"),
         (lose_label, "label.json has None classes and the network 2"),

@@ -10,10 +10,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.rewards import Reward
-from discrete_diffusion.trainer.checkpoint import load
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]

@@ -9,9 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint
 from discrete_diffusion.trainer import resolvers
-from discrete_diffusion.trainer.checkpoint import Checkpoint
-from discrete_diffusion.trainer.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.trainer.train import train
 
 TINY = [

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from discrete_diffusion.trainer.checkpoint import load
-from discrete_diffusion.trainer.classifier_checkpoint import load_classifier, newest_classifier
+from discrete_diffusion.checkpoints import load, load_classifier, newest_classifier
 
 TRAINER = [sys.executable, "-m", "discrete_diffusion.trainer"]
 TINY = [

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from discrete_diffusion.trainer.checkpoint import load
-from discrete_diffusion.trainer.classifier_checkpoint import load_classifier
+from discrete_diffusion.checkpoints import load, load_classifier
 
 KINDS = [
     ("noisy", "udlm"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from discrete_diffusion.trainer.checkpoint import load
+from discrete_diffusion.checkpoints import load
 
 TRAINER = [sys.executable, "-m", "discrete_diffusion.trainer"]
 TINY = [

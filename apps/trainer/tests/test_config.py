@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
-from discrete_diffusion.trainer.checkpoint import load
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.trainer.train_classifier import refuse
 
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config"))

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from discrete_diffusion.trainer.checkpoint import Checkpoint
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.trainer.train import train
 from discrete_diffusion.trainer.train_classifier import refuse
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from discrete_diffusion.backbones import DiT
+from discrete_diffusion.checkpoints import load, newest
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.guidance import last
 from discrete_diffusion.processes import AutoregressiveNLL
-from discrete_diffusion.trainer.checkpoint import load, newest
 
 PUBLISHED = ["objective=nelbo", "parameterization=leave_one_out"]
 

@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from discrete_diffusion.checkpoints import (
+    Checkpoint,
+    ClassifierCheckpoint,
+    load_classifier,
+    newest_classifier,
+)
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.conditions import asked_class
 from discrete_diffusion.evaluator.presets import Preset
 from discrete_diffusion.guidance import CountEvaluations
 from discrete_diffusion.guidance.protocols import LogLikelihood
-from discrete_diffusion.trainer.checkpoint import Checkpoint
-from discrete_diffusion.trainer.classifier_checkpoint import (
-    ClassifierCheckpoint,
-    load_classifier,
-    newest_classifier,
-)
 
 
 class NoClassifierError(FileNotFoundError):

@@ -8,9 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.evaluator.generation import first_position
 from discrete_diffusion.guidance.constraints import anything, ban, exact_length, only
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 
 def read_constraints(config: DictConfig, checkpoint: Checkpoint, clamp: Tensor | None) -> Tensor | None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from discrete_diffusion.checkpoints import Checkpoint, load, locate
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.conditions import EACH, Condition, asked_class
 from discrete_diffusion.evaluator.generation import Weights
@@ -26,9 +27,8 @@ from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, results_table
 from discrete_diffusion.evaluator.rewards import build_reward
 from discrete_diffusion.evaluator.steering import Steering
-from discrete_diffusion.evaluator.subject import describe, load_data, locate
+from discrete_diffusion.evaluator.subject import describe
 from discrete_diffusion.guidance import State
-from discrete_diffusion.trainer.checkpoint import Checkpoint, load
 
 LONGEST = 1024
 """Tokens of a sample whose way from noise to data is a moving picture; that of a longer one is in the report alone."""
@@ -47,7 +47,7 @@ def evaluate(config: DictConfig) -> Path:
     console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
 
     plan = prepare(config, checkpoint, folder, device, tell=console.print)
-    data = load_data(checkpoint, config.data.path)
+    data = checkpoint.data(config.data.path)
     console.print("Reading the training data to compare with.")
     metrics = build_metrics(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None

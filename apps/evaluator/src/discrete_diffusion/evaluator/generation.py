@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.steering import Steering
 from discrete_diffusion.guidance import CountEvaluations, State
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -140,23 +140,6 @@ class Generation:
             generator=generator,
             device=self.device,
         )
-
-
-def with_steps(sampler: Any, steps: int | None) -> Any:
-    """The sampler with another number of steps.
-
-    Raises:
-        ValueError: if it has none, or `steps` < 1.
-    """
-    if steps is None:
-        return sampler
-    if not hasattr(sampler, "steps"):
-        raise ValueError(
-            "Expected no `sampling.steps`: this model is sampled one token at a time, as many as there are."
-        )
-    if steps < 1:
-        raise ValueError(f"Expected `sampling.steps` >= 1, got {steps}.")
-    return replace(sampler, steps=steps)
 
 
 def first_position(checkpoint: Checkpoint) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import OmegaConf
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.embedded_pictures import plots
 from discrete_diffusion.evaluator.metrics import Metrics
@@ -26,7 +27,6 @@ from discrete_diffusion.evaluator.report_samples import shown_samples
 from discrete_diffusion.evaluator.report_trajectory import shown_trajectory
 from discrete_diffusion.evaluator.subject import describe
 from discrete_diffusion.guidance import State
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 LAYOUTS = {"molecules": "drawn", "selfies": "drawn", "images": "images", "dna": "dna", "text": "text"}
 TOLD = ("training", "results", "likelihood", "configuration", "versions", "command", "checkpoint", "reward")

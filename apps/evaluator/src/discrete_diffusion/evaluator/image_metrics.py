@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from discrete_diffusion.checkpoints import load_classifier
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import draw_distribution
 from discrete_diffusion.eval.image_features import PixelComponents, classifier_features
@@ -20,7 +21,6 @@ from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import pretty
 from discrete_diffusion.evaluator.training_images import TrainingImages
-from discrete_diffusion.trainer.classifier_checkpoint import load_classifier
 
 COMPONENTS, SPLITS = 32, 10
 

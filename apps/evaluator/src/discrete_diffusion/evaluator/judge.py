@@ -11,10 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
+from discrete_diffusion.checkpoints import Checkpoint, load_classifier, newest_classifier
 from discrete_diffusion.eval import SequenceClassifier, classification_report
 from discrete_diffusion.evaluator.metrics import Number
-from discrete_diffusion.trainer.checkpoint import Checkpoint
-from discrete_diffusion.trainer.classifier_checkpoint import load_classifier, newest_classifier
 
 
 class Judge(Protocol):

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.eval import Likelihood
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 
 def measure_likelihood(

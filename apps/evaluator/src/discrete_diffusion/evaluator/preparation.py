@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from discrete_diffusion.checkpoints import Checkpoint, with_steps
 from discrete_diffusion.evaluator.classifiers import Classifiers, NoClassifierError, Steer, certain
 from discrete_diffusion.evaluator.conditions import EACH, Condition, sweep
 from discrete_diffusion.evaluator.constraints import read_constraints
-from discrete_diffusion.evaluator.generation import Generation, read_prompt, with_steps
+from discrete_diffusion.evaluator.generation import Generation, read_prompt
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.rows import Row, rows
 from discrete_diffusion.evaluator.steering import Steering, steering
 from discrete_diffusion.guidance.protocols import is_left_to_right
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.embedded_pictures import drawn
 from discrete_diffusion.evaluator.metrics import Run
 from discrete_diffusion.evaluator.report_numbers import number
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 MOST, IN_ALL = 24, 360  # samples of a condition, and of all
 LONGEST = {"text": 2000, "dna": 1200, "drawn": 400, "images": 0}  # characters

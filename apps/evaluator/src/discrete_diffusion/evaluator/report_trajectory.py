@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.embedded_pictures import drawn, embed
 from discrete_diffusion.guidance import State
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 FRAMES, SAMPLES, POSITIONS = 33, 6, 1024
 BLANK = np.array([197, 190, 224])  # a pixel that is no level yet: violet, as no gray is

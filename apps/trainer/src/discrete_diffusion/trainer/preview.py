@@ -7,9 +7,9 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.guidance import last
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 from discrete_diffusion.trainer.generator import Generator
 
 Score = Callable[[Sequence[str]], Mapping[str, float]]

@@ -1,9 +1,11 @@
 """What the configuration may ask of the machine."""
 
+from pathlib import Path
+
 import torch
 from omegaconf import OmegaConf
 
-from discrete_diffusion.trainer.folders import run_name
+from discrete_diffusion.checkpoints import locate
 
 
 def register() -> None:
@@ -15,3 +17,12 @@ def register() -> None:
 def device() -> str:
     """The device that a run is placed on unless told otherwise."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def run_name(path: str | Path | None) -> str:
+    """What the run of a checkpoint is called: NAME in outputs/NAME/DATE_TIME; "generator" where there is no telling."""
+    try:
+        folder = locate(path).resolve()
+    except FileNotFoundError:
+        return "generator"
+    return (folder.parent.parent if folder.name == "checkpoint" else folder.parent).name or "generator"

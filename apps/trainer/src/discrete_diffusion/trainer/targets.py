@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import (
@@ -16,6 +15,7 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.functional.regression import mean_squared_error, r2_score
 
+from discrete_diffusion.checkpoints import in_units
 from discrete_diffusion.datasets import Label, SequenceData
 
 LEVELS = 10
@@ -124,8 +124,7 @@ class Quantity:
 
     def in_units(self, outputs: Tensor) -> Tensor:
         """Mean and log standard deviation in the column's units."""
-        mean, log_std = outputs.unbind(-1)
-        return torch.stack([self.center + self.scale * mean, log_std + math.log(self.scale)], -1)
+        return in_units(outputs, center=self.center, scale=self.scale)
 
     def loss(self, outputs: Tensor, answers: Tensor) -> Tensor:
         """-log N(answer; mean, std^2) in standard units."""

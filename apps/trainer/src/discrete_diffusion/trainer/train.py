@@ -11,9 +11,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
 
+from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import LabelRule, SequenceData
-from discrete_diffusion.trainer.checkpoint import Checkpoint
-from discrete_diffusion.trainer.data import build_data
 from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.preview import Preview

@@ -6,17 +6,13 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, load, locate
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.trainer.checkpoint import Checkpoint, load
 from discrete_diffusion.trainer.classifier import Classifier
-from discrete_diffusion.trainer.classifier_checkpoint import ClassifierCheckpoint, describe_generator
-from discrete_diffusion.trainer.data import build_data
 from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
-from discrete_diffusion.trainer.folders import locate
 from discrete_diffusion.trainer.level_report import LevelReport
 from discrete_diffusion.trainer.targets import Classes, Quantity, Target
 from discrete_diffusion.trainer.views import View
@@ -113,11 +109,7 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
         ValueError: if it is not said what, or said twice.
         FileNotFoundError: if the data are gone.
     """
-    settings, path, column = dict(generator.config["data"]), config.data.path, config.regress
-    if path is not None:
-        if "path" not in settings["rows"]:
-            raise ValueError("Expected no `data.path`: the data of this generator come from no file.")
-        settings |= {"path": path, "rows": {**settings["rows"], "path": path}}
+    column = config.regress
     if config.label and column is not None:
         raise ValueError(f"Expected either `label` or `regress`, got both: {column!r} is a number or a class.")
     label = instantiate(config.label) if config.label else generator.label
@@ -127,13 +119,7 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
             "`label=category label.column=NAME` or `regress=qed`, say."
         )
     label = None if column is not None else label
-    try:
-        data = build_data(settings, tokenizer=generator.tokenizer, label=label, length=generator.length)
-    except (FileNotFoundError, InstantiationException) as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if "path" not in settings["rows"] or not isinstance(cause, FileNotFoundError):
-            raise
-        raise FileNotFoundError(f"The generator's data are gone. {cause} Say where they are: `data.path=`.") from error
+    data = replace(generator, label=label).data(config.data.path)
     if data.label is not None:
         return data, Classes(data.label)
     target = Quantity.of(column, data)

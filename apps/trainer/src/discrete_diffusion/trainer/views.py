@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.processes import Process
 from discrete_diffusion.schedules import LowDiscrepancyTimes
-from discrete_diffusion.trainer.checkpoint import Checkpoint
 
 Times = Callable[..., Tensor]
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from torch import Tensor
 
-FORMAT = 1
+from discrete_diffusion.checkpoints.build import find
+
+FORMAT = 2
 OURS = tuple(
-    f"discrete_diffusion.{part}." for part in ("schedules", "processes", "backbones", "datasets", "trainer.samplers")
+    f"discrete_diffusion.{part}."
+    for part in ("schedules", "processes", "backbones", "datasets", "checkpoints.samplers")
 )
 
 
@@ -109,4 +111,4 @@ def _targets(node: Any) -> Iterator[tuple[str, bool]]:
 
 def _is_ours(target: str) -> bool:
     # The prefix alone would let a path walk through one of our modules into another's functions.
-    return target.startswith(OURS) and getattr(get_object(target), "__module__", "").startswith("discrete_diffusion.")
+    return target.startswith(OURS) and getattr(find(target), "__module__", "").startswith("discrete_diffusion.")

@@ -5,34 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from discrete_diffusion.backbones import DiT
-from discrete_diffusion.datasets import ThresholdLabel, smiles_tokenizer
-from discrete_diffusion.trainer.checkpoint import Checkpoint, load, newest
+from discrete_diffusion.checkpoints import Checkpoint, load, newest
+from discrete_diffusion.datasets import smiles_tokenizer
 
-
-@pytest.fixture
-def checkpoint() -> Checkpoint:
-    tokenizer = smiles_tokenizer(["CCO", "c1ccccc1", "[NH3+]"])
-    schedule = {"_target_": "discrete_diffusion.schedules.LogLinear", "eps": 1e-3}
-    process = {
-        "_target_": "discrete_diffusion.processes.Uniform",
-        "schedule": schedule,
-        "vocab_size": len(tokenizer),
-    }
-    backbone = {"vocab_size": len(tokenizer), "hidden_size": 8, "num_blocks": 1, "num_heads": 2, "num_classes": 2}
-    denoiser = {"_target_": "discrete_diffusion.processes.Denoiser", "_partial_": True, "process": process}
-    objective = {"_target_": "discrete_diffusion.processes.ContinuousNELBO", "process": process}
-    sampler = {"_target_": "discrete_diffusion.trainer.samplers.AncestralSampler", "process": process, "steps": 2}
-    config = {
-        "model": {"denoiser": denoiser, "objective": objective, "sampler": sampler},
-        "backbone": {"_target_": "discrete_diffusion.backbones.DiT", **backbone},
-        "data": {"kind": "molecules"},
-        "length": 12,
-    }
-    network = DiT(**backbone).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return Checkpoint(config, network, tokenizer, ThresholdLabel("qed", 0.5))
+SAMPLERS = "discrete_diffusion.checkpoints.samplers"
 
 
 def edit(directory: Path, change) -> None:
@@ -66,7 +42,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(checkpoint: Checkpoint, tmp_pat
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("discrete_diffusion.trainer.checkpoint.save_file", full)
+    monkeypatch.setattr("discrete_diffusion.checkpoints.checkpoint.save_file", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(where)
     load(where)
@@ -92,14 +68,17 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format=99), "Expected a checkpoint of format 1"),
+        (lambda c: c.update(format=99), "Expected a checkpoint of format 2"),
         (lambda c: c["backbone"].update(hidden_size=16), "shape"),
         (lambda c: c["backbone"].update(num_blocks=2), "which model.safetensors lacks"),
         (lambda c: c["backbone"].update(num_classes=3), "cond_map.embedding_table.weight of shape"),
         (lambda c: c["backbone"].update(_target_="os.system"), "not ours .os.system."),
         (lambda c: c["data"].update(rows={"_target_": "shutil.rmtree"}), "not ours .shutil.rmtree."),
         (lambda c: c["backbone"].update(trust_remote_code=True), "not ours .discrete_diffusion.backbones"),
-        (lambda c: c["data"].update(rows={"_target_": "discrete_diffusion.trainer.samplers.torch.load"}), "not ours"),
+        (
+            lambda c: c["data"].update(rows={"_target_": "discrete_diffusion.checkpoints.samplers.torch.load"}),
+            "not ours",
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_match_is_refused(checkpoint: Checkpoint, tmp_path: Path, change, message: str):

@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from discrete_diffusion.backbones import DiT, DiTClassifier, HiddenClassifier
-from discrete_diffusion.datasets import ThresholdLabel, smiles_tokenizer
-from discrete_diffusion.trainer.checkpoint import Checkpoint
-from discrete_diffusion.trainer.classifier_checkpoint import (
+from discrete_diffusion.checkpoints import (
+    Checkpoint,
     ClassifierCheckpoint,
     describe_generator,
     load_classifier,
     newest_classifier,
 )
+from discrete_diffusion.datasets import ThresholdLabel, smiles_tokenizer
 
 TOKENIZER = smiles_tokenizer(["CCO", "c1ccccc1", "[NH3+]"])
 SCHEDULE = {"_target_": "discrete_diffusion.schedules.LogLinear", "eps": 1e-3}
@@ -91,7 +91,7 @@ def test_a_failed_save_leaves_the_old_classifier(tmp_path: Path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("discrete_diffusion.trainer.classifier_checkpoint.save_file", full)
+    monkeypatch.setattr("discrete_diffusion.checkpoints.classifier_checkpoint.save_file", full)
     with pytest.raises(OSError, match="No space"):
         classifier().save(where)
     load_classifier(where)
@@ -229,7 +229,7 @@ def test_a_folder_without_a_classifier_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format=99), "Expected a classifier of format 1"),
+        (lambda c: c.update(format=99), "Expected a classifier of format 2"),
         (lambda c: c.pop("generator"), "Expected 'generator' in"),
         (lambda c: c.update(kind="unknown"), "is not whole"),
         (lambda c: c["generator"].pop("weights"), "is not whole"),

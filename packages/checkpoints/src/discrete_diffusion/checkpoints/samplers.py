@@ -8,8 +8,9 @@ particles, replaces the plain walk from noise to data.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -103,6 +104,21 @@ class AutoregressiveSampler:
         xt = torch.full((b if search is None else search.rows(b), length), self.bos_id, device=device)
         walk = run if search is None else partial(search, run)
         return walk(xt, y=y, clamp=clamp, generator=generator)
+
+
+def with_steps(sampler: Any, steps: int | None) -> Any:
+    """The sampler with another number of steps; None leaves it as it is.
+
+    Raises:
+        ValueError: if it has none, or `steps` < 1.
+    """
+    if steps is None:
+        return sampler
+    if not hasattr(sampler, "steps"):
+        raise ValueError("Expected no `steps`: this model is sampled one token at a time, as many as there are.")
+    if steps < 1:
+        raise ValueError(f"Expected `steps` >= 1, got {steps}.")
+    return replace(sampler, steps=steps)
 
 
 def _fold(wrappers: Sequence[Wrapper], model: Model) -> Model:

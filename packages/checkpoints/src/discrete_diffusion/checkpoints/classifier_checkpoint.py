@@ -8,33 +8,23 @@ label.json           the classes; absent for regressors
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
+from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.compatibility import COMPARED, KNOWN, describe_generator, difference
+from discrete_diffusion.checkpoints.folders import locate
+from discrete_diffusion.checkpoints.storage import fingerprint, mismatch, read_config, unreadable, whole, write_config
+from discrete_diffusion.checkpoints.units import in_units
 from discrete_diffusion.datasets import Label, load_label, save_label
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
-from discrete_diffusion.processes import Classifier, Process, Regressor
-from discrete_diffusion.trainer.checkpoint import Checkpoint
-from discrete_diffusion.trainer.folders import locate
-from discrete_diffusion.trainer.storage import fingerprint, mismatch, read_config, unreadable, whole, write_config
-from discrete_diffusion.trainer.targets import Quantity
+from discrete_diffusion.processes import Classifier, Regressor
 
-# what of a generator each kind depends on, in the order in which differences are told
-NOISE = ("process", "schedule", "noise")
-COMPARED = {
-    "noisy": (*NOISE, "tokenizer", "time_conditioning", "length"),
-    "prefix": ("process", "tokenizer", "length"),
-    "hidden": (*NOISE, "tokenizer", "time_conditioning", "length", "weights"),
-    "clean": ("tokenizer", "length"),
-}
-HASHED = {"tokenizer": "the vocabulary", "weights": "the weights", "noise": "the noise law"}
+if TYPE_CHECKING:
+    from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,11 +54,12 @@ class ClassifierCheckpoint:
         Args:
             network: a function put around the network, such as one that counts.
         """
-        process = None if self.config["process"] is None else instantiate(self.config["process"])
+        process = None if self.config["process"] is None else build(self.config["process"])
         network = network or self.network
         if self.label is not None:
             return Classifier(process, network)
-        return _InUnits(Regressor(process, network), Quantity(**self.config["quantity"]))
+        quantity = self.config["quantity"]
+        return _InUnits(Regressor(process, network), quantity["center"], quantity["scale"])
 
     def likelihood(
         self,
@@ -110,20 +101,15 @@ class ClassifierCheckpoint:
         likelihood = ClassLikelihood(predictor, chosen)
         return Not(likelihood) if negate else likelihood
 
-    def matches(self, generator: Checkpoint) -> None:
+    def matches(self, generator: "Checkpoint") -> None:
         """Nothing, if the classifier may steer, or judge, this generator.
 
         Raises:
             ValueError: names the first thing that differs.
         """
-        trained, found = self.config["generator"], describe_generator(generator)
-        for name in COMPARED[self.kind]:
-            if trained[name] != found[name]:
-                raise ValueError(
-                    f"The classifier was trained with {_words(name, trained[name])}, and this generator has "
-                    f"{_words(name, found[name])}: train one with `uv run trainer task={self.kind}_classifier "
-                    "generator=RUN`."
-                )
+        problem = difference(self.kind, self.config["generator"], describe_generator(generator))
+        if problem is not None:
+            raise ValueError(f"{problem}: train one with `uv run trainer task={self.kind}_classifier generator=RUN`.")
 
     def save(self, directory: str | Path) -> Path:
         """Write the classifier; the directory appears whole or not at all."""
@@ -140,24 +126,11 @@ class ClassifierCheckpoint:
 @dataclass(frozen=True)
 class _InUnits:
     regressor: Predictor
-    quantity: Quantity
+    center: float
+    scale: float
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        return self.quantity.in_units(self.regressor(x, t))
-
-
-def describe_generator(generator: Checkpoint) -> dict[str, Any]:
-    """What of a generator a classifier depends on, as JSON can hold it."""
-    process = getattr(generator.denoiser(), "process", None)
-    return {
-        "process": None if process is None else type(process).__name__,
-        "schedule": None if process is None else repr(process.schedule),
-        "noise": None if process is None else _noise(process),
-        "tokenizer": _vocabulary(generator.tokenizer),
-        "time_conditioning": bool(getattr(generator.network, "time_conditioning", True)),
-        "length": generator.length,
-        "weights": fingerprint(generator.network.state_dict()),
-    }
+        return in_units(self.regressor(x, t), center=self.center, scale=self.scale)
 
 
 def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
@@ -175,18 +148,17 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
         trust_remote_code=False,
     )
     kind = config.pop("kind")
-    known = {"process", "schedule", "noise", "tokenizer", "time_conditioning", "length", "weights"}
-    if kind not in COMPARED or not known <= set(config["generator"]):
+    if kind not in COMPARED or not set(config["generator"]) >= KNOWN:
         raise ValueError(f"{directory / 'config.json'} is not whole: train the classifier again with this version.")
     try:
-        network = instantiate(config["network"]).eval()
+        network = build(config["network"]).eval()
         label = load_label(directory / "label.json") if (directory / "label.json").is_file() else None
         weights = load_file(directory / "model.safetensors")
         told = 2 if label is None else label.num_classes
-        if label is None:
-            Quantity(**config["quantity"])
+        if label is None and not {"column", "center", "scale"} <= config["quantity"].keys():
+            raise ValueError("its quantity is not whole.")
         if config["process"] is not None:
-            instantiate(config["process"])
+            build(config["process"])
     except Exception as error:
         raise unreadable("classifier", directory, error) from error
     problem = mismatch(network.state_dict(), weights)
@@ -200,14 +172,17 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
 
 
 def newest_classifier(generator_folder: str | Path, kind: str, root: str | Path = "outputs") -> Path:
-    """The classifier of this kind that was written last under `root` for the generator in this folder.
+    """The generator's own classifier of this kind, or else the one that was written last for it under `root`.
 
-    A generator is known by its weights, wherever it lies now.
+    Of several of its own it is the first by name. A generator is known by its weights, wherever it lies now.
 
     Raises:
         FileNotFoundError: if there is none.
     """
     folder = locate(generator_folder)
+    for config in sorted(folder.glob("classifiers/*/config.json")):
+        if json.loads(config.read_text(encoding="utf-8")).get("kind") == kind:
+            return config.parent
     weights = fingerprint(load_file(folder / "model.safetensors"))
     found = []
     for path in Path(root).glob("**/classifier/config.json"):
@@ -223,24 +198,3 @@ def newest_classifier(generator_folder: str | Path, kind: str, root: str | Path 
             f"`uv run trainer task={kind}_classifier generator={folder}`, or name one."
         )
     return max(found)[1]
-
-
-def _words(name: str, value: Any) -> str:
-    if value is None:
-        return "no noise: it goes from left to right"
-    if name == "time_conditioning":
-        return f"time conditioning {'on' if value else 'off'}"
-    if name == "length":
-        return f"sequences of {value} tokens"
-    if name in HASHED:
-        return f"{HASHED[name]} {value:.8}"
-    return f"the {name} {value}"
-
-
-def _noise(process: Process) -> str:
-    noise = process.log_noise(torch.zeros((), dtype=torch.float64))
-    return sha256(noise.numpy().tobytes()).hexdigest()
-
-
-def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> str:
-    return sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()

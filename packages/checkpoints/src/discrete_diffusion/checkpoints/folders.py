@@ -24,12 +24,3 @@ def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
         return newest()
     within = Path(path) / part
     return within if within.is_dir() else Path(path)
-
-
-def run_name(path: str | Path | None) -> str:
-    """What the run of a checkpoint is called: NAME in outputs/NAME/DATE_TIME; "generator" where there is no telling."""
-    try:
-        folder = locate(path).resolve()
-    except FileNotFoundError:
-        return "generator"
-    return (folder.parent.parent if folder.name == "checkpoint" else folder.parent).name or "generator"

@@ -1,11 +1,11 @@
-"""From the configuration's words to sequences of tokens."""
+"""From a description to sequences of tokens."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import instantiate
 from transformers import PreTrainedTokenizerBase
 
+from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.datasets import LabelRule, SequenceData, sequence_data
 
 OPTIONAL = ("layout", "augment", "allow_unknown", "validation", "seed")
@@ -21,14 +21,10 @@ def build_data(
 ) -> SequenceData:
     """Load the rows that `settings` name, encode and split them."""
     return sequence_data(
-        instantiate(settings["rows"]),
+        build(settings["rows"]),
         settings["column"],
         tokenizer=tokenizer,
         label=label,
         length=length,
-        **{name: _built(settings[name]) for name in OPTIONAL if name in settings},
+        **{name: build(settings[name]) for name in OPTIONAL if name in settings},
     )
-
-
-def _built(setting: Any) -> Any:
-    return instantiate(setting) if isinstance(setting, Mapping) else setting

@@ -1,0 +1,197 @@
+"""A checkpoint is a directory that describes itself: what was trained, on what, and how to sample from it.
+
+config.json          the model, its backbone and its data, as targets with plain arguments
+model.safetensors    the network's weights
+tokenizer files      as `transformers` saves them
+label.json           the classes, where there are any
+classifiers/NAME     classifiers that steer it, where there are any: one unit with the generator
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint, load_classifier
+from discrete_diffusion.checkpoints.data import build_data
+from discrete_diffusion.checkpoints.folders import locate
+from discrete_diffusion.checkpoints.samplers import with_steps
+from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config
+from discrete_diffusion.datasets import Label, SequenceData, decode, load_label, save_label
+from discrete_diffusion.guidance import last
+from discrete_diffusion.guidance.sampling import State
+from discrete_diffusion.processes import Ancestral, Objective
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained generator with everything that must match it.
+
+    Attributes:
+        config: `model` (its denoiser, objective and sampler), `backbone`, `data` and `length`, as targets.
+        network: the backbone.
+        classifiers: what steers it, by name.
+    """
+
+    config: dict[str, Any]
+    network: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    label: Label | None
+    classifiers: Mapping[str, ClassifierCheckpoint] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Tokens in each sequence, special tokens included."""
+        return self.config["length"]
+
+    @property
+    def null_label(self) -> int | None:
+        """The label that means "no condition", None where there are no labels."""
+        return None if self.label is None else self.label.num_classes
+
+    def denoiser(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
+        """log p(x_0 | x_t, y) of the network, or of a function put around it."""
+        return build(self.config["model"]["denoiser"])(network=network or self.network)
+
+    def kernel(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
+        """log p(x_s | x_t, y) of a diffusion model.
+
+        Raises:
+            ValueError: if the model goes from left to right.
+        """
+        denoiser = self.denoiser(network)
+        if not hasattr(denoiser, "process"):
+            raise ValueError("Expected a diffusion model: one that goes from left to right has no kernel.")
+        return Ancestral(denoiser.process, denoiser)
+
+    def objective(self) -> Objective:
+        """What the model was trained on and its likelihood is measured by."""
+        return build(self.config["model"]["objective"])
+
+    def sampler(self) -> Callable[..., Iterator[State]]:
+        """How the model is sampled: see `discrete_diffusion.checkpoints.samplers`."""
+        return build(self.config["model"]["sampler"])
+
+    def sample(self, count: int, *, y: int | Tensor | None = None, steps: int | None = None, **options: Any) -> Tensor:
+        """Draw sequences, (count, length) token ids, without gradients.
+
+        Args:
+            y: the label of all, or of each, (count,); `null_label` and None are "no condition".
+            steps: of a diffusion model; None is what the checkpoint says.
+            options: the sampler's: `generator`, `on_kernel` and the like, which put guidance around the model,
+                `search`, `allowed`, `clamp`.
+
+        Raises:
+            ValueError: if there are no such labels or steps.
+        """
+        device = next(self.network.parameters()).device
+        if y is not None:
+            if self.null_label is None:
+                raise ValueError("Expected no `y`: this model was trained without labels.")
+            y = torch.as_tensor(y, device=device).expand(count)
+            if not bool(((y >= 0) & (y <= self.null_label)).all()):
+                raise ValueError(f"Expected 0 <= `y` <= {self.null_label}, the null label, got {y.tolist()}.")
+        sampler = with_steps(self.sampler(), steps)
+        states = sampler(self.denoiser(), (count, self.length), y=y, device=device, **options)
+        return last(states)
+
+    def decode(self, ids: Tensor) -> list[str]:
+        """The strings of token ids (n, l)."""
+        return decode(self.tokenizer, ids)
+
+    def data(self, path: str | None = None) -> SequenceData:
+        """The data that the model was trained on, split and encoded as it was then.
+
+        Args:
+            path: where their file is now, if it has moved.
+
+        Raises:
+            ValueError: if they come from no file, or the checkpoint does not say what they were, as one of somebody
+                else's model does not.
+            FileNotFoundError: if there is none.
+        """
+        settings = self.config["data"]
+        if "rows" not in settings:
+            raise ValueError(
+                "This model does not say what it was trained on: name it by `uv run trainer convert SRC DST data=NAME`."
+            )
+        if path is not None:
+            if "path" not in settings["rows"]:
+                raise ValueError("Expected no `data.path`: the data of this model come from no file.")
+            settings = {**settings, "path": path, "rows": {**settings["rows"], "path": path}}
+        try:
+            return build_data(settings, tokenizer=self.tokenizer, label=self.label, length=self.length)
+        except FileNotFoundError as error:
+            if "path" not in settings["rows"]:
+                raise
+            raise FileNotFoundError(f"The training data are gone. {error} Say where they are: `data.path=`.") from error
+
+    def with_classifiers(self, **classifiers: ClassifierCheckpoint) -> "Checkpoint":
+        """The same generator, with these classifiers beside those that it has.
+
+        Raises:
+            ValueError: if one was trained for another generator: what differs first is named.
+        """
+        for classifier in classifiers.values():
+            classifier.matches(self)
+        return replace(self, classifiers={**self.classifiers, **classifiers})
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the checkpoint, classifiers included; the directory appears whole or not at all."""
+        directory = Path(directory)
+        with whole(directory) as partial:
+            save_file(
+                {k: v.contiguous().cpu() for k, v in self.network.state_dict().items()}, partial / "model.safetensors"
+            )
+            self.tokenizer.save_pretrained(partial)
+            if self.label is not None:
+                save_label(self.label, partial / "label.json")
+            for name, classifier in self.classifiers.items():
+                classifier.save(partial / "classifiers" / name)
+            write_config(partial, self.config)
+        return directory
+
+
+def load(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
+    """Read a checkpoint that `Checkpoint.save` wrote, on the CPU and in evaluation mode.
+
+    Args:
+        path: its folder, or that of its run.
+        trust_remote_code: build what config.json names even where it is not ours, such as a data set of your own.
+
+    Raises:
+        FileNotFoundError: if it is no checkpoint directory.
+        ValueError: if its parts do not belong together, or it names code that is not ours.
+    """
+    directory = locate(path)
+    config = read_config(
+        directory,
+        what="checkpoint",
+        needed=("model", "backbone", "data", "length"),
+        trust_remote_code=trust_remote_code,
+    )
+    try:
+        network = build(config["backbone"]).eval()
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        label = load_label(directory / "label.json") if (directory / "label.json").is_file() else None
+        weights = load_file(directory / "model.safetensors")
+    except Exception as error:
+        raise unreadable("checkpoint", directory, error) from error
+    problem = mismatch(network.state_dict(), weights)
+    if problem is None and len(tokenizer) != config["backbone"]["vocab_size"]:
+        problem = f"the tokenizer has {len(tokenizer)} symbols and the network {config['backbone']['vocab_size']}"
+    classes = None if label is None else label.num_classes
+    if problem is None and classes != config["backbone"].get("num_classes"):
+        problem = f"label.json has {classes} classes and the network {config['backbone'].get('num_classes')}"
+    if problem is not None:
+        raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
+    network.load_state_dict(weights)
+    checkpoint = Checkpoint(config, network, tokenizer, label)
+    parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
+    return checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})

@@ -1,0 +1,120 @@
+"""A generator and the classifiers that steer it, as one folder."""
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from discrete_diffusion.backbones import DiTClassifier
+from discrete_diffusion.checkpoints import (
+    Checkpoint,
+    ClassifierCheckpoint,
+    describe_generator,
+    load,
+    newest_classifier,
+)
+from discrete_diffusion.guidance import ClassifierBased
+
+
+def classifier(generator: Checkpoint, kind: str = "noisy") -> ClassifierCheckpoint:
+    sizes = {
+        "vocab_size": len(generator.tokenizer),
+        "hidden_size": 8,
+        "num_blocks": 1,
+        "num_heads": 2,
+        "num_outputs": 2,
+    }
+    network = DiTClassifier(**sizes).eval()
+    seed = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=seed)
+    config = {
+        "network": {"_target_": "discrete_diffusion.backbones.DiTClassifier", **sizes},
+        "process": generator.config["model"]["denoiser"]["process"] if kind == "noisy" else None,
+        "quantity": None,
+        "generator": {"path": "outputs/run/checkpoint", **describe_generator(generator)},
+    }
+    return ClassifierCheckpoint(config, network, generator.label, kind)
+
+
+def test_a_unit_comes_back_whole(checkpoint: Checkpoint, tmp_path: Path):
+    noisy, clean = classifier(checkpoint), classifier(checkpoint, "clean")
+    found = load(checkpoint.with_classifiers(steers=noisy, judges=clean).save(tmp_path / "unit"))
+    assert {name: one.kind for name, one in found.classifiers.items()} == {"steers": "noisy", "judges": "clean"}
+    x, t = torch.tensor([[0, 3, 4, 5]]), torch.tensor([0.4])
+    torch.testing.assert_close(found.classifiers["steers"].likelihood(1)(x, t), noisy.likelihood(1)(x, t))
+    assert found.classifiers["judges"].label == clean.label
+
+
+def test_a_classifier_of_another_generator_is_refused_on_the_way_in_and_out(checkpoint: Checkpoint, tmp_path: Path):
+    longer = replace(checkpoint, config={**checkpoint.config, "length": 14})
+    with pytest.raises(ValueError, match="with sequences of 14 tokens, and this generator has sequences of 12"):
+        checkpoint.with_classifiers(noisy=classifier(longer))
+    where = checkpoint.with_classifiers(noisy=classifier(checkpoint)).save(tmp_path / "unit")
+    config = json.loads((where / "config.json").read_text())
+    (where / "config.json").write_text(json.dumps({**config, "length": 14}))
+    with pytest.raises(ValueError, match="with sequences of 12 tokens, and this generator has sequences of 14"):
+        load(where)
+
+
+def test_its_own_classifier_is_found_first(checkpoint: Checkpoint, tmp_path: Path):
+    where = checkpoint.with_classifiers(mine=classifier(checkpoint)).save(tmp_path / "unit")
+    classifier(checkpoint).save(tmp_path / "outputs" / "later" / "classifier")
+    assert newest_classifier(where, "noisy", tmp_path / "outputs") == where / "classifiers" / "mine"
+    with pytest.raises(FileNotFoundError, match="No clean classifier"):
+        newest_classifier(where, "clean", tmp_path / "outputs")
+    shutil.rmtree(where / "classifiers")
+    assert newest_classifier(where, "noisy", tmp_path / "outputs").parent.name == "later"
+
+
+def test_a_unit_steers_by_itself(checkpoint: Checkpoint, tmp_path: Path):
+    unit = load(checkpoint.with_classifiers(noisy=classifier(checkpoint)).save(tmp_path / "unit"))
+
+    def counts(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        fives = (x == 5).sum(-1).float()
+        return torch.stack([torch.zeros_like(fives), 3 * fives - 30], -1)
+
+    def drawn(gamma: float) -> torch.Tensor:
+        likelihood = unit.classifiers["noisy"].likelihood(1, network=counts)
+        steered = partial(ClassifierBased, likelihood=likelihood, gamma=gamma)
+        return unit.sample(16, steps=8, on_kernel=[steered], generator=torch.Generator().manual_seed(0))
+
+    assert (drawn(2.0) == 5).sum() > (drawn(0.0) == 5).sum() + 50
+
+
+def test_samples_have_the_labels_that_are_asked_for(checkpoint: Checkpoint):
+    seen = []
+
+    class Watched(torch.nn.Module):
+        def __init__(self, network: torch.nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, xt, sigma, y=None, at=None):
+            seen.append(y)
+            return self.network(xt, sigma, y, at)
+
+    watched = replace(checkpoint, network=Watched(checkpoint.network))
+    for y in (1, torch.tensor([0, 1, 2]), None):
+        ids = watched.sample(3, y=y, steps=1, generator=torch.Generator().manual_seed(0))
+        assert ids.shape == (3, 12)
+        assert len(watched.decode(ids)) == 3
+    assert [None if y is None else y.tolist() for y in seen] == [[1, 1, 1], [0, 1, 2], None]
+
+
+def test_labels_and_steps_that_there_are_not(checkpoint: Checkpoint):
+    with pytest.raises(ValueError, match=r"Expected 0 <= `y` <= 2, the null label, got .3, 3."):
+        checkpoint.sample(2, y=3)
+    with pytest.raises(ValueError, match="Expected no `y`: this model was trained without labels"):
+        replace(checkpoint, label=None).sample(2, y=0)
+    with pytest.raises(ValueError, match="Expected `steps` >= 1, got 0"):
+        checkpoint.sample(2, steps=0)
+
+
+def test_data_that_nobody_told_of(checkpoint: Checkpoint):
+    with pytest.raises(ValueError, match="does not say what it was trained on"):
+        checkpoint.data()
