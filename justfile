@@ -34,14 +34,25 @@ types:
 boundaries:
     uv run lint-imports
 
-# One member's tests in an environment that holds it, what it asks for, and nothing else of ours
-alone PACKAGE:
-    uv run --isolated --exact --package discrete-diffusion-{{PACKAGE}} --group test {{ if PACKAGE =~ '^(datasets|eval)$' { "--all-extras" } else { "" } }} \
-        sh -c 'python scripts/alone.py {{PACKAGE}} && pytest "$(dirname */{{PACKAGE}}/pyproject.toml)"'
+# One member's wheel in an empty environment: its example, then its tests; `--wheels DIST` takes those of a folder
+alone PACKAGE *ARGS:
+    uv run scripts/alone.py {{PACKAGE}} {{ARGS}}
 
 # Every member's wheel and source distribution
 build OUT="dist":
     uv build --all-packages --no-sources --out-dir {{OUT}}
+
+# The site, from docs/ and the docstrings
+docs OUT="site":
+    uv run --group docs mkdocs build --strict --site-dir {{OUT}}
+
+# Write each package's public names and parameters into its api.txt
+api *PACKAGES:
+    uv run scripts/api.py {{PACKAGES}}
+
+# Raise one member's version (major, minor or patch), with the ranges, changelogs and api.txt that follow it
+bump PACKAGE LEVEL:
+    uv run scripts/bump.py {{PACKAGE}} {{LEVEL}}
 
 # Write the exact version of every dependency into pyproject.toml; the ones named move to their newest
 pin *NAMES:

@@ -1,53 +1,112 @@
 #!/usr/bin/env python3
-"""Check that this environment holds one member, the members it asks for, and nothing else of ours.
+"""Install one member's wheel into an empty environment and run its tests there.
 
-Run by the environment's own Python, standard library only. With ``--example`` it then runs the Python blocks of the
-README that the member was installed with, as somebody who has only the wheel would.
+The environment holds the wheel, those of the members that it asks for, and what they ask for at the versions pinned in
+the root pyproject.toml. First the README's example runs as somebody who has only the wheel would run it; then what the
+tests need is added, and the member's tests run against what is installed, never against the source.
+
+    scripts/alone.py guidance                   build every member's wheel first
+    scripts/alone.py guidance --wheels dist     take the wheels of a folder
+
+Standard library only; runs `uv`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from importlib.metadata import distributions, metadata, requires
-from pkgutil import iter_modules
+import subprocess
+import sys
+from email.message import Message
+from email.parser import HeaderParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
+ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "discrete-diffusion-"
+# Of these the tests need the extras too; flash-attn and mamba, extras of backbones, would have to be compiled.
+WITH_EXTRAS = {"datasets", "eval"}
 
 
-def asked_for(member: str) -> set[str]:
+def headers(wheel: Path) -> Message:
+    """What a wheel says of itself: Name, Requires-Dist, Provides-Extra."""
+    with ZipFile(wheel) as archive:
+        (path,) = (path for path in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", path))
+        return HeaderParser().parsestr(archive.read(path).decode())
+
+
+def wheels_in(folder: Path) -> dict[str, Path]:
+    """The wheel of each member, by the member's name."""
+    found: dict[str, Path] = {}
+    for wheel in sorted(folder.resolve().glob("*.whl")):
+        member = headers(wheel)["Name"].removeprefix(PREFIX)
+        if member in found:
+            raise SystemExit(f"Expected one wheel of {member} in {folder}, got {found[member].name} and {wheel.name}.")
+        found[member] = wheel
+    return found
+
+
+def asked_for(member: str, wheels: dict[str, Path]) -> set[str]:
     """The member and, through its requirements, the other members that it asks for."""
-    names = (re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires(PREFIX + member) or [])
+    if member not in wheels:
+        raise SystemExit(f"Expected a wheel of {PREFIX}{member}: run `uv run just build`.")
+    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in headers(wheels[member]).get_all("Requires-Dist", []))
     others = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
-    return {member}.union(*map(asked_for, others))
+    return {member}.union(*(asked_for(other, wheels) for other in others))
+
+
+def requirements(member: str, wheels: dict[str, Path]) -> list[str]:
+    """What is installed: files, so that no other distribution of the same name can stand in for one of them."""
+    extras = headers(wheels[member]).get_all("Provides-Extra", []) if member in WITH_EXTRAS else []
+    others = sorted(asked_for(member, wheels) - {member})
+    return [f"{wheels[member]}[{','.join(extras)}]" if extras else str(wheels[member])] + [
+        str(wheels[o]) for o in others
+    ]
+
+
+def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
+    """Run a command; where it fails, end with its status."""
+    status = subprocess.run([str(part) for part in command], cwd=cwd, env=env, check=False).returncode
+    if status:
+        raise SystemExit(status)
 
 
 def main() -> None:
-    """Compare what is asked for with what is installed and with what can be imported."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Build, install, check, test."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("member", help="guidance, for discrete-diffusion-guidance")
-    parser.add_argument("--example", action="store_true", help="run the README's Python blocks")
+    parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="a folder with every member's wheel")
     arguments = parser.parse_args()
-    expected = asked_for(arguments.member)
+    member = arguments.member
+    homes = [path.parent for path in ROOT.glob(f"*/{member}/pyproject.toml")]
+    if not homes:
+        raise SystemExit(f"Expected a member such as guidance, got {member!r}.")
 
-    names = {distribution.name for distribution in distributions()}
-    installed = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
-    if installed != expected:
-        raise SystemExit(f"Expected {sorted(expected)} to be installed, got {sorted(installed)}.")
+    # On the file system of uv's cache, what is installed is linked and not copied; torch alone is gigabytes.
+    cache = Path(subprocess.run(["uv", "cache", "dir"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip())
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=cache, prefix="alone-") as scratch:
+        folder, place, empty = arguments.wheels, Path(scratch, "environment"), Path(scratch, "empty")
+        if folder is None:
+            folder = Path(scratch, "dist")
+            run("uv", "build", "--quiet", "--all-packages", "--no-sources", "--wheel", "--out-dir", folder)
+        wheels = wheels_in(folder)
+        python = place / "bin" / "python"
+        # Run in the root, uv reads the pins there; `--no-sources`, or it would also read where the sources are.
+        install = ["uv", "pip", "install", "--quiet", "--no-sources", "--python", python]
+        run("uv", "venv", "--quiet", "--python", sys.executable, place)
+        run(*install, *requirements(member, wheels))
 
-    import discrete_diffusion
+        empty.mkdir()
+        example = ["--example"] if homes[0].parent.name == "packages" else []  # an app's example needs a finished run
+        run(python, "-I", ROOT / "scripts" / "installed.py", member, *example, cwd=empty)
 
-    importable = {module.name for module in iter_modules(discrete_diffusion.__path__)}
-    if importable != expected:
-        raise SystemExit(f"Expected {sorted(expected)} to be importable, got {sorted(importable)}.")
-    print(f"{arguments.member}: of ours {sorted(expected)}, {len(names)} distributions in all")
-
-    if arguments.example:
-        readme = str(metadata(PREFIX + arguments.member).get_payload())
-        blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-        if not blocks:
-            raise SystemExit(f"Expected a ```python block in the README of {PREFIX}{arguments.member}.")
-        exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "__main__"})
+        run(*install, *requirements(member, wheels), "--group", "pyproject.toml:test")
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"VIRTUAL_ENV": str(place), "PATH": f"{place / 'bin'}{os.pathsep}{environment['PATH']}"}
+        run(place / "bin" / "pytest", homes[0], env=environment)
 
 
 if __name__ == "__main__":
