@@ -204,6 +204,7 @@ def test_stopping_keeps_what_there_is(
     assert "2 of 4 runs are in" in capsys.readouterr().out
     assert len(table(out / "results.csv")) == 2
     assert len(json.loads((out / "summary.json").read_text())["results"]) == 2
+    assert (out / "report.html").is_file()
 
 
 def test_results_go_beside_the_checkpoint_and_never_over_others(

@@ -70,9 +70,10 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def test_a_trained_judge(configured: Configured, checkpoint: Checkpoint, classifier, tmp_path: Path):
     path, out = classifier("udlm", "clean"), tmp_path / "out"
-    common = [f"checkpoint={checkpoint('udlm')}", "likelihood=false", "sampling.steps=2", "pictures.draw=false"]
+    common = [f"checkpoint={checkpoint('udlm')}", "likelihood=false", "sampling.steps=2", "pictures.draw=true"]
     options = ["judge=trained", f"judge.path={path}", "label=each", "gammas=[0,1]", "data_labels=true"]
     evaluate(configured(*common, *options, f"output={out}"))
+    assert (out / "accuracy.png").is_file()
     shares = [name for name in rows(out)[0] if name.startswith("judged_")]
     assert len(shares) == 2
     for row in rows(out):

@@ -40,6 +40,7 @@ def plots(directory: Path, noun: str, property: str) -> list[Plot]:
     of_data = "in the training data, and among the samples at each strength."
     captions = {
         "frontier": f"How many novel {noun} each strength of guidance leaves, and their mean {property}.",
+        "accuracy": f"How many novel {noun} there are, and how many samples a judge puts in the class asked for.",
         "text_frontier": "Generative perplexity against the entropy of unigrams, at each strength of guidance.",
         "distribution": f"{property[:1].upper()}{property[1:]} {of_data}",
         "cost": f"What a higher {property} takes in seconds.",

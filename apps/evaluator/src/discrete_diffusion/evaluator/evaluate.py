@@ -64,26 +64,26 @@ def evaluate(config: DictConfig) -> Path:
         record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
     states: dict[Condition, list[State]] = {}
     weights: dict[Condition, list[Weights]] = {}
+
+    def report(draws: bool, gamma: float | None) -> None:
+        chosen = choose(record.runs, metrics, gamma)
+        if draws:
+            console.print("Drawing.")
+            draw(config, record, metrics, checkpoint, states, weights, chosen)
+        write_report(
+            directory, record=record, metrics=metrics, checkpoint=checkpoint, states=states, chosen=chosen, draw=draws
+        )
+
     try:
         if config.likelihood:
             record.note(likelihood=likelihood(config, checkpoint, data, device, console))
         sample(config, plan, points, data, judge, record, states, weights, console)
-        chosen = choose(record.runs, metrics, config.pictures.gamma)
-        if config.pictures.draw:
-            console.print("Drawing.")
-            draw(config, record, metrics, checkpoint, states, weights, chosen)
-        write_report(
-            directory,
-            record=record,
-            metrics=metrics,
-            checkpoint=checkpoint,
-            states=states,
-            chosen=chosen,
-            draw=config.pictures.draw,
-        )
+        report(config.pictures.draw, config.pictures.gamma)
     except KeyboardInterrupt:
         done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs are"
         console.print(f"\nStopped. {done} in {directory / 'results.csv'}, summarized beside it.")
+        if any(not run.condition.drawn for run in record.runs):
+            report(False, None)
         sys.exit(130)
     console.print(results_table(record.summary(), metrics))
     console.print(closing(directory, metrics.noun))

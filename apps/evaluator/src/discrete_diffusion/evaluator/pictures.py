@@ -61,7 +61,7 @@ def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Co
 def draw_sweep(
     runs: "Sequence[Run]", rows: "Sequence[Mapping[str, Any]]", metrics: "Metrics", directory: Path
 ) -> list[Path]:
-    """The frontier of every guidance, and, where there are several, what each costs.
+    """The frontier of every guidance, that of a judge's accuracy, and, where there are several, what each costs.
 
     Args:
         runs: all of them.
@@ -81,6 +81,7 @@ def draw_sweep(
     bars = f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed"
     counts = {int(row["generated"]) for run, row in zip(runs, rows, strict=True) if not run.condition.drawn}
     share = len(counts) > 1
+    generated = None if share else counts.pop()
     frontier = draw_frontier(
         {
             key: [_frontier_point(gamma, group, share) for gamma, group in points.items()]
@@ -88,7 +89,7 @@ def draw_sweep(
         },
         directory / "frontier.png",
         property_name=name,
-        generated=None if share else counts.pop(),
+        generated=generated,
         training_mean=metrics.training["mean"],
         training_percentile=metrics.training["p90"],
         note=bars,
@@ -96,8 +97,27 @@ def draw_sweep(
         start=_frontier_point(0.0, unguided, share) if unguided else None,
         share=share,
     )
+    pictures = [frontier]
+    if all(row.get("accuracy") is not None for points in series.values() for group in points.values() for row in group):
+        told = [row for row in unguided if row.get("accuracy") is not None]
+        accuracy = draw_frontier(
+            {
+                key: [_frontier_point(gamma, group, share, "accuracy") for gamma, group in points.items()]
+                for key, points in series.items()
+            },
+            directory / "accuracy.png",
+            title=f"Novel {metrics.noun}, and how many are of the class that was asked for",
+            x_label=f"{metrics.noun} that the judge puts in that class",
+            generated=generated,
+            note=bars,
+            noun=metrics.noun,
+            start=_frontier_point(0.0, told, share, "accuracy") if told else None,
+            share=share,
+            percent=True,
+        )
+        pictures.append(accuracy)
     if len(series) == 1:
-        return [frontier]
+        return pictures
     cost = draw_cost(
         {key: [_cost_point(gamma, group) for gamma, group in points.items()] for key, points in series.items()},
         directory / "cost.png",
@@ -108,7 +128,7 @@ def draw_sweep(
         start=_cost_point(0.0, unguided) if unguided else None,
         note=bars,
     )
-    return [frontier, cost]
+    return [*pictures, cost]
 
 
 def draw_weights(weights: "Mapping[Condition, Sequence[Weights]]", path: Path) -> Path:
@@ -176,9 +196,11 @@ def pretty(name: str) -> str:
     return "QED" if name == "qed" else name.replace("_", " ")
 
 
-def _frontier_point(gamma: float, rows: "Sequence[Mapping[str, Any]]", share: bool) -> FrontierPoint:
+def _frontier_point(
+    gamma: float, rows: "Sequence[Mapping[str, Any]]", share: bool, column: str = "novel_property_mean"
+) -> FrontierPoint:
     novel = [row["novel"] / (row["generated"] if share else 1) for row in rows]
-    return FrontierPoint.over_seeds(gamma, [row["novel_property_mean"] for row in rows], novel)
+    return FrontierPoint.over_seeds(gamma, [row[column] for row in rows], novel)
 
 
 def _cost_point(gamma: float, rows: "Sequence[Mapping[str, Any]]") -> CostPoint:

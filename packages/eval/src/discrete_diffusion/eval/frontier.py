@@ -64,6 +64,8 @@ def draw_frontier(
     noun: str = "molecules",
     start: FrontierPoint | None = None,
     share: bool = False,
+    x_label: str | None = None,
+    percent: bool = False,
 ) -> Path:
     """Draw each method as points joined in order of gamma and labeled by it.
 
@@ -82,6 +84,8 @@ def draw_frontier(
         noun: What is generated.
         start: The point without guidance, which every method begins at; without it their own points of gamma 0 do.
         share: Whether `novel` is a share of what was generated.
+        x_label: What is on the x axis, the mean property of novel samples if not given.
+        percent: Whether that is a share.
     """
     several, many = len(series) > 1, len(series) > 4
     figure = new_figure(10.4 if many else 9.0 if several else 7.6, 6.2 if many else 4.8)
@@ -90,7 +94,10 @@ def draw_frontier(
     axes = figure.add_axes((0.095, bottom, 0.66 if many else 0.68 if several else 0.87, height))
     of = f" (of {generated:,} generated)" if generated else ", of those generated" if share else ""
     title = f"Novel {noun} and their mean {property_name}" if title is None else title
-    dress(axes, title=title, x_label=f"mean {property_name} of novel {noun}", y_label=f"novel {noun}{of}")
+    x_label = f"mean {property_name} of novel {noun}" if x_label is None else x_label
+    dress(axes, title=title, x_label=x_label, y_label=f"novel {noun}{of}")
+    if percent:
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if share:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     else:
