@@ -44,7 +44,7 @@ build OUT="dist":
 
 # The site, from docs/ and the docstrings
 docs OUT="site":
-    uv run --group docs mkdocs build --strict --site-dir {{OUT}}
+    NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict --site-dir {{OUT}}
 
 # Write each package's public names and parameters into its api.txt
 api *PACKAGES:

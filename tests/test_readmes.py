@@ -1,11 +1,17 @@
 """The Python of the root README and of docs/ runs as it is printed; each package runs its own README's."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from discrete_diffusion.backbones import DiT
+from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.datasets import ThresholdLabel, smiles_tokenizer
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -18,8 +24,36 @@ def blocks() -> list[object]:
     return [pytest.param(code, id=str(page.relative_to(ROOT))) for page, code in pages.items() if code]
 
 
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `uv run trainer` leaves it, with a model of molecules in two classes that has learned nothing."""
+    tokenizer = smiles_tokenizer(["CCO", "c1ccccc1", "CN(C)C=O"])
+    backbone = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_blocks": 1, "num_heads": 2, "num_classes": 2}
+    schedule = {"_target_": "discrete_diffusion.schedules.LogLinear"}
+    process = {"_target_": "discrete_diffusion.processes.Uniform", "schedule": schedule, "vocab_size": len(tokenizer)}
+    sampler = "discrete_diffusion.checkpoints.samplers.AncestralSampler"
+    config = {
+        "model": {
+            "denoiser": {"_target_": "discrete_diffusion.processes.Denoiser", "_partial_": True, "process": process},
+            "objective": {"_target_": "discrete_diffusion.processes.ContinuousNELBO", "process": process},
+            "sampler": {"_target_": sampler, "process": process, "steps": 4},
+        },
+        "backbone": {"_target_": "discrete_diffusion.backbones.DiT", **backbone},
+        "data": {"kind": "molecules"},
+        "length": 12,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = DiT(**backbone)
+    folder = tmp_path_factory.mktemp("runs") / "outputs"
+    checkpoint = Checkpoint(config, network, tokenizer, ThresholdLabel("qed", 0.58))
+    checkpoint.save(folder / "molecules" / "2026-01-01_00-00-00" / "checkpoint")
+    return folder
+
+
 @pytest.mark.parametrize("code", blocks())
-def test_the_code_of_a_page_runs(code: str, tmp_path: Path):
+def test_the_code_of_a_page_runs(code: str, outputs: Path, tmp_path: Path):
+    shutil.copytree(outputs, tmp_path / "outputs")
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
