@@ -137,6 +137,8 @@ def draw_frontier(
 
     axes.margins(x=0.1, y=0.12)
     axes.set_ylim(bottom=0.0)
+    if percent:
+        axes.set_xlim(-0.02, 1.02)
     if not points and origin is None:
         say_empty(axes, f"no novel {noun}")
     lines = []

@@ -28,9 +28,9 @@ class SVDD:
 
         P(keep x_s) ∝ exp(gamma r(x0_hat)),    x0_hat ~ p(x_0 | x_s), at s = 0 the candidate itself.
 
-    It would draw from p(x_0) exp(gamma r(x_0)) / Z if the soft value log E[exp(gamma r(x_0)) | x_s] stood in place of
-    gamma r(x0_hat) and M were infinite. As it is, no weight corrects what a choice among M has left out, so that the
-    law is another one, sharper in places: `Particles` has the right one. An impossible x0_hat loses against any
+    It would draw from p(x_0) exp(gamma r(x_0)) / Z if M were infinite and x0_hat drawn from the joint p(x_0 | x_s), of
+    which the denoiser knows each position alone. As it is, no weight corrects what a choice among M has left out, so
+    that the law is another one, sharper in places: `Particles` has the right one. An impossible x0_hat loses against any
     possible one; where all are impossible each is as likely as the next.
 
     A step costs one call of the kernel of b rows and one of the denoiser of b * M (the last step the kernel's alone).
