@@ -30,8 +30,8 @@ class SVDD:
 
     It would draw from p(x_0) exp(gamma r(x_0)) / Z if M were infinite and x0_hat drawn from the joint p(x_0 | x_s), of
     which the denoiser knows each position alone. As it is, no weight corrects what a choice among M has left out, so
-    that the law is another one, sharper in places: `Particles` has the right one. An impossible x0_hat loses against any
-    possible one; where all are impossible each is as likely as the next.
+    that the law is another one, sharper in places: `Particles` has the right one. An impossible x0_hat loses against
+    any possible one; where all are impossible each is as likely as the next.
 
     A step costs one call of the kernel of b rows and one of the denoiser of b * M (the last step the kernel's alone).
     With gamma = 0 or M = 1 it is the ordinary sampler: one candidate, no reward.
