@@ -1,8 +1,10 @@
 """Any masked language model of Hugging Face as a denoiser's network."""
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -25,6 +27,10 @@ class HuggingFaceMaskedLM(nn.Module):
     noise level: the number of masks tells it (arXiv 2406.07524, section 3.4). It has no labels either. Every position
     is attended to, padding too, as in :class:`DiT`.
 
+    A model whose `forward` takes `timesteps` or `cond`, as the code of published UDLM and MDLM checkpoints does (run it
+    by `trust_remote_code`), is fed sigma as the one and y as the other; its configuration tells by `time_conditioning`
+    whether it reads the first, and by `cfg` and `cfg_num_classes` which labels there are.
+
     `encode` returns the last hidden state and `decode` what the head makes of it. They exist where the head is a chain
     of modules behind the body, which most are.
 
@@ -40,14 +46,17 @@ class HuggingFaceMaskedLM(nn.Module):
     """
 
     causal = False
-    time_conditioning = False
-    num_classes = None
 
     def __init__(self, config: Mapping[str, Any] | nn.Module, vocab_size: int | None = None) -> None:
         super().__init__()
-        self.model = build_model("AutoModelForMaskedLM", config, vocab_size).eval()
-        self.vocab_size: int = self.model.get_input_embeddings().num_embeddings
-        self._head = find_head(self.model)
+        self.model = build_model("AutoModelForMaskedLM", config, _to_resize(config, vocab_size)).eval()
+        self.vocab_size: int = _embedded(self.model) or self.model.config.vocab_size
+        takes, told = inspect.signature(self.model.forward).parameters, self.model.config
+        self._takes = [name for name in ("timesteps", "cond") if name in takes]
+        self.time_conditioning = "timesteps" in takes and bool(getattr(told, "time_conditioning", True))
+        labelled = "cond" in takes and getattr(told, "cfg", False)
+        self.num_classes: int | None = told.cfg_num_classes if labelled else None
+        self._head = None if self._takes else find_head(self.model)
         self._origin: dict[str, Any] | None = None
         store_tied_weights_once(self)
         self.train()
@@ -66,7 +75,7 @@ class HuggingFaceMaskedLM(nn.Module):
         Raises:
             ValueError: There is no masked language model.
         """
-        network = cls(load_model("AutoModelForMaskedLM", name_or_path, vocab_size, trust_remote_code))
+        network = cls(load_model("AutoModelForMaskedLM", name_or_path, None, trust_remote_code), vocab_size)
         if is_foreign(network.model):
             network._origin = {"name_or_path": str(name_or_path), "trust_remote_code": True}
         return network
@@ -90,17 +99,22 @@ class HuggingFaceMaskedLM(nn.Module):
 
         Args:
             xt: Token ids in [0, ``vocab_size``).
-            sigma: Not read.
-            y: None.
+            sigma: Noise levels, read where the model takes `timesteps`.
+            y: Labels in [0, ``num_classes``] where there are any; None is the null label ``num_classes``.
             at: If given, logits of the positions where it is true alone, in row-major order.
 
         Raises:
-            ValueError: A label, or more tokens than the model has positions.
+            ValueError: A label for a model without labels, or more tokens than it has positions.
         """
         if self._head is not None:
             return self._decode(self._encode(xt, sigma, y), sigma, y, at)
-        check_call(self.model, xt, y)
-        logits = self.model(input_ids=xt).logits
+        check_call(self.model, xt, y if self.num_classes is None else None)
+        conditions: dict[str, Tensor] = {}
+        if "timesteps" in self._takes:
+            conditions["timesteps"] = sigma
+        if self.num_classes is not None:
+            conditions["cond"] = torch.full_like(xt[:, 0], self.num_classes) if y is None else y
+        logits = self.model(input_ids=xt, **conditions).logits
         return logits if at is None else logits[at]
 
     @property
@@ -127,3 +141,25 @@ class HuggingFaceMaskedLM(nn.Module):
     def _opened(self, name: str) -> None:
         if self._head is None:
             raise AttributeError(f"{type(self.model).__name__} has no `{name}`: its head is no chain of modules.")
+
+
+def _embedded(model: Any) -> int | None:
+    """Rows of the model's table of tokens, None where it is not said to be one."""
+    try:
+        return model.get_input_embeddings().num_embeddings
+    except (NotImplementedError, AttributeError):
+        return None
+
+
+def _to_resize(config: Any, vocab_size: int | None) -> int | None:
+    """The size to give the model's table, None where it is of that size or has no table that could be resized.
+
+    Raises:
+        ValueError: Another size for a model without such a table.
+    """
+    if vocab_size is None or not isinstance(config, nn.Module) or _embedded(config) is not None:
+        return vocab_size
+    known = cast(Any, config).config.vocab_size
+    if known != vocab_size:
+        raise ValueError(f"Expected `vocab_size` = {known}, which {type(config).__name__} has, got {vocab_size}.")
+    return None
