@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from discrete_diffusion.checkpoints import Checkpoint, load, locate
+from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.conditions import EACH, Condition, asked_class
 from discrete_diffusion.evaluator.generation import Weights
@@ -40,7 +40,7 @@ def evaluate(config: DictConfig) -> Path:
     for name in ("datasets", "faiss", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     check(config)
-    folder = locate(config.checkpoint)
+    folder = fetch(config.checkpoint)
     checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
     device = place(config.device)
     checkpoint.network.to(device).requires_grad_(False)

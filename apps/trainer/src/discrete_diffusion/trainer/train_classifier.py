@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, load, locate
+from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, fetch, load
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
@@ -29,7 +29,7 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     run = Run()
     refuse(config)
     L.seed_everything(config.seed, verbose=False)
-    folder = locate(config.generator)
+    folder = fetch(config.generator)
     generator = load(folder, trust_remote_code=config.trust_remote_code)
     shown = view(generator)
     data, target = load_data(config, generator)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.compatibility import describe_generator
     from discrete_diffusion.checkpoints.data import build_data
     from discrete_diffusion.checkpoints.folders import locate, newest
+    from discrete_diffusion.checkpoints.hub import fetch
+    from discrete_diffusion.checkpoints.published import needs_tokenizer
     from discrete_diffusion.checkpoints.samplers import AncestralSampler, AutoregressiveSampler, with_steps
     from discrete_diffusion.checkpoints.units import in_units
 
@@ -23,10 +25,12 @@ __all__ = [
     "ClassifierCheckpoint",
     "build_data",
     "describe_generator",
+    "fetch",
     "in_units",
     "load",
     "load_classifier",
     "locate",
+    "needs_tokenizer",
     "newest",
     "newest_classifier",
     "with_steps",
@@ -38,6 +42,8 @@ _FILES = {
     "compatibility": ("describe_generator",),
     "data": ("build_data",),
     "folders": ("locate", "newest"),
+    "hub": ("fetch",),
+    "published": ("needs_tokenizer",),
     "samplers": ("AncestralSampler", "AutoregressiveSampler", "with_steps"),
     "units": ("in_units",),
 }

@@ -20,7 +20,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint, load_classifier
 from discrete_diffusion.checkpoints.data import build_data
-from discrete_diffusion.checkpoints.folders import locate
+from discrete_diffusion.checkpoints.hub import fetch
+from discrete_diffusion.checkpoints.published import is_published, read_published
+from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config
 from discrete_diffusion.datasets import Label, SequenceData, decode, load_label, save_label
@@ -158,18 +160,25 @@ class Checkpoint:
         return directory
 
 
-def load(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Read a checkpoint that `Checkpoint.save` wrote, on the CPU and in evaluation mode.
+def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_code: bool = False) -> Checkpoint:
+    """Read a checkpoint, on the CPU and in evaluation mode: one of ours, or a published one of UDLM or MDLM.
 
     Args:
-        path: its folder, or that of its run.
+        path: its folder, that of its run, or its name on the Hugging Face hub, from where it is then downloaded.
+        tokenizer: of a published model, most of which come without one: a tokenizer, its folder or its name on the hub.
         trust_remote_code: build what config.json names even where it is not ours, such as a data set of your own.
+            Published models are read as data, and their code is never run.
 
     Raises:
         FileNotFoundError: if it is no checkpoint directory.
+        ConnectionError: if it cannot be had from the hub.
         ValueError: if its parts do not belong together, or it names code that is not ours.
     """
-    directory = locate(path)
+    directory = fetch(path)
+    if is_published(directory):
+        return Checkpoint(*read_published(directory, tokenizer))
+    if tokenizer is not None:
+        raise ValueError(f"Expected no `tokenizer` for {directory}: a checkpoint of ours has its own.")
     config = read_config(
         directory,
         what="checkpoint",
@@ -187,8 +196,10 @@ def load(path: str | Path, *, trust_remote_code: bool = False) -> Checkpoint:
     if problem is None and len(tokenizer) != config["backbone"]["vocab_size"]:
         problem = f"the tokenizer has {len(tokenizer)} symbols and the network {config['backbone']['vocab_size']}"
     classes = None if label is None else label.num_classes
-    if problem is None and classes != config["backbone"].get("num_classes"):
-        problem = f"label.json has {classes} classes and the network {config['backbone'].get('num_classes')}"
+    # A network that is built from somebody's folder says its classes itself.
+    known = config["backbone"].get("num_classes", None if label is None else getattr(network, "num_classes", None))
+    if problem is None and classes != known:
+        problem = f"label.json has {classes} classes and the network {known}"
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)

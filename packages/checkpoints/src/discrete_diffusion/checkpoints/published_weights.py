@@ -1,0 +1,113 @@
+"""Weights of published checkpoints: where a folder keeps them, and what they are called in our DiT."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+PREFIX = "backbone."
+FREQUENCIES = "rotary_emb.inv_freq"
+BASE = 10_000.0
+SAID = 5
+"""How many weights an error names of each kind."""
+
+
+def read_weights(directory: Path) -> dict[str, Tensor]:
+    """The weights of a folder, by their published names, from one file or several.
+
+    Of safetensors and pickled files the former are read; of the latter tensors alone, nothing that runs.
+
+    Raises:
+        FileNotFoundError: if there are none, or a part is missing.
+        ValueError: if a file is damaged, or holds more than tensors.
+    """
+    for single in ("model.safetensors", "pytorch_model.bin"):
+        index = directory / f"{single}.index.json"
+        if (directory / single).is_file():
+            return _read(directory / single)
+        if index.is_file():
+            return _read_parts(index)
+    raise FileNotFoundError(
+        f"Expected weights in {directory}, but it has no model.safetensors and no pytorch_model.bin."
+    )
+
+
+def dit_weights(
+    published: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, head_size: int, where: str
+) -> dict[str, Tensor]:
+    """Weights of our `DiT`, of the expected dtypes, given those of a published one.
+
+    The names are the same behind the prefix `backbone.`. The rotary frequencies are kept as a buffer there and
+    computed here: they are compared and dropped.
+
+    Args:
+        published: by their published names.
+        expected: the state dict of the `DiT` that the weights are for.
+        head_size: width of an attention head.
+        where: what errors call the weights.
+
+    Raises:
+        ValueError: if a weight is missing, unknown or of another shape (each is named), or the network turns its heads
+            by other angles.
+    """
+    found = {name.removeprefix(PREFIX): weight for name, weight in published.items() if name.startswith(PREFIX)}
+    frequencies = found.pop(FREQUENCIES, None)
+    shapes = [
+        f"{name} has the shape {tuple(found[name].shape)} and not {tuple(expected[name].shape)}"
+        for name in expected
+        if name in found and found[name].shape != expected[name].shape
+    ]
+    problems = {
+        "without": [PREFIX + name for name in expected if name not in found],
+        "with unknown": [PREFIX + name for name in found if name not in expected]
+        + [name for name in published if not name.startswith(PREFIX)],
+        "where": shapes,
+    }
+    said = [f"{kind} {_some(names)}" for kind, names in problems.items() if names]
+    if said:
+        raise ValueError(f"Expected the weights of a DiT of the sizes in config.json, got {where} {', '.join(said)}.")
+    if frequencies is not None and not _are_ours(frequencies, head_size):
+        raise ValueError(
+            f"Expected {PREFIX}{FREQUENCIES} of {where} to be {BASE:g}^(-2 i / {head_size}): this network turns its "
+            "heads by other angles, and our DiT would be another model."
+        )
+    return {name: found[name].to(tensor.dtype) for name, tensor in expected.items()}
+
+
+def _are_ours(frequencies: Tensor, head_size: int) -> bool:
+    ours = BASE ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)
+    # A buffer that was cast with the weights has lost digits: two of its last are allowed to differ.
+    allowed = 2 * torch.finfo(frequencies.dtype).eps
+    return frequencies.shape == ours.shape and torch.allclose(frequencies.double(), ours, rtol=allowed, atol=1e-7)
+
+
+def _read_parts(index: Path) -> dict[str, Tensor]:
+    try:
+        parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"Expected {index} to say which file holds which weight: it cannot be read.") from error
+    absent = [part for part in parts if Path(part).name != part or not (index.parent / part).is_file()]
+    if absent:
+        raise FileNotFoundError(f"{index} names files that are not beside it: {_some(absent)}.")
+    return {name: weight for part in parts for name, weight in _read(index.parent / part).items()}
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        weights = torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"Expected weights in {file}, and nothing that runs; it cannot be read: {reason}") from error
+    if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise ValueError(f"Expected a dictionary of tensors in {file}.")
+    return dict(weights)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SAID} more" if len(names) > SAID else ""
+    return ", ".join(names[:SAID]) + more
