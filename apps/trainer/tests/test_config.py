@@ -56,7 +56,7 @@ CLASSIFIERS_OWN = {
     "data=generator",
 }
 
-PRETRAINED = {"backbone=huggingface_masked_lm", "backbone=huggingface_causal_lm"}
+PRETRAINED = {"backbone=huggingface_masked_lm", "backbone=huggingface_causal_lm", "backbone=hf_dit", "model=hf"}
 
 
 def test_a_pretrained_network_is_a_backbone(configure, run, tmp_path: Path):

@@ -15,6 +15,7 @@ from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import LabelRule, SequenceData
 from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
 from discrete_diffusion.trainer.generator import Generator
+from discrete_diffusion.trainer.initial import continued, initial_checkpoint
 from discrete_diffusion.trainer.preview import Preview
 from discrete_diffusion.trainer.targets import Classes
 
@@ -30,11 +31,15 @@ def train(config: DictConfig) -> Checkpoint:
     L.seed_everything(config.seed, verbose=False)
 
     settings = cast(dict[str, Any], OmegaConf.to_container(config.data, resolve=True))
+    initial = initial_checkpoint(config, list(HydraConfig.get().overrides.task))
     data = build_data(
-        settings, tokenizer=instantiate(config.tokenizer), label=_label(config.label), length=config.data.length
+        settings,
+        tokenizer=instantiate(config.tokenizer) if initial is None else initial.tokenizer,
+        label=_label(config.label),
+        length=config.data.length if initial is None else config.data.length or initial.length,
     )
     run.console.print(_describe(data))
-    checkpoint = build_checkpoint(config, settings, data)
+    checkpoint = build_checkpoint(config, settings, data) if initial is None else continued(initial, settings, data)
     module = Generator(
         checkpoint.network,
         instantiate(checkpoint.config["model"]["denoiser"]),

@@ -1,0 +1,78 @@
+"""Training that starts from a model that is there already."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from transformers import PreTrainedTokenizerBase
+
+from discrete_diffusion.checkpoints import Checkpoint, fetch, load, needs_tokenizer
+from discrete_diffusion.datasets import SequenceData
+
+NAME = "pretrained_model_name_or_path"
+CHECKPOINTS = ("model", "backbone", "schedule", "parameterization", "objective", "tokenizer")
+"""What a checkpoint brings, so that the command line has no say in it."""
+
+
+def initial_checkpoint(config: DictConfig, overrides: Sequence[str]) -> Checkpoint | None:
+    """The checkpoint whose weights training starts from, None where they are drawn.
+
+    It is named by `initial`, or in the published spelling by `model=hf model.pretrained_model_name_or_path=`. Model,
+    backbone and tokenizer are the checkpoint's, and refused on the command line; what an experiment says of them is
+    passed over. A published model without a tokenizer takes the configuration's.
+
+    Args:
+        overrides: what was said on the command line.
+
+    Raises:
+        ValueError: if it is named twice, not at all though asked for, or beside what it brings itself.
+    """
+    path = config.get("initial")
+    asked = any(NAME in group.keys() for group in (config.model, config.backbone))  # noqa: SIM118, `in` skips ???
+    if NAME in config.model:
+        if path is not None:
+            raise ValueError(f"Expected `initial` or `model.{NAME}`, not both.")
+        path = config.model[NAME]
+    if path is None:
+        if asked:
+            raise ValueError(
+                f"Expected a model for `model=hf` and `backbone=hf_dit`: name it by `model=hf model.{NAME}=`, a run, a "
+                "published model's folder, or its name on the Hugging Face hub."
+            )
+        return None
+    folder = fetch(path)
+    lacking = needs_tokenizer(folder)
+    for override in overrides:
+        name = override.lstrip("+~").partition("=")[0]
+        brought = name.partition(".")[0] in CHECKPOINTS and not (lacking and name.partition(".")[0] == "tokenizer")
+        if brought and override not in ("model=hf", "backbone=hf_dit") and name != f"model.{NAME}":
+            raise ValueError(f"Expected no `{override}`: model, backbone and tokenizer are those of {path}.")
+    return load(folder, tokenizer=_fixed(instantiate(config.tokenizer), path) if lacking else None)
+
+
+def continued(initial: Checkpoint, settings: Mapping[str, Any], data: SequenceData) -> Checkpoint:
+    """The initial model, to be trained on these data. Classifiers stay behind: they were trained for other weights.
+
+    Raises:
+        ValueError: if the data have other classes than the network knows.
+    """
+    classes = None if data.label is None else data.label.num_classes
+    if initial.null_label is None and classes is not None:
+        raise ValueError("Expected `label=none`: the network to start from was trained without labels.")
+    if initial.null_label != classes:
+        found = "no `label`" if classes is None else f"{classes}"
+        raise ValueError(f"Expected a `label` of {initial.null_label} classes, as the network has, got {found}.")
+    label = None if data.label is None else data.label.to_dict()
+    config = {**initial.config, "data": dict(settings), "length": data.length, "label": label}
+    # Lightning trains a network in the mode that it finds it in, and a checkpoint is read for use.
+    return Checkpoint(config, initial.network.train(), initial.tokenizer, data.label)
+
+
+def _fixed(tokenizer: Any, path: str) -> PreTrainedTokenizerBase:
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ValueError(
+            f"Expected the tokenizer that {path} was trained with, which comes without one: choose it by "
+            "`tokenizer=pretrained tokenizer.name_or_path=`; one made from these data would number symbols anew."
+        )
+    return tokenizer
