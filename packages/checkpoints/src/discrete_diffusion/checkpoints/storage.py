@@ -29,6 +29,8 @@ def whole(directory: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
+        for file in filter(Path.is_file, partial.rglob("*")):
+            file.chmod(0o644)  # safetensors writes for its owner alone
         if directory.exists():
             shutil.rmtree(directory)
         partial.rename(directory)
