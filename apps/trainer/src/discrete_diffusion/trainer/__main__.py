@@ -1,13 +1,22 @@
 """`uv run trainer`."""
 
+import sys
+from importlib import import_module
+
 from omegaconf import DictConfig
 
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.command import launch
 
+COMMANDS = ("convert", "export")
+"""Modules beside this one with a command line of their own."""
+
 
 def main() -> None:
-    """Train a generator, or a classifier for one; see `uv run trainer --help`."""
+    """Train a generator, or a classifier for one, or convert or export one; see `uv run trainer --help`."""
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        import_module(f"discrete_diffusion.trainer.{sys.argv[1]}").main(sys.argv[2:])
+        return
     resolvers.register()
     launch(_train, config_path="pkg://discrete_diffusion.trainer.config", config_name="trainer")
 

@@ -2,31 +2,43 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import hydra
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 MENDABLE = (ValueError, ImportError, OSError, OmegaConfBaseException)
 
 
+@contextmanager
+def manners(name: str) -> Iterator[None]:
+    """What a person can mend ends the command `name` with one line and exit code 2, and Ctrl-C ends it with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except (HydraException, *MENDABLE) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (*MENDABLE, HydraException)):
+            raise
+        reason = str(cause).strip() or type(cause).__name__
+        if isinstance(cause, HydraException) and not isinstance(cause, InstantiationException):
+            reason = reason.partition("\n")[0]  # what follows is where it looked
+        # on a terminal a progress bar may have left the cursor at the end of its line
+        fresh_line = "\n" if sys.stderr.isatty() else ""
+        print(f"{fresh_line}{name}: {reason}", file=sys.stderr)
+        sys.exit(2)
+
+
 def launch(task: Callable[[DictConfig], None], *, config_path: str, config_name: str) -> None:
     """Run a task under Hydra's command line."""
 
     def guarded(config: DictConfig) -> None:
-        try:
+        with manners(config_name):
             task(config)
-        except (InstantiationException, *MENDABLE) as error:
-            cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-            if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (*MENDABLE, InstantiationException)):
-                raise
-            reason = str(cause).strip() or type(cause).__name__
-            # on a terminal a progress bar may have left the cursor at the end of its line
-            fresh_line = "\n" if sys.stderr.isatty() else ""
-            print(f"{fresh_line}{config_name}: {reason}", file=sys.stderr)
-            sys.exit(2)
 
     try:
         hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(guarded)()

@@ -97,7 +97,7 @@ def published_parts(
     names = tuple(f"class {index}" for index in range(backbone["num_classes"] or 0))
     label = FittedCategoryLabel("label", names) if labelled else None
     config = {
-        "model": _model(fields, tokenizer.mask_token_id if masks else None),
+        "model": loglinear_model(fields, tokenizer.mask_token_id if masks else None),
         "backbone": backbone,
         "data": {"kind": "strings"},
         "length": fields["model_length"],
@@ -106,7 +106,8 @@ def published_parts(
     return config, network, tokenizer, label
 
 
-def _model(fields: Mapping[str, Any], mask_id: int | None) -> dict[str, Any]:
+def loglinear_model(fields: Mapping[str, Any], mask_id: int | None) -> dict[str, Any]:
+    """The `model` of a checkpoint's config.json as these models were trained; without a mask it is uniform noise."""
     process = {
         "_target_": f"discrete_diffusion.processes.{PROCESSES[fields['model_type']]}",
         "schedule": {"_target_": "discrete_diffusion.schedules.LogLinear", "eps": 1e-3},

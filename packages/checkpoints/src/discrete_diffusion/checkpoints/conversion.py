@@ -1,0 +1,129 @@
+"""Somebody else's checkpoint becomes one of ours: a folder that describes itself and needs the original no more."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from discrete_diffusion.checkpoints.checkpoint import load
+from discrete_diffusion.checkpoints.converted import Converted
+from discrete_diffusion.checkpoints.data import build_data
+from discrete_diffusion.checkpoints.hub import fetch
+from discrete_diffusion.checkpoints.lightning_checkpoint import read_lightning
+from discrete_diffusion.checkpoints.published import needs_tokenizer
+from discrete_diffusion.checkpoints.published_lightning import Weights, converted_lightning
+from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer
+from discrete_diffusion.datasets import LabelRule
+
+
+def convert(
+    source: str | Path,
+    directory: str | Path,
+    *,
+    weights: Weights | None = None,
+    tokenizer: Tokenizer | None = None,
+    data: Mapping[str, Any] | None = None,
+    label: LabelRule | None = None,
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+) -> Converted:
+    """Read a checkpoint as `read_foreign` does, and write it as one of ours into `directory`, whole or not at all.
+
+    Args:
+        data: what it was trained on, as targets: see `trained_on`.
+        label: what its classes are on these data.
+        overwrite: replace the checkpoint that `directory` holds.
+
+    Raises:
+        FileExistsError: if `directory` holds something that is not to be replaced.
+        FileNotFoundError, ConnectionError, ValueError: as `read_foreign` and `trained_on`.
+    """
+    expect_free(directory, source, overwrite=overwrite)
+    converted = read_foreign(source, weights=weights, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+    if data is not None:
+        converted = trained_on(converted, data, label)
+    converted.checkpoint.save(directory)
+    return converted
+
+
+def read_foreign(
+    source: str | Path,
+    *,
+    weights: Weights | None = None,
+    tokenizer: Tokenizer | None = None,
+    default_tokenizer: Callable[[], Tokenizer | None] | None = None,
+    trust_remote_code: bool = False,
+) -> Converted:
+    """Read a Lightning `.ckpt` of the published training code, or whatever `load` reads.
+
+    Nothing in a `.ckpt` is run: configuration and weights are read as data, and so is the tokenizer where it says its
+    whole vocabulary, as fast ones do.
+
+    Args:
+        weights: of a `.ckpt`: the moving averages ("ema"), which are the default where there are any, or "last".
+        tokenizer: what the model was trained with, its folder, or its name on the hub, where the source has none.
+        default_tokenizer: asked for one where the source has none and none is given.
+        trust_remote_code: as for `load`; nothing of a `.ckpt` is ever run.
+
+    Raises:
+        FileNotFoundError: if there is no such source.
+        ConnectionError: if source or tokenizer cannot be had from the hub.
+        ValueError: if it cannot be read, or is of a kind that we do not have: the line says what.
+    """
+    source = Path(source) if Path(source).exists() else source
+    if (isinstance(source, Path) and source.is_file()) or str(source).endswith(".ckpt"):
+        return converted_lightning(read_lightning(source), weights, tokenizer, default_tokenizer)
+    if weights is not None:
+        raise ValueError(f"Expected no `weights` for {source}: only a Lightning checkpoint holds several.")
+    folder = fetch(source)
+    if tokenizer is None and default_tokenizer is not None and needs_tokenizer(folder):
+        tokenizer = default_tokenizer()
+    checkpoint = load(folder, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+    return Converted(checkpoint, f"the checkpoint {source}")
+
+
+def trained_on(converted: Converted, data: Mapping[str, Any], label: LabelRule | None) -> Converted:
+    """The same model, which now says what it was trained on, so that likelihood and novelty can be measured.
+
+    Args:
+        data: rows, column and layout, as the `data` of a checkpoint's config.json says them; the length is the model's.
+        label: what the classes are on these data; it must give as many as the network has.
+
+    Raises:
+        ValueError: if the data do not fit the model.
+    """
+    checkpoint = converted.checkpoint
+    classes = checkpoint.null_label
+    if (classes is None) != (label is None):
+        told = "no label: the network has none" if classes is None else f"a label of {classes} classes"
+        raise ValueError(f"Expected {told}; on the command line `label=NAME`, or `label=none`.")
+    if converted.behind_bos:
+        raise ValueError(
+            "Expected no data for a published model from left to right: its sequences follow <bos>, and those of data "
+            "begin with it."
+        )
+    settings = {**data, "length": checkpoint.length}
+    found = build_data(settings, tokenizer=checkpoint.tokenizer, label=label, length=checkpoint.length)
+    if found.label is not None and found.label.num_classes != classes:
+        raise ValueError(f"Expected a label of {classes} classes, as the network has, got {found.label.num_classes}.")
+    said = None if found.label is None else found.label.to_dict()
+    config = {**checkpoint.config, "data": settings, "label": said}
+    return replace(converted, checkpoint=replace(checkpoint, config=config, label=found.label))
+
+
+def expect_free(directory: str | Path, source: str | Path, *, overwrite: bool) -> None:
+    """Nothing, if a checkpoint made of `source` may be written there.
+
+    Raises:
+        FileExistsError: if something is there that is not to be replaced: what is no checkpoint never is.
+    """
+    directory = Path(directory)
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return
+    if Path(source).exists() and Path(source).resolve().is_relative_to(directory.resolve()):
+        raise FileExistsError(f"Expected another folder than that of the source, got {directory}.")
+    whole = all((directory / name).is_file() for name in ("config.json", "model.safetensors"))
+    if not whole:
+        raise FileExistsError(f"{directory} holds something that is no checkpoint: name a new folder.")
+    if not overwrite:
+        raise FileExistsError(f"{directory} exists: name a new folder, or replace it with `overwrite`.")

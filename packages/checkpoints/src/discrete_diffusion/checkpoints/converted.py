@@ -1,0 +1,25 @@
+"""What a checkpoint of another format became."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from discrete_diffusion.checkpoints.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A checkpoint that was read from another format.
+
+    Attributes:
+        origin: what was read, in words.
+        notes: what of it was not understood, or is otherwise here.
+        said_of_data: what the published configuration says of the data, by its own names.
+        behind_bos: sequences are what follows the token that begins them.
+    """
+
+    checkpoint: Checkpoint
+    origin: str
+    notes: tuple[str, ...] = ()
+    said_of_data: Mapping[str, Any] = field(default_factory=dict)
+    behind_bos: bool = False

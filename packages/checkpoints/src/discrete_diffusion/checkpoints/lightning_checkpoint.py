@@ -1,0 +1,149 @@
+"""Lightning checkpoints of the published training code: weights by name, their averages, and the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from discrete_diffusion.checkpoints.inert import Inert, load_inert
+
+PREFIX = "backbone."
+BUFFERS = ("rotary_emb.inv_freq",)
+"""What a network of these keeps beside its parameters, by the end of its name."""
+REBUILT = frozenset({"limiting_distribution"})
+"""What the published code makes anew when it loads a checkpoint."""
+READ = frozenset(
+    {
+        "typing.Any",
+        "collections.defaultdict",
+        *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "object", "str", "tuple")),
+        *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
+        *(f"omegaconf.{kind.lower()}.{kind}" for kind in ("DictConfig", "ListConfig")),
+        *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "Boolean", "Float", "Integer", "String")),
+    }
+)
+"""The classes of a configuration. Every other one that a file names is told to the person."""
+
+
+@dataclass(frozen=True)
+class LightningCheckpoint:
+    """What a checkpoint of the published code holds, as plain data.
+
+    Attributes:
+        path: the file.
+        config: its configuration, interpolations as they are written.
+        last: the network's weights and buffers, by the names of `state_dict`.
+        averaged: the same with the moving averages in place of the parameters, None where none were kept.
+        tokenizer: what stands for the pickled tokenizer, None where there is none.
+        step: training steps that were done.
+        unread: what of the file was not understood.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    last: dict[str, Tensor]
+    averaged: dict[str, Tensor] | None
+    tokenizer: Inert | None
+    step: int
+    unread: tuple[str, ...]
+
+
+def read_lightning(path: str | Path) -> LightningCheckpoint:
+    """Read a `.ckpt` of the code published with arXiv 2412.10193 or 2406.07524, and run nothing of what is in it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is none, is damaged, or holds another kind of model.
+    """
+    path = Path(path)
+    content, names = load_inert(path)
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in state.items()
+    ):
+        raise ValueError(f"Expected a checkpoint of Lightning in {path}: it has no `state_dict` of tensors.")
+    last = {name: weight for name, weight in state.items() if name.startswith(PREFIX)}
+    if not last and any(name.startswith("classifier_model.") for name in state):
+        raise ValueError(
+            f"Expected a generator in {path}, which holds a classifier, and those are not converted: train one for the "
+            "converted generator with `uv run trainer task=noisy_classifier generator=DST`."
+        )
+    if not last:
+        raise ValueError(f"Expected weights under `{PREFIX}` in {path}, as the published code names them: it has none.")
+    said = content.get("hyper_parameters")
+    said = said if isinstance(said, dict) else {}
+    try:
+        config = plain(said.get("config"))
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"The configuration in {path} cannot be read: {error}.") from error
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"Expected `hyper_parameters.config` in {path}, as the published code writes it: it has none. Of a run of "
+            "ours name the run's folder."
+        )
+    others = [name for name in state if name not in last and name not in REBUILT and not name.startswith("noise.")]
+    tokenizer = said.get("tokenizer")
+    return LightningCheckpoint(
+        path,
+        config,
+        last,
+        _averaged(content.get("ema"), state, last, path),
+        tokenizer if isinstance(tokenizer, Inert) else None,
+        step if isinstance(step := content.get("global_step"), int) else 0,
+        tuple(f"the weight {name}" for name in others) + tuple(f"objects of {name}" for name in sorted(names - READ)),
+    )
+
+
+def plain(node: Any) -> Any:
+    """A configuration as dictionaries, lists and values; what is of no class that is read becomes None.
+
+    Raises:
+        ValueError: if a node of it does not say what it holds.
+    """
+    if isinstance(node, Inert):
+        if node.path not in READ:
+            return None
+        if not isinstance(node.state, dict) or not {"_content", "_val"} & node.state.keys():
+            raise ValueError(f"an object of {node.path} is without content")
+        return plain(node.state["_content"] if "_content" in node.state else node.state["_val"])
+    if isinstance(node, Mapping):
+        return {name: plain(child) for name, child in node.items() if isinstance(name, str)}
+    if isinstance(node, list | tuple):
+        return [plain(child) for child in node]
+    return node
+
+
+def _averaged(
+    ema: Any, state: Mapping[str, Tensor], last: Mapping[str, Tensor], path: Path
+) -> dict[str, Tensor] | None:
+    """The averages by name: they are a list in the order of the parameters of network and noise."""
+    if ema is None:
+        return None
+    shadows = ema.get("shadow_params") if isinstance(ema, dict) else None
+    if not isinstance(shadows, list) or not all(isinstance(shadow, Tensor) for shadow in shadows):
+        raise ValueError(f"Expected a list of tensors as `ema.shadow_params` in {path}: `--weights last` does without.")
+    names = [name for name in last if not name.endswith(BUFFERS)]
+    names += [name for name in state if name.startswith("noise.")]
+    # A parameter of two names lies in one place of the file, and is averaged once.
+    first: dict[tuple[Any, ...], str] = {}
+    known_as = {name: first.setdefault(_place(state[name]), name) for name in names}
+    parameters = list(first.values())
+    if len(shadows) != len(parameters):
+        raise ValueError(
+            f"Expected as many averages as parameters in {path}, got {len(shadows)} and {len(parameters)}: they cannot "
+            "be told apart, and `--weights last` does without."
+        )
+    for name, shadow in zip(parameters, shadows, strict=True):
+        if shadow.shape != state[name].shape:
+            raise ValueError(
+                f"Expected the average of {name} in {path} to have its shape {tuple(state[name].shape)}, got "
+                f"{tuple(shadow.shape)}: `--weights last` does without averages."
+            )
+    found = dict(zip(parameters, shadows, strict=True))
+    return {name: found[known_as[name]] if name in known_as else weight for name, weight in last.items()}
+
+
+def _place(weight: Tensor) -> tuple[Any, ...]:
+    return weight.untyped_storage().data_ptr(), weight.storage_offset(), weight.shape, weight.stride()

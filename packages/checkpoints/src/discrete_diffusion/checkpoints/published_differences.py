@@ -1,0 +1,48 @@
+"""What a configuration of the published training code says that is otherwise here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from discrete_diffusion.checkpoints.published_config import EPS, number, parameterization, setting
+from discrete_diffusion.checkpoints.published_dimamba import DROPOUT
+
+
+def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
+    """What the configuration says that is otherwise here, and changes what the model computes or how it was trained."""
+    kind, reading = parameterization(config), setting(config, "parameterization")
+    conditioned, masked = setting(config, "time_conditioning", False), setting(config, "subs_masking", False)
+    eps, t_min = number(config, "noise.eps", EPS), number(config, "training.sampling_eps", 1e-3)
+    dimamba = setting(config, "backbone") == "dimamba"
+    dropped = number(config, "model.dropout", DROPOUT) if dimamba else DROPOUT
+    said = {
+        "parameterization=d3pm with masks: the network is read as SUBS, which never predicts a mask": (
+            kind == "absorbing" and reading == "d3pm" and not masked
+        ),
+        "subs_masking=true with uniform noise: the mask is a token like the others": kind == "uniform" and masked,
+        "training.change_of_variables=true: the network was fed t, and is fed sigma(t) here": (
+            conditioned and setting(config, "training.change_of_variables", False)
+        ),
+        "training.use_simple_ce_loss=true: trained by cross-entropy, and read as leave-one-out as published": (
+            kind == "uniform" and setting(config, "training.use_simple_ce_loss", False)
+        ),
+        "training.guidance.cond_dropout=0: the null label was not trained, and classifier-free guidance needs it": (
+            labelled and not number(config, "training.guidance.cond_dropout", 0)
+        ),
+        f"noise.eps={eps}: the published code has 1e-3 whatever it says": float(eps) != EPS,
+        f"training.sampling_eps={t_min}: likelihoods are measured from t = 1e-3 on": (
+            kind != "autoregressive" and number(config, "T", 0) == 0 and float(t_min) != 1e-3
+        ),
+        "backbone=hf_dit: heads were counted by the rotary frequencies, and dropout is taken to be 0.1": (
+            setting(config, "backbone") == "hf_dit"
+        ),
+        f"model.dropout={dropped}: the published dimamba drops {DROPOUT} whatever it says": (
+            dimamba and float(dropped) != DROPOUT
+        ),
+        "model.tie_word_embeddings=true: embedding and output are two matrices here, which training would part": (
+            dimamba and setting(config, "model.tie_word_embeddings", False) is True
+        ),
+        "parameterization=ar: a sequence is what follows <bos>, one token less than model.length": (
+            kind == "autoregressive"
+        ),
+    }
+    return tuple(line for line, holds in said.items() if holds)
