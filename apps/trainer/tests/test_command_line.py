@@ -31,7 +31,7 @@ def trainer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
     told = trainer("--help", cwd=tmp_path)
     assert told.returncode == 0
-    for word in ("model: ar, marginal, mdlm, udlm", "experiment: amazon_ar", "uv run trainer data=table", "steps:"):
+    for word in ("model: ar, hf, marginal, mdlm, udlm", "experiment: amazon_ar", "uv run trainer data=table", "steps:"):
         assert word in told.stdout
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint, load_classifier
@@ -29,6 +29,9 @@ from discrete_diffusion.datasets import Label, SequenceData, decode, load_label,
 from discrete_diffusion.guidance import last
 from discrete_diffusion.guidance.sampling import State
 from discrete_diffusion.processes import Ancestral, Objective
+
+OWN = ("model", "backbone", "data", "length", "label")
+"""What config.json says for us; that of an exported folder speaks to transformers besides."""
 
 
 @dataclass(frozen=True)
@@ -185,9 +188,11 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         needed=("model", "backbone", "data", "length"),
         trust_remote_code=trust_remote_code,
     )
+    config = {name: config[name] for name in OWN if name in config}
     try:
         network = build(config["backbone"]).eval()
-        tokenizer = AutoTokenizer.from_pretrained(directory)
+        # The empty configuration keeps transformers from asking whether to run an exported folder's code.
+        tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig())
         label = load_label(directory / "label.json") if (directory / "label.json").is_file() else None
         weights = load_file(directory / "model.safetensors")
     except Exception as error:

@@ -1,0 +1,102 @@
+"""`uv run trainer export`: a trained model as a folder for transformers."""
+
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+from discrete_diffusion.trainer.command import manners
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command line that follows `trainer export`."""
+    asked = _parser().parse_args(arguments)
+    with manners("export"):
+        _export(asked)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="trainer export",
+        description="Write a folder that transformers loads with trust_remote_code=True, where none of our packages is "
+        "installed. `load` reads it too.",
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's folder, or a checkpoint's")
+    parser.add_argument("destination", metavar="DST", type=Path, help="the folder to write")
+    parser.add_argument(
+        "--classifier",
+        metavar="RUN",
+        action="append",
+        default=[],
+        help="a classifier to go with it, by its run's folder",
+    )
+    parser.add_argument("--license", help="of the weights, an identifier of the Hugging Face hub such as apache-2.0")
+    parser.add_argument("--push-to-hub", metavar="NAME", help="upload it as OWNER/MODEL")
+    parser.add_argument("--private", action="store_true", help="nobody else sees what is uploaded")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it is there")
+    return parser
+
+
+def _export(asked: Namespace) -> None:
+    destination: Path = asked.destination
+    if asked.private and not asked.push_to_hub:
+        raise ValueError("Expected `--push-to-hub NAME` beside `--private`.")
+    # torch and transformers take seconds to import, and a typo should not wait for them.
+    from discrete_diffusion.checkpoints import (
+        expect_free,
+        expect_hub_name,
+        export,
+        load,
+        load_classifier,
+        locate,
+        model_card,
+        push_to_hub,
+        read_results,
+    )
+
+    if asked.push_to_hub:
+        expect_hub_name(asked.push_to_hub)
+    expect_free(destination, locate(asked.run), overwrite=asked.overwrite)
+    checkpoint = load(asked.run)
+    classifiers = [load_classifier(path) for path in asked.classifier]
+    for path, classifier in zip(asked.classifier, classifiers, strict=True):
+        try:
+            classifier.matches(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"{path} is not for this model. {error}") from error
+    names = _names([classifier.kind for classifier in classifiers], taken=checkpoint.classifiers)
+    checkpoint = checkpoint.with_classifiers(**dict(zip(names, classifiers, strict=True)))
+    name = asked.push_to_hub or destination.name
+    card = model_card(checkpoint, name=name, license=asked.license, results=read_results(locate(asked.run)))
+    export(checkpoint, destination, card=card)
+    print(_closing(destination, name))
+    if asked.push_to_hub:
+        print(f"Uploaded to {push_to_hub(destination, asked.push_to_hub, private=asked.private)}")
+
+
+def _names(kinds: Sequence[str], taken: Container[str]) -> list[str]:
+    """Each classifier's kind, numbered where there are several."""
+    count, seen, names = Counter(kinds), Counter[str](), []
+    for kind in kinds:
+        seen[kind] += 1
+        name = f"{kind}_{seen[kind]}" if count[kind] > 1 else kind
+        if name in taken:
+            raise ValueError(f"The model has a classifier {name!r} already.")
+        names.append(name)
+    return names
+
+
+def _closing(destination: Path, name: str) -> str:
+    files = {
+        "model.safetensors": "the weights",
+        "config.json": "what they are weights of",
+        "modeling_discrete_diffusion.py": "the model's code, generated from the packages that trained it",
+        "classifiers": "what steers it",
+        "README.md": "its page, with an example of sampling",
+    }
+    lines = [f"Everything is in {destination}"]
+    lines += [f"  {name:32}{text}" for name, text in files.items() if (destination / name).exists()]
+    example = (destination / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    loads = next(line for line in example.splitlines() if line.startswith("model = "))
+    here = loads.replace(f'"{name}"', f'"{destination}"')
+    return "\n".join([*lines, "", "Load it:", f"  {here}"])
