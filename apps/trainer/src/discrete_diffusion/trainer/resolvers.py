@@ -9,9 +9,9 @@ from discrete_diffusion.checkpoints import locate
 
 
 def register() -> None:
-    """Make `${device:}` (cuda where there is one, else cpu) and `${run_name:PATH}` (of a generator) available."""
-    OmegaConf.register_new_resolver("device", device, replace=True)
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    """Make `${device:}`, `${run_name:PATH}` and `${resumed_name:PATH,NAME}` available."""
+    for resolver in (device, run_name, resumed_name):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
 def device() -> str:
@@ -26,3 +26,11 @@ def run_name(path: str | Path | None) -> str:
     except FileNotFoundError:
         return "generator"
     return (folder.parent.parent if folder.name == "checkpoint" else folder.parent).name or "generator"
+
+
+def resumed_name(path: str | None, name: str) -> str:
+    """What the run that is gone on with is called, given its checkpoints/last.ckpt; `name` where none is."""
+    told = None if path is None else Path(path).resolve().parent.parent / ".hydra" / "config.yaml"
+    if told is None or not told.is_file():
+        return name
+    return OmegaConf.select(OmegaConf.load(told), "name", default=name)
