@@ -14,6 +14,7 @@ from rdkit.Chem.QED import qed
 
 from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.evaluate import evaluate
+from discrete_diffusion.evaluator.record import make_directory
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
@@ -205,6 +206,24 @@ def test_stopping_keeps_what_there_is(
     assert len(table(out / "results.csv")) == 2
     assert len(json.loads((out / "summary.json").read_text())["results"]) == 2
     assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "home"),
+    [
+        ("run/checkpoint", None, "run/evaluation"),
+        ("models/mine", "models/mine", "models/mine_evaluation"),
+        ("cache/snapshots/0af3", "you/mine", "outputs/you_mine/evaluation"),
+    ],
+)
+def test_results_go_where_they_are_looked_for(
+    folder: str, name: str | None, home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path(folder).mkdir(parents=True)
+    made = [make_directory(None, Path(folder), name) for _ in range(2)]
+    assert len(set(made)) == 2
+    assert {path.parent.resolve() for path in made} == {tmp_path / home}
 
 
 def test_results_go_beside_the_checkpoint_and_never_over_others(

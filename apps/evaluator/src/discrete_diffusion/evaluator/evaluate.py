@@ -58,7 +58,7 @@ def evaluate(config: DictConfig) -> Path:
     judge = build_judge(config, checkpoint, folder, device)
     if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
-    directory = make_directory(config.output, folder)
+    directory = make_directory(config.output, folder, config.checkpoint)
     record = Record(directory, provenance(config, folder, device), metrics)
     if reward is not None:
         record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from discrete_diffusion.checkpoints import is_hub_name
 from discrete_diffusion.eval import confidence_interval
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Metrics, Number, Run
@@ -83,8 +84,15 @@ class Record:
         write(self.directory / "summary.json", json.dumps(_finite(told), indent=2, allow_nan=False) + "\n")
 
 
-def make_directory(output: str | None, checkpoint: Path) -> Path:
-    """A new folder: the one asked for, or evaluation/<time> beside the checkpoint.
+def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Path:
+    """A new folder: the one asked for, or evaluation/<time> in the checkpoint's run.
+
+    That is NAME_evaluation/<time> beside a checkpoint called NAME that is in no run, and under outputs/ for one of the
+    hub, whose files lie in a cache.
+
+    Args:
+        checkpoint: its folder.
+        name: what the person called it.
 
     Raises:
         FileExistsError: if there is something in it.
@@ -95,11 +103,14 @@ def make_directory(output: str | None, checkpoint: Path) -> Path:
         if any(directory.iterdir()):
             raise FileExistsError(f"Expected `output` to be a new folder, but {directory} is not empty.")
         return directory
-    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    home = checkpoint.resolve().parent / "evaluation"
-    home.mkdir(exist_ok=True)
+    folder = checkpoint.resolve()
+    home = folder.parent / ("evaluation" if folder.name == "checkpoint" else f"{folder.name}_evaluation")
+    if name is not None and is_hub_name(name):
+        home = Path("outputs") / name.replace("/", "_") / "evaluation"
+    home.mkdir(parents=True, exist_ok=True)
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 100):
-        directory = home / (name if attempt == 1 else f"{name}_{attempt}")
+        directory = home / (now if attempt == 1 else f"{now}_{attempt}")
         try:
             directory.mkdir()
         except FileExistsError:
