@@ -43,7 +43,7 @@ class AncestralSampler:
         search: Search | None = None,
         allowed: Tensor | None = None,
         clamp: Tensor | None = None,
-        generator: Generator,
+        generator: Generator | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[State]:
         """Yield every state; the last is the sample.
@@ -91,7 +91,7 @@ class AutoregressiveSampler:
         search: Search | None = None,
         allowed: Tensor | None = None,
         clamp: Tensor | None = None,
-        generator: Generator,
+        generator: Generator | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[State]:
         """Yield every state; the last is the sample."""
