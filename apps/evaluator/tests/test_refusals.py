@@ -106,6 +106,8 @@ def empty_config(folder: Path) -> None:
 
 def lose_label(folder: Path) -> None:
     (folder / "label.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "label": None}))
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,28 @@ def test_it_is_still_a_checkpoint_of_ours(checkpoint: Checkpoint, tmp_path: Path
     assert torch.equal(again.denoiser()(ids, t, y=y), checkpoint.denoiser()(ids, t, y=y))
 
 
+SAVE = """
+import sys
+import transformers
+
+transformers.AutoModelForMaskedLM.from_pretrained(sys.argv[1], trust_remote_code=True).save_pretrained(sys.argv[2])
+transformers.AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=True).save_pretrained(sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_what_transformers_saves_of_it_is_one_too(checkpoint: Checkpoint, tmp_path: Path, generator: torch.Generator):
+    labelled = replace(checkpoint, config={**checkpoint.config, "label": checkpoint.label.to_dict()})
+    folder = export(labelled, tmp_path / "tiny")
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", SAVE, str(folder), str(tmp_path / "saved")]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    found = load(tmp_path / "saved")
+    ids, t, y = torch.randint(10, (2, 12), generator=generator), torch.tensor([0.2, 0.8]), torch.tensor([0, 2])
+    assert torch.equal(found.denoiser()(ids, t, y=y), checkpoint.denoiser()(ids, t, y=y))
+    assert found.label == checkpoint.label
+
+
 def test_classifiers_come_along(checkpoint: Checkpoint, tmp_path: Path):
     sizes = {"vocab_size": 10, "hidden_size": 8, "num_blocks": 1, "num_heads": 2, "num_outputs": 2}
     config = {

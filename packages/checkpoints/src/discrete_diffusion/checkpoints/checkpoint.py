@@ -25,7 +25,7 @@ from discrete_diffusion.checkpoints.published import is_published, read_publishe
 from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config
-from discrete_diffusion.datasets import Label, SequenceData, decode, load_label, save_label
+from discrete_diffusion.datasets import Label, SequenceData, decode, label_from_dict, load_label, save_label
 from discrete_diffusion.guidance import last
 from discrete_diffusion.guidance.sampling import State
 from discrete_diffusion.processes import Ancestral, Objective
@@ -193,10 +193,12 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         network = build(config["backbone"]).eval()
         # The empty configuration keeps transformers from asking whether to run an exported folder's code.
         tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig())
-        label = load_label(directory / "label.json") if (directory / "label.json").is_file() else None
+        label = _label(directory, config)
         weights = load_file(directory / "model.safetensors")
     except Exception as error:
         raise unreadable("checkpoint", directory, error) from error
+    # as transformers calls them where it has saved an exported model itself
+    weights = {name.removeprefix("network."): weight for name, weight in weights.items()}
     problem = mismatch(network.state_dict(), weights)
     if problem is None and len(tokenizer) != config["backbone"]["vocab_size"]:
         problem = f"the tokenizer has {len(tokenizer)} symbols and the network {config['backbone']['vocab_size']}"
@@ -211,3 +213,9 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     checkpoint = Checkpoint(config, network, tokenizer, label)
     parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
     return checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})
+
+
+def _label(directory: Path, config: Mapping[str, Any]) -> Label | None:
+    if (directory / "label.json").is_file():
+        return load_label(directory / "label.json")
+    return None if config.get("label") is None else label_from_dict(config["label"])
