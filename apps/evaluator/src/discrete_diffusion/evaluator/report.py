@@ -92,6 +92,7 @@ def closing(directory: Path, noun: str) -> Panel:
         "summary.csv": "means and intervals over seeds; summary.json also has likelihood, configuration, versions",
         "samples": "every sample",
         "frontier.png": f"novel {noun} against their mean property",
+        "accuracy.png": f"novel {noun} against the share of the class that was asked for",
         "cost.png": "the mean property against the seconds it takes",
         "particles.png": "effective particles, and how often they are resampled",
         "distribution.png": "the property in the training data and in the samples",
