@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from discrete_diffusion.checkpoints import is_hub_name
+from discrete_diffusion.checkpoints import evaluations, is_hub_name
 from discrete_diffusion.eval import confidence_interval
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Metrics, Number, Run
@@ -85,10 +85,9 @@ class Record:
 
 
 def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Path:
-    """A new folder: the one asked for, or evaluation/<time> in the checkpoint's run.
+    """A new folder: the one asked for, or one named by the time where the checkpoint's evaluations are kept.
 
-    That is NAME_evaluation/<time> beside a checkpoint called NAME that is in no run, and under outputs/ for one of the
-    hub, whose files lie in a cache.
+    Those of a model of the hub, whose files lie in a cache, are kept under outputs/.
 
     Args:
         checkpoint: its folder.
@@ -103,8 +102,7 @@ def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Pa
         if any(directory.iterdir()):
             raise FileExistsError(f"Expected `output` to be a new folder, but {directory} is not empty.")
         return directory
-    folder = checkpoint.resolve()
-    home = folder.parent / ("evaluation" if folder.name == "checkpoint" else f"{folder.name}_evaluation")
+    home = evaluations(checkpoint)
     if name is not None and is_hub_name(name):
         home = Path("outputs") / name.replace("/", "_") / "evaluation"
     home.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.conversion import convert, expect_free, read_foreign, trained_on
     from discrete_diffusion.checkpoints.converted import Converted
     from discrete_diffusion.checkpoints.data import build_data
-    from discrete_diffusion.checkpoints.folders import locate, newest
+    from discrete_diffusion.checkpoints.folders import evaluations, locate, newest
     from discrete_diffusion.checkpoints.hub import fetch, is_hub_name
     from discrete_diffusion.checkpoints.published import needs_tokenizer
     from discrete_diffusion.checkpoints.run_results import RunResults, read_results
@@ -34,6 +34,7 @@ __all__ = [
     "build_data",
     "convert",
     "describe_generator",
+    "evaluations",
     "expect_free",
     "expect_hub_name",
     "export",
@@ -75,6 +76,7 @@ _FILES = {
     "converted": ("Converted",),
     "data": ("build_data",),
     "folders": (
+        "evaluations",
         "locate",
         "newest",
     ),

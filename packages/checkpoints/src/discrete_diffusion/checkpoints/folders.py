@@ -24,3 +24,12 @@ def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
         return newest()
     within = Path(path) / part
     return within if within.is_dir() else Path(path)
+
+
+def evaluations(checkpoint: str | Path) -> Path:
+    """Where a checkpoint's evaluations are kept, each in a folder of its own.
+
+    That is `evaluation` in its run, and `NAME_evaluation` beside a checkpoint called NAME that is in no run.
+    """
+    folder = Path(checkpoint).resolve()
+    return folder.parent / ("evaluation" if folder.name == "checkpoint" else f"{folder.name}_evaluation")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from discrete_diffusion.checkpoints.folders import evaluations
+
 
 @dataclass(frozen=True)
 class RunResults:
@@ -31,7 +33,7 @@ def read_results(checkpoint: str | Path) -> RunResults:
     What is not there, or cannot be read, was not measured.
     """
     run = Path(checkpoint).resolve().parent
-    found = sorted(run.glob("evaluation/*/summary.json"), key=lambda path: path.stat().st_mtime)
+    found = sorted(evaluations(checkpoint).glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
     told = _json(found[-1]) if found else {}
     return RunResults(
         _last_validation(run / "metrics.csv"),
