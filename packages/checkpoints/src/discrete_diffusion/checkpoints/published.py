@@ -8,9 +8,9 @@ tokenizer files       perhaps: most of these models name a tokenizer elsewhere
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.backbones import DiT
@@ -18,6 +18,8 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer, find_tokenizer, fitted, has_tokenizer
 from discrete_diffusion.checkpoints.published_weights import dit_weights, read_weights
 from discrete_diffusion.datasets import FittedCategoryLabel, Label
+
+Network = TypeVar("Network", bound=nn.Module)
 
 PROCESSES = {"udlm": "Uniform", "mdlm": "Absorbing"}
 SIZES = ("vocab_size", "model_length", "hidden_dim", "cond_dim", "n_blocks", "n_heads")
@@ -92,13 +94,25 @@ def published_parts(
     except ValueError as error:
         raise ValueError(f"The sizes in config.json of {where} do not fit: {error}") from error
     network.load_state_dict(dit_weights(weights, network.state_dict(), head_size=network.head_size, where=where))
-    masks = fields["model_type"] == "mdlm"
+    return with_network(fields, backbone, network, tokenizer, where=where)
+
+
+def with_network(
+    fields: Mapping[str, Any],
+    backbone: Mapping[str, Any],
+    network: Network,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    where: str,
+) -> tuple[dict[str, Any], Network, PreTrainedTokenizerBase, Label | None]:
+    """The parts of a `Checkpoint` around a network that is read: process, tokenizer, and classes without names."""
+    masks, classes = fields["model_type"] == "mdlm", backbone["num_classes"]
     tokenizer = fitted(tokenizer, fields["vocab_size"], masks=masks, where=where)
-    names = tuple(f"class {index}" for index in range(backbone["num_classes"] or 0))
-    label = FittedCategoryLabel("label", names) if labelled else None
+    names = tuple(f"class {index}" for index in range(classes or 0))
+    label = None if classes is None else FittedCategoryLabel("label", names)
     config = {
         "model": loglinear_model(fields, tokenizer.mask_token_id if masks else None),
-        "backbone": backbone,
+        "backbone": dict(backbone),
         "data": {"kind": "strings"},
         "length": fields["model_length"],
         "label": None if label is None else label.to_dict(),

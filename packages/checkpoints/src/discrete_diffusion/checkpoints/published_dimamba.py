@@ -9,10 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.backbones import DiMamba
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.checkpoints.published import loglinear_model
-from discrete_diffusion.checkpoints.published_tokenizer import fitted
+from discrete_diffusion.checkpoints.published import with_network
 from discrete_diffusion.checkpoints.published_weights import PREFIX, SAID
-from discrete_diffusion.datasets import FittedCategoryLabel, Label
+from discrete_diffusion.datasets import Label
 
 MIXER = f"{PREFIX}model.bimamba.backbone."
 HEAD = f"{PREFIX}model.lm_head.weight"
@@ -124,18 +123,7 @@ def dimamba_parts(
     except ValueError as error:
         raise ValueError(f"The sizes of the weights in {where} do not fit: {error}") from error
     network.load_state_dict(dimamba_weights(weights, network.state_dict(), where=where))
-    masks = fields["model_type"] == "mdlm"
-    tokenizer = fitted(tokenizer, fields["vocab_size"], masks=masks, where=where)
-    names = tuple(f"class {index}" for index in range(backbone["num_classes"] or 0))
-    label = FittedCategoryLabel("label", names) if labelled else None
-    config = {
-        "model": loglinear_model(fields, tokenizer.mask_token_id if masks else None),
-        "backbone": backbone,
-        "data": {"kind": "strings"},
-        "length": length,
-        "label": None if label is None else label.to_dict(),
-    }
-    return config, network, tokenizer, label
+    return with_network(fields, backbone, network, tokenizer, where=where)
 
 
 def dimamba_weights(
