@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from discrete_diffusion.checkpoints import Checkpoint, load, newest
@@ -40,9 +41,9 @@ def test_a_failed_save_leaves_the_old_checkpoint(checkpoint: Checkpoint, tmp_pat
     where = checkpoint.save(tmp_path / "checkpoint")
 
     def full(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("discrete_diffusion.checkpoints.checkpoint.save_file", full)
+    monkeypatch.setattr("discrete_diffusion.checkpoints.storage.save_file", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(where)
     load(where)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from discrete_diffusion.backbones import DiT, DiTClassifier, HiddenClassifier
@@ -89,9 +90,9 @@ def test_a_failed_save_leaves_the_old_classifier(tmp_path: Path, monkeypatch):
     where = classifier().save(tmp_path / "classifier")
 
     def full(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("discrete_diffusion.checkpoints.classifier_checkpoint.save_file", full)
+    monkeypatch.setattr("discrete_diffusion.checkpoints.storage.save_file", full)
     with pytest.raises(OSError, match="No space"):
         classifier().save(where)
     load_classifier(where)

@@ -309,7 +309,7 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         raise OSError("No space left on device")
 
     path = save(tmp_path / "a.ckpt", random(), config())
-    monkeypatch.setattr(import_module("discrete_diffusion.checkpoints.checkpoint"), "save_file", full)
+    monkeypatch.setattr(import_module("discrete_diffusion.checkpoints.storage"), "save_file", full)
     with pytest.raises(OSError, match="No space"):
         convert(path, tmp_path / "made")
     assert [one.name for one in tmp_path.iterdir()] == ["a.ckpt"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
@@ -24,7 +24,7 @@ from discrete_diffusion.checkpoints.hub import fetch
 from discrete_diffusion.checkpoints.published import is_published, read_published
 from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.samplers import with_steps
-from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config
+from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config, write_weights
 from discrete_diffusion.datasets import Label, SequenceData, decode, label_from_dict, load_label, save_label
 from discrete_diffusion.guidance import last
 from discrete_diffusion.guidance.sampling import State
@@ -151,9 +151,7 @@ class Checkpoint:
         """Write the checkpoint, classifiers included; the directory appears whole or not at all."""
         directory = Path(directory)
         with whole(directory) as partial:
-            save_file(
-                {k: v.contiguous().cpu() for k, v in self.network.state_dict().items()}, partial / "model.safetensors"
-            )
+            write_weights(partial, self.network.state_dict())
             self.tokenizer.save_pretrained(partial)
             if self.label is not None:
                 save_label(self.label, partial / "label.json")

@@ -11,13 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.compatibility import COMPARED, KNOWN, describe_generator, difference
 from discrete_diffusion.checkpoints.folders import locate
-from discrete_diffusion.checkpoints.storage import fingerprint, mismatch, read_config, unreadable, whole, write_config
+from discrete_diffusion.checkpoints.storage import (
+    fingerprint,
+    mismatch,
+    read_config,
+    unreadable,
+    whole,
+    write_config,
+    write_weights,
+)
 from discrete_diffusion.checkpoints.units import in_units
 from discrete_diffusion.datasets import Label, load_label, save_label
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
@@ -115,8 +123,7 @@ class ClassifierCheckpoint:
         """Write the classifier; the directory appears whole or not at all."""
         directory = Path(directory)
         with whole(directory) as partial:
-            weights = {name: weight.contiguous().cpu() for name, weight in self.network.state_dict().items()}
-            save_file(weights, partial / "model.safetensors")
+            write_weights(partial, self.network.state_dict())
             if self.label is not None:
                 save_label(self.label, partial / "label.json")
             write_config(partial, {"kind": self.kind, **self.config})

@@ -3,13 +3,15 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from discrete_diffusion.checkpoints.build import find
@@ -42,6 +44,19 @@ def write_config(directory: Path, config: dict[str, Any]) -> None:
     """Write config.json."""
     text = json.dumps({"format": FORMAT, **config}, indent=2)
     (directory / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write model.safetensors.
+
+    Raises:
+        OSError: if it cannot be written, for want of space say.
+    """
+    path = directory / "model.safetensors"
+    try:
+        save_file({name: weight.contiguous().cpu() for name, weight in weights.items()}, path)
+    except SafetensorError as error:
+        raise OSError(f"The weights cannot be written: {error}.") from error
 
 
 def read_config(directory: Path, *, what: str, needed: Collection[str], trust_remote_code: bool) -> dict[str, Any]:
