@@ -1,9 +1,10 @@
-"""What every package's tests share: a seeded generator, and the Oracle that enumerates tiny worlds exactly.
+"""What every package's tests share: seeded randomness, and the Oracle that enumerates tiny worlds exactly.
 
 The Oracle is the specification. It knows nothing of the packages: it multiplies explicit matrices over all sequences.
 """
 
 import itertools
+import random
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -17,6 +18,28 @@ torch.set_num_threads(1)
 # The same examples on every machine, however slow.
 settings.register_profile("deterministic", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("deterministic")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="of all that tests draw (default: 0)")
+
+
+def _seed_everything(item: pytest.Item) -> None:
+    seed = item.config.getoption("--seed")
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+# Parallel processes share the tests out anew in every run: what a test draws may not depend on those before it.
+# Twice, as fixtures that several tests share draw in only the first of them.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _seed_everything(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _seed_everything(item)
 
 
 class Oracle:
@@ -130,8 +153,8 @@ class Oracle:
 
 
 @pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def generator(request: pytest.FixtureRequest) -> torch.Generator:
+    return torch.Generator().manual_seed(request.config.getoption("--seed"))
 
 
 @pytest.fixture(scope="session")
