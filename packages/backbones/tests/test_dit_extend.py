@@ -35,7 +35,7 @@ def compositions(length: int) -> list[list[int]]:
     return [[first, *rest] for first in range(1, length + 1) for rest in compositions(length - first)]
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("labeled", [True, False])
 def test_every_split_is_the_whole(
     generator: torch.Generator, dtype: torch.dtype, tolerance: float, labeled: bool
@@ -51,7 +51,7 @@ def test_every_split_is_the_whole(
         for tokens in xt.split(lengths, dim=1):
             hidden, past = network.extend(tokens, sigma, labels, past)
             hiddens.append(hidden)
-        torch.testing.assert_close(torch.cat(hiddens, 1), expected, rtol=0, atol=tolerance)
+        torch.testing.assert_close(torch.cat(hiddens, 1), expected, rtol=tolerance, atol=tolerance)
         assert past is not None
         assert [keys.shape for keys, _ in past] == [(BATCH, HEADS, LENGTH, HIDDEN // HEADS)] * BLOCKS
         assert all(keys.shape == values.shape and keys.dtype == dtype for keys, values in past)

@@ -41,15 +41,13 @@ CAUSAL: dict[str, dict[str, Any]] = {
 
 
 def masked(kind: str, vocab_size: int | None = None) -> HuggingFaceMaskedLM:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return HuggingFaceMaskedLM({"model_type": kind, **MASKED[kind]}, vocab_size).eval()
+    torch.manual_seed(0)
+    return HuggingFaceMaskedLM({"model_type": kind, **MASKED[kind]}, vocab_size).eval()
 
 
 def causal(kind: str, vocab_size: int | None = None) -> HuggingFaceCausalLM:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return HuggingFaceCausalLM({"model_type": kind, **CAUSAL[kind]}, vocab_size).eval()
+    torch.manual_seed(0)
+    return HuggingFaceCausalLM({"model_type": kind, **CAUSAL[kind]}, vocab_size).eval()
 
 
 @pytest.fixture
@@ -215,9 +213,8 @@ def test_a_prefix_counts_to_the_length(sigma: Tensor) -> None:
 def test_dropout_is_on_in_training_alone(xt: Tensor, sigma: Tensor) -> None:
     network = masked("bert")
     assert torch.equal(network(xt, sigma), network(xt, sigma))
-    with torch.random.fork_rng(devices=[]):
-        network.train()
-        assert not torch.equal(network(xt, sigma), network(xt, sigma))
+    network.train()
+    assert not torch.equal(network(xt, sigma), network(xt, sigma))
 
 
 def test_what_is_no_such_model_is_refused(tmp_path: Path) -> None:

@@ -133,9 +133,9 @@ def test_forward_is_the_network_written_out(
         here = numbers[:, k * width : (k + 1) * width, i, j]
         if output == "truncated_logistic":
             mean = torch.tanh(planes[:, k, i, j] + here[:, 0])
-            law = naive_logistic(mean, here[:, 1], LEVELS)
-            here = torch.cat((law.log(), here[:, 2:] - math.log(LEVELS)), 1)
-        torch.testing.assert_close(logits[:, position(i, j, k)], here, rtol=0, atol=1e-9)
+            law = truncated_logistic(mean, here[:, 1], LEVELS)
+            here = torch.cat((law, here[:, 2:] - math.log(LEVELS)), 1)
+        torch.testing.assert_close(logits[:, position(i, j, k)], here, rtol=1e-9, atol=1e-9)
 
 
 def naive_logistic(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
