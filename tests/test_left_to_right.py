@@ -30,11 +30,10 @@ class Feeds:
 
 
 def causal_network() -> DiT:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = DiT(7, 16, 2, 2, cond_size=8, num_classes=NULL, causal=True, time_conditioning=False).double().eval()
-        for parameter in network.parameters():
-            torch.nn.init.normal_(parameter, std=0.3)
+    torch.manual_seed(0)
+    network = DiT(7, 16, 2, 2, cond_size=8, num_classes=NULL, causal=True, time_conditioning=False).double().eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
     return network
 
 

@@ -96,9 +96,8 @@ def train_classifier(config: DictConfig, folder: Path, directory: Path) -> Path:
     generator = load(folder)
     view = instantiate(config.task.view)(generator)
     data, target = load_data(config, generator)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = build_classifier(config, generator, folder, view, target)
+    torch.manual_seed(0)
+    made = build_classifier(config, generator, folder, view, target)
     optimizer = torch.optim.Adam(made.network.parameters(), lr=1e-2)
     noise = torch.Generator().manual_seed(0)
     batch = data.train[:64]
@@ -116,10 +115,8 @@ def train(config: DictConfig, directory: Path) -> Path:
     settings = OmegaConf.to_container(config.data, resolve=True)
     rule = instantiate(config.label) if config.label else None
     data = build_data(settings, tokenizer=instantiate(config.tokenizer), label=rule, length=None)
-    # The parameters are drawn from the global generator, which is put back.
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = build_checkpoint(config, settings, data)
+    torch.manual_seed(0)
+    made = build_checkpoint(config, settings, data)
     objective, denoiser = made.objective(), made.denoiser()
     optimizer = torch.optim.Adam(made.network.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)

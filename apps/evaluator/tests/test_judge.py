@@ -97,9 +97,8 @@ def test_any_sequence_classifier_judges(tmp_path: Path):
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertForSequenceClassification(config).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     judge = HuggingFaceJudge(str(tmp_path))
     found = judge(["good", "bad fine", "poor"], torch.zeros(3, 1))

@@ -28,9 +28,8 @@ def language_model(data: SequenceData, tmp_path_factory: pytest.TempPathFactory)
     config = GPT2Config(
         vocab_size=len(data.tokenizer), n_positions=64, n_embd=8, n_layer=1, n_head=2, bos_token_id=2, eos_token_id=3
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        GPT2LMHeadModel(config).save_pretrained(folder)
+    torch.manual_seed(0)
+    GPT2LMHeadModel(config).save_pretrained(folder)
     data.tokenizer.save_pretrained(folder)
     return folder
 

@@ -51,9 +51,8 @@ def sizes(**options: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = transformers.GPT2LMHeadModel(sizes())
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(sizes())
     return save(tmp_path_factory.mktemp("gpt2"), model, tokenizer(end=True, pad=False))
 
 
@@ -114,16 +113,15 @@ def test_what_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_classifier_s_log_probabilities_are_its_own(tmp_path: Path, kind: str, batch_size: int) -> None:
     names = {0: "bad", 1: "so so", 2: "good"}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        if kind == "bert":
-            own = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-            config = transformers.BertConfig(
-                vocab_size=len(WORDS), max_position_embeddings=8, initializer_range=1.0, id2label=names, **own
-            )
-            model = transformers.BertForSequenceClassification(config).eval()
-        else:
-            model = transformers.GPT2ForSequenceClassification(sizes(id2label=names, pad_token_id=0)).eval()
+    torch.manual_seed(0)
+    if kind == "bert":
+        own = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        config = transformers.BertConfig(
+            vocab_size=len(WORDS), max_position_embeddings=8, initializer_range=1.0, id2label=names, **own
+        )
+        model = transformers.BertForSequenceClassification(config).eval()
+    else:
+        model = transformers.GPT2ForSequenceClassification(sizes(id2label=names, pad_token_id=0)).eval()
     classifier = SequenceClassifier(save(tmp_path, model, tokenizer(end=kind == "bert")), batch_size=batch_size)
     assert classifier.class_names == ("bad", "so so", "good")
     assert classifier.max_length == 8
@@ -142,9 +140,8 @@ def test_a_classifier_s_log_probabilities_are_its_own(tmp_path: Path, kind: str,
 
 
 def test_a_classifier_reads_no_more_than_its_tokenizer_says(tmp_path: Path) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = transformers.GPT2ForSequenceClassification(sizes(num_labels=2, pad_token_id=0)).eval()
+    torch.manual_seed(0)
+    model = transformers.GPT2ForSequenceClassification(sizes(num_labels=2, pad_token_id=0)).eval()
     folder = save(tmp_path, model, tokenizer(limit=5))
     assert SequenceClassifier(folder).max_length == 5
     assert SequenceClassifier(folder, max_length=3).max_length == 3
