@@ -106,7 +106,7 @@ def test_it_is_uploaded_only_when_asked(
         uploads.append((name, private))
         return f"somewhere/{name}"
 
-    monkeypatch.setattr("discrete_diffusion.checkpoints.upload.push_to_hub", push_to_hub)
+    monkeypatch.setattr("discrete_diffusion.checkpoints.transformers_export.upload.push_to_hub", push_to_hub)
     run = generator_run("udlm", "steps=4")
     command(run, tmp_path / "mine")
     assert uploads == []

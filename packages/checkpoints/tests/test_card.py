@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from discrete_diffusion.checkpoints import Checkpoint
-from discrete_diffusion.checkpoints.card import model_card
-from discrete_diffusion.checkpoints.run_results import read_results
+from discrete_diffusion.checkpoints.transformers_export.card import model_card
+from discrete_diffusion.checkpoints.transformers_export.run_results import read_results
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 from discrete_diffusion.backbones import DiTClassifier, HuggingFaceMaskedLM
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, load
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.checkpoints.transformers_export import export, modeling_file
+from discrete_diffusion.checkpoints.transformers_export.folder import export, modeling_file
 from discrete_diffusion.guidance import ClassifierFree, sample
 
 SAMPLERS = "discrete_diffusion.checkpoints.samplers"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from discrete_diffusion.backbones import DiMamba, DiT
-from discrete_diffusion.checkpoints.flatten import flatten
+from discrete_diffusion.checkpoints.transformers_export.flatten import flatten
 
 BACKBONES = "discrete_diffusion.backbones"
 EVERYTHING = [
@@ -47,7 +47,7 @@ def write(folder: Path, **files: str) -> None:
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import discrete_diffusion
-    from discrete_diffusion.checkpoints import source_modules
+    from discrete_diffusion.checkpoints.transformers_export import source_modules
 
     monkeypatch.setattr(
         discrete_diffusion, "__path__", [*discrete_diffusion.__path__, str(tmp_path / "discrete_diffusion")]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from discrete_diffusion.backbones import DiT
-from discrete_diffusion.checkpoints.inert import Inert, load_inert
-from discrete_diffusion.checkpoints.lightning_checkpoint import plain, read_lightning
-from discrete_diffusion.checkpoints.published_config import setting
+from discrete_diffusion.checkpoints.published.config import setting
+from discrete_diffusion.checkpoints.published.inert import Inert, load_inert
+from discrete_diffusion.checkpoints.published.lightning_checkpoint import plain, read_lightning
 
 
 def published(network: DiT) -> dict[str, Tensor]:

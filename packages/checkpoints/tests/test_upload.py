@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from discrete_diffusion.checkpoints.upload import push_to_hub
+from discrete_diffusion.checkpoints.transformers_export.upload import push_to_hub
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict]]:
         def upload_folder(self, **options: object) -> None:
             made.append(("upload_folder", options))
 
-    monkeypatch.setattr("discrete_diffusion.checkpoints.upload.HfApi", Hub)
+    monkeypatch.setattr("discrete_diffusion.checkpoints.transformers_export.upload.HfApi", Hub)
     return made
 
 
@@ -56,7 +56,7 @@ def test_trouble_is_one_line_that_says_what_is_safe(folder: Path, monkeypatch: p
         def create_repo(self, name: str, **options: object) -> None:
             raise OSError("401 Client Error.\n\nRequest ID: 1")
 
-    monkeypatch.setattr("discrete_diffusion.checkpoints.upload.HfApi", Hub)
+    monkeypatch.setattr("discrete_diffusion.checkpoints.transformers_export.upload.HfApi", Hub)
     with pytest.raises(ConnectionError) as caught:
         push_to_hub(folder, "owner/model")
     assert str(caught.value) == (

@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from discrete_diffusion.checkpoints.card import model_card
     from discrete_diffusion.checkpoints.checkpoint import Checkpoint, load
     from discrete_diffusion.checkpoints.classifier_checkpoint import (
         ClassifierCheckpoint,
@@ -13,16 +12,17 @@ if TYPE_CHECKING:
     )
     from discrete_diffusion.checkpoints.compatibility import describe_generator
     from discrete_diffusion.checkpoints.conversion import convert, expect_free, read_foreign, trained_on
-    from discrete_diffusion.checkpoints.converted import Converted
     from discrete_diffusion.checkpoints.data import build_data
     from discrete_diffusion.checkpoints.folders import evaluations, locate, newest
     from discrete_diffusion.checkpoints.hub import fetch, is_hub_name
-    from discrete_diffusion.checkpoints.published import needs_tokenizer
-    from discrete_diffusion.checkpoints.run_results import RunResults, read_results
+    from discrete_diffusion.checkpoints.published.converted import Converted
+    from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
     from discrete_diffusion.checkpoints.samplers import AncestralSampler, AutoregressiveSampler, with_steps
-    from discrete_diffusion.checkpoints.transformers_export import export
+    from discrete_diffusion.checkpoints.transformers_export.card import model_card
+    from discrete_diffusion.checkpoints.transformers_export.folder import export
+    from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults, read_results
+    from discrete_diffusion.checkpoints.transformers_export.upload import expect_hub_name, push_to_hub
     from discrete_diffusion.checkpoints.units import in_units
-    from discrete_diffusion.checkpoints.upload import expect_hub_name, push_to_hub
 
 __all__ = [
     "AncestralSampler",
@@ -56,50 +56,27 @@ __all__ = [
 ]
 
 _FILES = {
-    "card": ("model_card",),
-    "checkpoint": (
-        "Checkpoint",
-        "load",
-    ),
-    "classifier_checkpoint": (
-        "ClassifierCheckpoint",
-        "load_classifier",
-        "newest_classifier",
-    ),
+    "checkpoint": ("Checkpoint", "load"),
+    "classifier_checkpoint": ("ClassifierCheckpoint", "load_classifier", "newest_classifier"),
     "compatibility": ("describe_generator",),
-    "conversion": (
-        "convert",
-        "expect_free",
-        "read_foreign",
-        "trained_on",
-    ),
-    "converted": ("Converted",),
+    "conversion": ("convert", "expect_free", "read_foreign", "trained_on"),
     "data": ("build_data",),
-    "folders": (
-        "evaluations",
-        "locate",
-        "newest",
-    ),
+    "folders": ("evaluations", "locate", "newest"),
     "hub": ("fetch", "is_hub_name"),
-    "published": ("needs_tokenizer",),
-    "run_results": (
-        "RunResults",
-        "read_results",
-    ),
-    "samplers": (
-        "AncestralSampler",
-        "AutoregressiveSampler",
-        "with_steps",
-    ),
-    "transformers_export": ("export",),
+    "published.converted": ("Converted",),
+    "published.hub_folder": ("needs_tokenizer",),
+    "samplers": ("AncestralSampler", "AutoregressiveSampler", "with_steps"),
+    "transformers_export.card": ("model_card",),
+    "transformers_export.folder": ("export",),
+    "transformers_export.run_results": ("RunResults", "read_results"),
+    "transformers_export.upload": ("expect_hub_name", "push_to_hub"),
     "units": ("in_units",),
-    "upload": ("expect_hub_name", "push_to_hub"),
 }
 _FILE_OF = {name: file for file, names in _FILES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    # Command lines look for folders before they wait for transformers and the data. No file is called as a name: its
+    # Command lines look for folders before they wait for transformers and the data. No module is called as a name: its
     # import would put the module in the name's place.
     if name not in _FILE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

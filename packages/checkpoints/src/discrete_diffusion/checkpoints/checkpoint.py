@@ -21,8 +21,8 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint, load_classifier
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.hub import fetch
-from discrete_diffusion.checkpoints.published import is_published, read_published
-from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer
+from discrete_diffusion.checkpoints.published.hub_folder import is_published, read_published
+from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config, write_weights
 from discrete_diffusion.datasets import Label, SequenceData, decode, label_from_dict, load_label, save_label

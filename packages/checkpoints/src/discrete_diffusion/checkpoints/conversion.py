@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from discrete_diffusion.checkpoints.checkpoint import load
-from discrete_diffusion.checkpoints.converted import Converted
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.hub import fetch
-from discrete_diffusion.checkpoints.lightning_checkpoint import read_lightning
-from discrete_diffusion.checkpoints.published import needs_tokenizer
-from discrete_diffusion.checkpoints.published_lightning import Weights, converted_lightning
-from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer
+from discrete_diffusion.checkpoints.published.converted import Converted
+from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
+from discrete_diffusion.checkpoints.published.lightning import Weights, converted_lightning
+from discrete_diffusion.checkpoints.published.lightning_checkpoint import read_lightning
+from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.datasets import LabelRule
 
 

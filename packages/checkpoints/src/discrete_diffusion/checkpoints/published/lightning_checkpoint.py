@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from discrete_diffusion.checkpoints.inert import Inert, load_inert
+from discrete_diffusion.checkpoints.published.inert import Inert, load_inert
 
 PREFIX = "backbone."
 BUFFERS = ("rotary_emb.inv_freq",)

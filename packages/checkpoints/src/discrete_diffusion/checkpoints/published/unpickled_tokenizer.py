@@ -6,7 +6,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from discrete_diffusion.checkpoints.inert import Inert
+from discrete_diffusion.checkpoints.published.inert import Inert
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 

@@ -11,7 +11,7 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
-from discrete_diffusion.checkpoints.run_results import RunResults
+from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults
 from discrete_diffusion.guidance import ClassifierFree
 
 KINDS = {"molecules": "molecules", "dna": "DNA", "text": "text", "images": "images", "strings": "strings"}

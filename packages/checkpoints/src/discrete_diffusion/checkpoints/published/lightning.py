@@ -10,15 +10,15 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
-from discrete_diffusion.checkpoints.converted import Converted
-from discrete_diffusion.checkpoints.lightning_checkpoint import LightningCheckpoint
-from discrete_diffusion.checkpoints.published import published_parts
-from discrete_diffusion.checkpoints.published_config import fields, model, parameterization, setting
-from discrete_diffusion.checkpoints.published_differences import differences
-from discrete_diffusion.checkpoints.published_dimamba import dimamba_parts
-from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer
-from discrete_diffusion.checkpoints.published_weights import PREFIX
-from discrete_diffusion.checkpoints.unpickled_tokenizer import unpickled_tokenizer
+from discrete_diffusion.checkpoints.published.config import fields, model, parameterization, setting
+from discrete_diffusion.checkpoints.published.converted import Converted
+from discrete_diffusion.checkpoints.published.differences import differences
+from discrete_diffusion.checkpoints.published.dimamba import dimamba_parts
+from discrete_diffusion.checkpoints.published.hub_folder import published_parts
+from discrete_diffusion.checkpoints.published.lightning_checkpoint import LightningCheckpoint
+from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
+from discrete_diffusion.checkpoints.published.unpickled_tokenizer import unpickled_tokenizer
+from discrete_diffusion.checkpoints.published.weights import PREFIX
 from discrete_diffusion.datasets import Label, pixel_tokenizer, pretrained_tokenizer, text8_tokenizer
 
 Weights = Literal["ema", "last"]

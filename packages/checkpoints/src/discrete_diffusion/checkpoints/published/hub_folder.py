@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.backbones import DiT
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.checkpoints.published_tokenizer import Tokenizer, find_tokenizer, fitted, has_tokenizer
-from discrete_diffusion.checkpoints.published_weights import dit_weights, read_weights
+from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer, find_tokenizer, fitted, has_tokenizer
+from discrete_diffusion.checkpoints.published.weights import dit_weights, read_weights
 from discrete_diffusion.datasets import FittedCategoryLabel, Label
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from discrete_diffusion.checkpoints.source_modules import (
+from discrete_diffusion.checkpoints.transformers_export.source_modules import (
     Module,
     Origin,
     bound,

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from discrete_diffusion.checkpoints.published_config import EPS, number, parameterization, setting
-from discrete_diffusion.checkpoints.published_dimamba import DROPOUT
+from discrete_diffusion.checkpoints.published.config import EPS, number, parameterization, setting
+from discrete_diffusion.checkpoints.published.dimamba import DROPOUT
 
 
 def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:

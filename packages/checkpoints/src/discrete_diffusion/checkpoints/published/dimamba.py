@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.backbones import DiMamba
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.checkpoints.published import with_network
-from discrete_diffusion.checkpoints.published_weights import PREFIX, SAID
+from discrete_diffusion.checkpoints.published.hub_folder import with_network
+from discrete_diffusion.checkpoints.published.weights import PREFIX, SAID
 from discrete_diffusion.datasets import Label
 
 MIXER = f"{PREFIX}model.bimamba.backbone."

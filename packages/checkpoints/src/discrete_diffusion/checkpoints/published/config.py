@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from discrete_diffusion.checkpoints.published_dimamba import dimamba_refusal, dimamba_sizes
+from discrete_diffusion.checkpoints.published.dimamba import dimamba_refusal, dimamba_sizes
 
 INTERPOLATION = re.compile(r"\$\{\s*(\.*)([\w.-]+)\s*\}")
 HOPS = 8
@@ -64,7 +64,7 @@ def number(config: Mapping[str, Any], path: str, default: Any = MISSING) -> Any:
 def fields(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """The same facts as config.json of a published folder has, see `published.published_parts`.
 
-    Of `backbone=dimamba` they are those that `published_dimamba.dimamba_parts` takes.
+    Of `backbone=dimamba` they are those that `dimamba.dimamba_parts` takes.
 
     Args:
         weights: by their published names; `backbone=hf_dit` keeps the sizes nowhere else.

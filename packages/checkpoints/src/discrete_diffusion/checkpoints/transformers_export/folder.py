@@ -9,13 +9,13 @@ from typing import Any
 
 import transformers
 
-from discrete_diffusion.checkpoints.card import model_card
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
-from discrete_diffusion.checkpoints.flatten import flatten
 from discrete_diffusion.checkpoints.storage import whole
+from discrete_diffusion.checkpoints.transformers_export.card import model_card
+from discrete_diffusion.checkpoints.transformers_export.flatten import flatten
 
 FILE = "modeling_discrete_diffusion"
-TEMPLATE = "discrete_diffusion.checkpoints.transformers_model"
+TEMPLATE = "discrete_diffusion.checkpoints.transformers_export.model"
 HUGGING_FACE = tuple(f"discrete_diffusion.backbones.HuggingFace{kind}LM" for kind in ("Masked", "Causal"))
 
 

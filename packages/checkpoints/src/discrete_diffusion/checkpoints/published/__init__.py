@@ -1,0 +1,1 @@
+"""Checkpoints of the published code of UDLM and MDLM, read without running any of it."""
