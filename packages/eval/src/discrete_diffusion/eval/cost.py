@@ -82,7 +82,8 @@ def draw_cost(
         xs, ys = [x for x, _ in line], [y for _, y in line]
         look = {"color": style["color"], "linestyle": style["linestyle"]}
         axes.plot(xs, ys, linewidth=1.6, alpha=0.6, zorder=2.5, **look)
-        axes.plot(xs, ys, **style, linewidth=0, markersize=7, markeredgecolor="white", zorder=3, label=name)
+        marks = {"color": style["color"], "marker": style["marker"], "linestyle": "none"}
+        axes.plot(xs, ys, markersize=7, markeredgecolor="white", zorder=3, label=name, **marks)
         segments += pairwise(line)
         points += line
     if start is not None and start.mean_property is not None:

@@ -129,7 +129,8 @@ def draw_frontier(
         look = {"color": style["color"], "linestyle": style["linestyle"]}
         axes.plot([x for x, _ in whole], [y for _, y in whole], linewidth=1.6, alpha=0.6, zorder=2.5, **look)
         xs, ys = [x for x, _ in line], [y for _, y in line]
-        axes.plot(xs, ys, **style, linewidth=0, markersize=7, markeredgecolor="white", zorder=3, label=name)
+        marks = {"color": style["color"], "marker": style["marker"], "linestyle": "none"}
+        axes.plot(xs, ys, markersize=7, markeredgecolor="white", zorder=3, label=name, **marks)
         segments += pairwise(whole)
         points += line
     if origin is not None:
