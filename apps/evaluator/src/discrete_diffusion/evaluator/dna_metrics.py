@@ -8,7 +8,6 @@ from types import MappingProxyType
 import numpy as np
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.eval import draw_distribution
 from discrete_diffusion.eval.discriminator import discriminator_auroc
 from discrete_diffusion.eval.dna import gc_content, is_dna
 from discrete_diffusion.eval.dna_pictures import draw_composition, draw_kmer_spectrum
@@ -16,7 +15,7 @@ from discrete_diffusion.eval.dna_sheet import draw_dna
 from discrete_diffusion.eval.kmers import compare_kmers, compare_kmers_by_species, kmer_spectrum
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
-from discrete_diffusion.evaluator.pictures import pretty
+from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
 
 LENGTHS = (3, 6)
 DRAWN = 3
@@ -134,17 +133,13 @@ class DNAMetrics:
             property_name=pretty(self.property_name),
             title=f"The first {count} novel sequences of seed {first.seed} ({chosen.title()})",
         )
-        values: dict[float, list[float]] = {}
-        for run in runs:
-            if not run.condition.drawn and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
-                values.setdefault(run.condition.gamma or 0.0, []).extend(run.outcome.values)
-        name = pretty(self.property_name)
-        distribution = draw_distribution(
+        distribution = draw_novel_distribution(
+            runs,
+            chosen,
             self.training_values,
-            values,
-            directory / "distribution.png",
-            property_name=name,
-            title=f"{name} of novel sequences" + (f", {chosen.guidance}" if chosen.row else ""),
+            directory,
+            property_name=self.property_name,
+            noun=self.noun,
         )
         return [spectrum, composition, sheet, distribution]
 

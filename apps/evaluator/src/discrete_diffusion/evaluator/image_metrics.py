@@ -12,14 +12,13 @@ from torch import Tensor
 
 from discrete_diffusion.checkpoints import load_classifier
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.eval import draw_distribution
 from discrete_diffusion.eval.image_features import PixelComponents, classifier_features
 from discrete_diffusion.eval.image_grid import draw_image_grid, pixel_image
 from discrete_diffusion.eval.images import FrechetDistance, ImageFeatures, inception_score
 from discrete_diffusion.eval.pixels import Pixels
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
-from discrete_diffusion.evaluator.pictures import pretty
+from discrete_diffusion.evaluator.pictures import draw_novel_distribution
 from discrete_diffusion.evaluator.training_images import TrainingImages
 
 COMPONENTS, SPLITS = 32, 10
@@ -152,17 +151,13 @@ class ImageMetrics:
             columns=6,
             title=f"The first {len(novel)} novel images of seed {first.seed} ({chosen.title()})",
         )
-        values: dict[float, list[float]] = {}
-        for run in runs:
-            if not run.condition.drawn and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
-                values.setdefault(run.condition.gamma or 0.0, []).extend(run.outcome.values)
-        name = pretty(self.property_name)
-        distribution = draw_distribution(
+        distribution = draw_novel_distribution(
+            runs,
+            chosen,
             self.training_values,
-            values,
-            directory / "distribution.png",
-            property_name=name,
-            title=f"{name} of novel images" + (f", {chosen.guidance}" if chosen.row else ""),
+            directory,
+            property_name=self.property_name,
+            noun=self.noun,
         )
         return [grid, distribution]
 

@@ -137,5 +137,13 @@ class MoleculeMetrics:
             property_name=name,
             title=f"The first {count} novel molecules of seed {first.seed} ({chosen.title()})",
         )
-        path, values = directory / "distribution.png", self.training_values
-        return [grid, draw_novel_distribution(runs, path, name, values, self.threshold, chosen)]
+        distribution = draw_novel_distribution(
+            runs,
+            chosen,
+            self.training_values,
+            directory,
+            property_name=self.property_name,
+            noun=self.noun,
+            threshold=self.threshold,
+        )
+        return [grid, distribution]

@@ -148,21 +148,29 @@ def draw_weights(weights: "Mapping[Condition, Sequence[Weights]]", path: Path) -
 
 
 def draw_novel_distribution(
-    runs: "Sequence[Run]", path: Path, name: str, training: Sequence[float], threshold: float | None, chosen: Condition
+    runs: "Sequence[Run]",
+    chosen: Condition,
+    training: Sequence[float],
+    directory: Path,
+    *,
+    property_name: str,
+    noun: str,
+    threshold: float | None = None,
 ) -> Path:
     """The property of the novel samples of all seeds, at each gamma of the chosen guidance, over that of the data."""
     values: dict[float, list[float]] = {}
     for run in runs:
         if not run.condition.drawn and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
             values.setdefault(run.condition.gamma or 0.0, []).extend(run.outcome.values)
+    name = pretty(property_name)
     return draw_distribution(
         training,
         values,
-        path,
+        directory / "distribution.png",
         property_name=name,
         threshold=threshold,
         threshold_label="between the classes",
-        title=f"{name} of novel molecules" + (f", {chosen.guidance}" if chosen.row else ""),
+        title=f"{name} of novel {noun}" + (f", {chosen.guidance}" if chosen.row else ""),
     )
 
 

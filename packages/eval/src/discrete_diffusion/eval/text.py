@@ -1,6 +1,5 @@
 """How varied generated text is."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
@@ -49,9 +48,3 @@ def distinct_n(samples: Iterable[Sequence[Hashable]], n: int) -> float | None:
     for sample in samples:
         counts.update(tuple(sample[i : i + n]) for i in range(len(sample) - n + 1))
     return len(counts) / counts.total() if counts else None
-
-
-def mean_entropy(samples: Iterable[Sequence[Hashable]]) -> float | None:
-    """Mean of the `unigram_entropy` of samples that have any; None where none has."""
-    values = [value for sample in samples if (value := unigram_entropy(sample)) is not None]
-    return math.fsum(values) / len(values) if values else None
