@@ -271,7 +271,7 @@ def test_gradients_under_autocast_are_close(generator: torch.Generator, xt: Tens
     expected = gradient()
     with torch.autocast("cpu", torch.bfloat16):
         narrow = gradient()
-    assert float((narrow - expected).norm()) < 0.1 * float(expected.norm())
+    assert float((narrow - expected).norm()) < 0.3 * float(expected.norm())
 
 
 @pytest.mark.parametrize("causal", [False, True])
