@@ -54,18 +54,22 @@ def textbook(hidden: Tensor, tokens: Tensor, pooling: str) -> Tensor:
     }[pooling]
 
 
+@pytest.mark.parametrize("final_norm", [True, False])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_the_output_is_a_linear_function_of_the_pooled_normed_hidden_states(
-    generator: torch.Generator, x: Tensor, sigma: Tensor, pooling: Pooling, causal: bool
+def test_the_output_is_a_linear_function_of_the_pooled_hidden_states(
+    generator: torch.Generator, x: Tensor, sigma: Tensor, pooling: Pooling, causal: bool, final_norm: bool
 ) -> None:
-    network = build(generator, pooling=pooling, causal=causal)
+    network = build(generator, pooling=pooling, causal=causal, final_norm=final_norm)
     trunk = DiT(VOCAB, HIDDEN, BLOCKS, HEADS, cond_size=12, causal=causal).double().eval()
     shared = {name: value for name, value in network.state_dict().items() if name in trunk.state_dict()}
     missing, unexpected = trunk.load_state_dict(shared, strict=False)
     assert unexpected == []
     assert all(name.startswith("output_layer.") for name in missing)  # the trunk has the DiT's names, all of them
-    hidden = F.layer_norm(trunk.encode(x, sigma), (HIDDEN,), network.norm_final.weight)
+    hidden = trunk.encode(x, sigma)
+    if final_norm:
+        hidden = F.layer_norm(hidden, (HIDDEN,), network.norm_final.weight)
+    assert ("norm_final.weight" in network.state_dict()) is final_norm
     pooled = torch.stack([textbook(hidden[row], x[row], pooling) for row in range(BATCH)])
     expected = pooled @ network.linear.weight.T + network.linear.bias
     torch.testing.assert_close(network(x, sigma), expected, rtol=0, atol=1e-12)
@@ -128,9 +132,12 @@ def test_rows_are_independent(generator: torch.Generator, x: Tensor, sigma: Tens
     torch.testing.assert_close(network(x, sigma), alone, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("final_norm", [True, False])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_bfloat16_is_close_to_float32(generator: torch.Generator, x: Tensor, sigma: Tensor, pooling: Pooling) -> None:
-    network = build(generator, torch.float32, pooling=pooling, causal=True)
+def test_bfloat16_is_close_to_float32(
+    generator: torch.Generator, x: Tensor, sigma: Tensor, pooling: Pooling, final_norm: bool
+) -> None:
+    network = build(generator, torch.float32, pooling=pooling, causal=True, final_norm=final_norm)
     onehots = F.one_hot(x, VOCAB).float()
     expected = network.prefixes(x, sigma).detach()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

@@ -22,9 +22,10 @@ class DiTClassifier(nn.Module):
 
     The trunk of :class:`DiT`, with its names, then
 
-        output = linear(pool over the sequence of norm(hidden)).
+        output = linear(pool over the sequence of norm(hidden)),
 
-    The linear layer starts at zero: a new network returns zeros. It works for any length.
+    without the norm where `final_norm` is false. The linear layer starts at zero: a new network returns zeros. It works
+    for any length.
 
     Tokens are ids (b, l), or floats (b, l, v): one-hots give what their ids give, and carry a gradient, which is what
     first-order guidance reads.
@@ -43,6 +44,8 @@ class DiTClassifier(nn.Module):
         causal: Let a position see itself and earlier ones only, which :meth:`prefixes` needs.
         time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
         pad_id: The padding's token id, for ``attention_mask``.
+        final_norm: Norm the hidden states before they are pooled. The classifiers published with arXiv 2412.10193 have
+            no such norm.
 
     Raises:
         ValueError: A size that does not fit, or a pooling that is unknown or lacks its `pad_id`.
@@ -61,6 +64,8 @@ class DiTClassifier(nn.Module):
         causal: bool = False,
         time_conditioning: bool = True,
         pad_id: int | None = None,
+        *,
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
         check_sizes(
@@ -90,7 +95,7 @@ class DiTClassifier(nn.Module):
         self.blocks = nn.ModuleList(
             Block(hidden_size, num_heads, cond_size, dropout, causal, flash_attention=False) for _ in range(num_blocks)
         )
-        self.norm_final = LayerNorm(hidden_size)
+        self.norm_final = LayerNorm(hidden_size) if final_norm else nn.Identity()
         self.linear = zero_linear(hidden_size, num_outputs)
 
     def forward(
