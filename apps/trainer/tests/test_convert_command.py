@@ -13,10 +13,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from discrete_diffusion.backbones import DiT
-from discrete_diffusion.checkpoints import load
+from discrete_diffusion.backbones import DiT, DiTClassifier
+from discrete_diffusion.checkpoints import load, load_classifier
 from discrete_diffusion.datasets import molecules, smiles_tokenizer, text8_tokenizer
-from discrete_diffusion.guidance import ClassifierFree
+from discrete_diffusion.guidance import ClassifierBased, ClassifierFree
 from discrete_diffusion.trainer import __main__, command
 
 CONFIG = {
@@ -48,7 +48,16 @@ CONFIG = {
         "scale_by_sigma": True,
         "dropout": 0.1,
     },
-    "classifier_model": {"num_classes": "${data.num_classes}"},
+    "classifier_backbone": "dit",
+    "classifier_model": {
+        "hidden_size": 16,
+        "cond_dim": 8,
+        "n_blocks": 1,
+        "n_heads": 2,
+        "scale_by_sigma": True,
+        "dropout": 0.1,
+        "num_classes": "${data.num_classes}",
+    },
     "noise": {"type": "loglinear", "sigma_min": 1e-4, "sigma_max": 20},
 }
 
@@ -81,16 +90,32 @@ class Diffusion(L.LightningModule):
         checkpoint["sampler"] = {"random_state": None}
 
 
+class Classifier(L.LightningModule):
+    """Laid out as the published module."""
+
+    def __init__(self, config: Any, tokenizer: Any) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.classifier_model = DiTClassifier(len(tokenizer), 16, 1, 2, 2, cond_size=8, final_norm=False)
+        self.classifier_model.output_layer = self.classifier_model.linear
+        del self.classifier_model.linear
+        for parameter in self.classifier_model.parameters():
+            nn.init.normal_(parameter, std=0.3)
+
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        """Any loss."""
+        return torch.stack([parameter.square().sum() for parameter in self.parameters()]).sum()
+
+    configure_optimizers = Diffusion.configure_optimizers
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return smiles_tokenizer(molecules(200)["canonical_smiles"])
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> tuple[Path, Diffusion]:
-    """A file written by a real `Trainer`, and the module that it is of."""
-    folder = tmp_path_factory.mktemp("published")
-    module = Diffusion(OmegaConf.create(CONFIG), tokenizer)
+def fitted(module: L.LightningModule, folder: Path, symbols: int) -> Path:
+    """A file written by a real `Trainer`."""
     trainer = L.Trainer(
         max_steps=2,
         accelerator="cpu",
@@ -99,12 +124,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> tuple[P
         enable_model_summary=False,
         callbacks=[L.pytorch.callbacks.ModelCheckpoint(dirpath=folder / "kept", save_last=True)],
     )
-    batches = torch.randint(len(tokenizer), (4, 40)).split(2)
+    batches = torch.randint(symbols, (4, 40)).split(2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Lightning about its own pieces and too few workers
         trainer.fit(module, torch.utils.data.DataLoader(list(batches), batch_size=None))
     trainer.save_checkpoint(folder / "last.ckpt")
-    return folder / "last.ckpt", module
+    return folder / "last.ckpt"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> tuple[Path, Diffusion]:
+    """A file written by a real `Trainer`, and the module that it is of."""
+    folder = tmp_path_factory.mktemp("published")
+    module = Diffusion(OmegaConf.create(CONFIG), tokenizer)
+    return fitted(module, folder, len(tokenizer)), module
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> tuple[Path, Classifier]:
+    """The same of a classifier."""
+    module = Classifier(OmegaConf.create(CONFIG), tokenizer)
+    return fitted(module, tmp_path_factory.mktemp("classifier"), len(tokenizer)), module
 
 
 @pytest.fixture
@@ -199,6 +239,84 @@ def test_the_usual_tokenizer_of_the_data_where_the_source_has_none(
     assert model.tokenizer.convert_ids_to_tokens(7) == "A"
     assert model.data().length == 40
     assert model.label is None
+
+
+def test_a_classifier_steers_its_generator(
+    convert: Callable[..., int],
+    trained: tuple[Path, Diffusion],
+    classifier: tuple[Path, Classifier],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    path, module = classifier
+    assert convert(trained[0], "bare") == 0
+    assert convert(trained[0], "made", "data=molecules", "data.rows.size=200") == 0
+    capsys.readouterr()
+    assert convert(path, "told", "--generator", "made") == 0
+    said = capsys.readouterr().out
+    size = sum(parameter.numel() for parameter in module.parameters())
+    assert f"the classifier of step 2 in {path}: {size:,} parameters, 2 classes (qed <= " in said
+    assert "  the file does not name its classes (data.label_col=qed, data.label_col_pctile=80): they are " in said
+    assert "Written to told." in said
+    assert said.endswith("  uv run evaluator checkpoint=made guidance=classifier_based classifier=told\n")
+    found, model = load_classifier(tmp_path / "told"), load(tmp_path / "made")
+    found.matches(model)
+    assert found.label == model.label
+    assert torch.equal(found.network.linear.weight, module.classifier_model.output_layer.weight)
+    likelihood, symbols = found.likelihood(1), len(model.tokenizer)
+    xt, t, s = torch.randint(symbols, (1, 40)), torch.tensor([0.5]), torch.tensor([0.4])
+    jumps = xt.repeat(symbols, 1)
+    jumps[:, 3] = torch.arange(symbols)
+    with torch.no_grad():
+        guided = ClassifierBased(model.kernel(), likelihood, gamma=5.0)(xt, t, s)[0, 3]
+        expected = (model.kernel()(xt, t, s)[0, 3] + 5 * likelihood(jumps, t.expand(symbols))).log_softmax(-1)
+    torch.testing.assert_close(guided, expected, rtol=0, atol=1e-4)
+    assert convert(path, "told", "--generator", "bare", "--overwrite") == 0
+    said = capsys.readouterr().out
+    assert "2 classes (class 0, class 1), for bare." in said
+    assert "load_classifier('told').likelihood(1)" in said
+    assert "convert it again with data=NAME" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["PATH", "told"], "which holds a classifier: `convert_classifier`, on the command line `--generator`, reads"),
+        (
+            ["PATH", "told", "--generator", "made", "label=qed"],
+            "Expected nothing of data, label,",
+        ),
+        (
+            ["PATH", "told", "--generator", "made", "--tokenizer", "x"],
+            "Expected nothing of data, label,",
+        ),
+        (
+            ["PATH", "told", "--generator", "made", "--weights", "last"],
+            "Expected nothing of data, label,",
+        ),
+        (["PATH", "told", "--generator", "none"], "Expected a checkpoint in none"),
+        (["PATH", "made", "--generator", "made", "--overwrite"], "Expected another folder than that of the source"),
+        (["GENERATOR", "told", "--generator", "made"], "which holds a generator: `convert` reads it"),
+    ],
+)
+def test_what_does_not_go_with_a_classifier_is_one_line(
+    convert: Callable[..., int],
+    trained: tuple[Path, Diffusion],
+    classifier: tuple[Path, Classifier],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    line: str,
+):
+    assert convert(trained[0], "made") == 0
+    capsys.readouterr()
+    files = {"PATH": str(classifier[0]), "GENERATOR": str(trained[0])}
+    assert convert(*(files.get(one, one) for one in arguments)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("convert: ")
+    assert line in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "told").exists()
 
 
 @pytest.mark.parametrize(

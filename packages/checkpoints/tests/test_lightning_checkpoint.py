@@ -102,6 +102,15 @@ def test_what_is_not_of_the_network_is_told(network: DiT, tmp_path: Path):
     assert found.unread == ("the weight gen_ppl.total",)
 
 
+def test_a_classifier_has_its_own_prefix_and_no_averages(network: DiT, tmp_path: Path):
+    weights = {f"classifier_model.{name}": weight for name, weight in network.state_dict().items()}
+    state = {**weights, "train_metrics.accuracy.numerator": torch.ones(1), "other": torch.ones(1)}
+    found = read_lightning(save(tmp_path / "a.ckpt", network, {}, state_dict=state, ema=None))
+    assert (found.kind, found.averaged, found.unread) == ("classifier", None, ("the weight other",))
+    assert set(found.last) == set(weights)
+    assert read_lightning(save(tmp_path / "b.ckpt", network, {})).kind == "generator"
+
+
 class Runs:
     """Pickled as a call of `function`."""
 
@@ -178,8 +187,7 @@ def test_a_configuration_without_end_is_refused(network: DiT, tmp_path: Path):
     ("changes", "message"),
     [
         ({"state_dict": None}, "it has no `state_dict` of tensors"),
-        ({"state_dict": {"classifier_model.blocks.0.norm1.weight": torch.ones(2)}}, "holds a classifier"),
-        ({"state_dict": {"network.weight": torch.ones(2)}}, "weights under `backbone.`"),
+        ({"state_dict": {"network.weight": torch.ones(2)}}, "weights under `backbone.` or `classifier_model.` in"),
         ({"hyper_parameters": None}, r"Expected `hyper_parameters\.config`"),
         ({"ema": {"shadow_params": [torch.ones(2)]}}, "as many averages as parameters .* got 1 and "),
         ({"ema": {"decay": 0.9}}, "a list of tensors as `ema.shadow_params`"),

@@ -10,7 +10,8 @@ from discrete_diffusion.trainer.command import manners
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from discrete_diffusion.checkpoints import Checkpoint, Converted
+    from discrete_diffusion.checkpoints import Checkpoint, Converted, ConvertedClassifier
+    from discrete_diffusion.datasets import Label
 
 GROUPS = ("data", "label", "tokenizer")
 DATA = {
@@ -34,13 +35,25 @@ def main(arguments: Sequence[str]) -> None:
     given = _parser().parse_intermixed_args(arguments)
     with manners("convert"):
         # Argument errors and --help do not wait for transformers.
-        from discrete_diffusion.checkpoints import expect_free, read_foreign
+        from discrete_diffusion.checkpoints import convert_classifier, expect_free, read_foreign
 
         groups = {override.lstrip("+~").partition("=")[0].partition(".")[0] for override in given.overrides}
         if not groups <= set(GROUPS):
             raise ValueError(
                 f"Expected overrides of {', '.join(GROUPS)}, got {', '.join(sorted(groups - set(GROUPS)))}."
             )
+        if given.generator is not None:
+            if given.overrides or given.tokenizer or given.weights:
+                raise ValueError("Expected nothing of data, label, tokenizer and weights beside `--generator`.")
+            classifier = convert_classifier(
+                given.source,
+                given.directory,
+                given.generator,
+                overwrite=given.overwrite,
+                trust_remote_code=given.trust_remote_code,
+            )
+            print(_closing_of_classifier(classifier, given))
+            return
         expect_free(given.directory, given.source, overwrite=given.overwrite)
         converted = read_foreign(
             given.source,
@@ -59,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trainer convert",
         description="Make a checkpoint of ours of a published one: a Lightning .ckpt of the code of UDLM or MDLM, a "
-        "folder of their hub format, or its name on the Hugging Face hub. Nothing in it is run.",
+        "folder of their hub format, or its name on the Hugging Face hub; or a classifier's .ckpt, with --generator. "
+        "Nothing in it is run.",
     )
     parser.add_argument("source", help="a .ckpt, a folder, a run of ours, or a name on the hub")
     parser.add_argument("directory", help="a new folder")
@@ -73,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", choices=("ema", "last"), help="of a .ckpt: averaged (where there are any, the default) or last"
     )
     parser.add_argument("--tokenizer", help="its folder or its name on the hub, where the source has none")
+    parser.add_argument(
+        "--generator", help="of a classifier: the converted generator, or a run of ours, that it steers"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint in the folder")
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="build what a checkpoint of ours names that is not ours"
@@ -156,9 +173,7 @@ def _compose(overrides: Sequence[str]) -> "DictConfig":
 
 def _closing(converted: "Converted", directory: str) -> str:
     checkpoint = converted.checkpoint
-    lines = [f"Read {converted.origin}: {_described(checkpoint)}."]
-    if converted.notes:
-        lines += ["Not understood, or otherwise here:", *(f"  {note}" for note in converted.notes)]
+    lines = [f"Read {converted.origin}: {_described(checkpoint)}.", *_notes(converted)]
     lines.append(f"Written to {directory}.")
     if "rows" in checkpoint.config["data"]:
         lines += ["\nMeasure and steer it:", f"  uv run evaluator checkpoint={directory}"]
@@ -171,6 +186,32 @@ def _closing(converted: "Converted", directory: str) -> str:
     return "\n".join(lines)
 
 
+def _closing_of_classifier(converted: "ConvertedClassifier", given: argparse.Namespace) -> str:
+    checkpoint = converted.checkpoint
+    assert checkpoint.label is not None
+    size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
+    lines = [
+        f"Read {converted.origin}: {size:,} parameters, {_classes(checkpoint.label)}, for {given.generator}.",
+        *_notes(converted),
+        f"Written to {given.directory}.",
+    ]
+    if "rows" in converted.generator.config["data"]:
+        asked = f"checkpoint={given.generator} guidance=classifier_based classifier={given.directory}"
+        lines += ["\nSteer by it:", f"  uv run evaluator {asked}"]
+    else:
+        lines += [
+            f"\nIt steers from Python: load_classifier({given.directory!r}).likelihood(1) for ClassifierBased.",
+            "For `uv run evaluator` the generator has to say what it was trained on: convert it again with data=NAME.",
+        ]
+    return "\n".join(lines)
+
+
+def _notes(converted: "Converted | ConvertedClassifier") -> list[str]:
+    if not converted.notes:
+        return []
+    return ["Not understood, or otherwise here:", *(f"  {note}" for note in converted.notes)]
+
+
 def _described(checkpoint: "Checkpoint") -> str:
     model: Mapping[str, Any] = checkpoint.config["model"]
     kind = (model.get("process") or model["denoiser"])["_target_"].rpartition(".")[2]
@@ -179,5 +220,8 @@ def _described(checkpoint: "Checkpoint") -> str:
     parts = [kind, f"{size:,} parameters", f"{len(checkpoint.tokenizer):,} symbols", f"{checkpoint.length} tokens"]
     parts += [] if steps is None else [f"{steps} steps"]
     label = checkpoint.label
-    told = "no labels" if label is None else f"{label.num_classes} classes ({', '.join(label.class_names[:6])})"
-    return ", ".join([*parts, told])
+    return ", ".join([*parts, "no labels" if label is None else _classes(label)])
+
+
+def _classes(label: "Label") -> str:
+    return f"{label.num_classes} classes ({', '.join(label.class_names[:6])})"

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
         load_classifier,
         newest_classifier,
     )
+    from discrete_diffusion.checkpoints.classifier_conversion import convert_classifier
     from discrete_diffusion.checkpoints.compatibility import describe_generator
     from discrete_diffusion.checkpoints.conversion import convert, expect_free, read_foreign, trained_on
     from discrete_diffusion.checkpoints.data import build_data
     from discrete_diffusion.checkpoints.folders import evaluations, locate, newest
     from discrete_diffusion.checkpoints.hub import fetch, is_hub_name
-    from discrete_diffusion.checkpoints.published.converted import Converted
+    from discrete_diffusion.checkpoints.published.converted import Converted, ConvertedClassifier
     from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
     from discrete_diffusion.checkpoints.samplers import AncestralSampler, AutoregressiveSampler, with_steps
     from discrete_diffusion.checkpoints.transformers_export.card import model_card
@@ -30,9 +31,11 @@ __all__ = [
     "Checkpoint",
     "ClassifierCheckpoint",
     "Converted",
+    "ConvertedClassifier",
     "RunResults",
     "build_data",
     "convert",
+    "convert_classifier",
     "describe_generator",
     "evaluations",
     "expect_free",
@@ -58,12 +61,13 @@ __all__ = [
 _FILES = {
     "checkpoint": ("Checkpoint", "load"),
     "classifier_checkpoint": ("ClassifierCheckpoint", "load_classifier", "newest_classifier"),
+    "classifier_conversion": ("convert_classifier",),
     "compatibility": ("describe_generator",),
     "conversion": ("convert", "expect_free", "read_foreign", "trained_on"),
     "data": ("build_data",),
     "folders": ("evaluations", "locate", "newest"),
     "hub": ("fetch", "is_hub_name"),
-    "published.converted": ("Converted",),
+    "published.converted": ("Converted", "ConvertedClassifier"),
     "published.hub_folder": ("needs_tokenizer",),
     "samplers": ("AncestralSampler", "AutoregressiveSampler", "with_steps"),
     "transformers_export.card": ("model_card",),

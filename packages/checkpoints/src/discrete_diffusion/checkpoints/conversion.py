@@ -72,7 +72,13 @@ def read_foreign(
     """
     source = Path(source) if Path(source).exists() else source
     if (isinstance(source, Path) and source.is_file()) or str(source).endswith(".ckpt"):
-        return converted_lightning(read_lightning(source), weights, tokenizer, default_tokenizer)
+        found = read_lightning(source)
+        if found.kind == "classifier":
+            raise ValueError(
+                f"Expected a generator in {source}, which holds a classifier: `convert_classifier`, on the command "
+                "line `--generator`, reads it beside the converted generator that it steers."
+            )
+        return converted_lightning(found, weights, tokenizer, default_tokenizer)
     if weights is not None:
         raise ValueError(f"Expected no `weights` for {source}: only a Lightning checkpoint holds several.")
     folder = fetch(source)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
+from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,19 @@ class Converted:
     notes: tuple[str, ...] = ()
     said_of_data: Mapping[str, Any] = field(default_factory=dict)
     behind_bos: bool = False
+
+
+@dataclass(frozen=True)
+class ConvertedClassifier:
+    """A classifier that was read from another format.
+
+    Attributes:
+        generator: what it steers.
+        origin: what was read, in words.
+        notes: what of it was not understood, or is otherwise here.
+    """
+
+    checkpoint: ClassifierCheckpoint
+    generator: Checkpoint
+    origin: str
+    notes: tuple[str, ...] = ()

@@ -10,8 +10,7 @@ from discrete_diffusion.checkpoints.published.dimamba import DROPOUT
 def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
     """What the configuration says that is otherwise here, and changes what the model computes or how it was trained."""
     kind, reading = parameterization(config), setting(config, "parameterization")
-    conditioned, masked = setting(config, "time_conditioning", False), setting(config, "subs_masking", False)
-    eps, t_min = number(config, "noise.eps", EPS), number(config, "training.sampling_eps", 1e-3)
+    masked, t_min = setting(config, "subs_masking", False), number(config, "training.sampling_eps", 1e-3)
     dimamba = setting(config, "backbone") == "dimamba"
     dropped = number(config, "model.dropout", DROPOUT) if dimamba else DROPOUT
     said = {
@@ -19,16 +18,13 @@ def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
             kind == "absorbing" and reading == "d3pm" and not masked
         ),
         "subs_masking=true with uniform noise: the mask is a token like the others": kind == "uniform" and masked,
-        "training.change_of_variables=true: the network was fed t, and is fed sigma(t) here": (
-            conditioned and setting(config, "training.change_of_variables", False)
-        ),
+        **_of_noise(config),
         "training.use_simple_ce_loss=true: trained by cross-entropy, and read as leave-one-out as published": (
             kind == "uniform" and setting(config, "training.use_simple_ce_loss", False)
         ),
         "training.guidance.cond_dropout=0: the null label was not trained, and classifier-free guidance needs it": (
             labelled and not number(config, "training.guidance.cond_dropout", 0)
         ),
-        f"noise.eps={eps}: the published code has 1e-3 whatever it says": float(eps) != EPS,
         f"training.sampling_eps={t_min}: likelihoods are measured from t = 1e-3 on": (
             kind != "autoregressive" and number(config, "T", 0) == 0 and float(t_min) != 1e-3
         ),
@@ -46,3 +42,18 @@ def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
         ),
     }
     return tuple(line for line, holds in said.items() if holds)
+
+
+def classifier_differences(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same of a noisy classifier's configuration."""
+    return tuple(line for line, holds in _of_noise(config).items() if holds)
+
+
+def _of_noise(config: Mapping[str, Any]) -> dict[str, bool]:
+    conditioned, eps = setting(config, "time_conditioning", False), number(config, "noise.eps", EPS)
+    return {
+        "training.change_of_variables=true: the network was fed t, and is fed sigma(t) here": bool(
+            conditioned and setting(config, "training.change_of_variables", False)
+        ),
+        f"noise.eps={eps}: the published code has 1e-3 whatever it says": float(eps) != EPS,
+    }

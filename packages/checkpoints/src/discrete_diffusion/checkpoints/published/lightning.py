@@ -17,7 +17,7 @@ from discrete_diffusion.checkpoints.published.dimamba import dimamba_parts
 from discrete_diffusion.checkpoints.published.hub_folder import published_parts
 from discrete_diffusion.checkpoints.published.lightning_checkpoint import LightningCheckpoint
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
-from discrete_diffusion.checkpoints.published.unpickled_tokenizer import unpickled_tokenizer
+from discrete_diffusion.checkpoints.published.unpickled_tokenizer import is_of_tokenizer, unpickled_tokenizer
 from discrete_diffusion.checkpoints.published.weights import PREFIX
 from discrete_diffusion.datasets import Label, pixel_tokenizer, pretrained_tokenizer, text8_tokenizer
 
@@ -69,7 +69,7 @@ def converted_lightning(
         network.load_state_dict(state)
     config = {**config, "model": model(found.config, config["model"], chosen.bos_token_id)}
     if pickled:
-        notes = [note for note in notes if not _is_of_tokenizer(note)]
+        notes = [note for note in notes if not is_of_tokenizer(note)]
     said = f"the {'last' if averages is None else 'averaged'} weights of step {found.step:,} in {found.path}"
     return Converted(
         Checkpoint(config, network, chosen, label),
@@ -128,7 +128,3 @@ def _without_gates(weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> d
             added[f"{PREFIX}blocks.{block}.adaLN_modulation.weight"] = torch.zeros(6 * hidden, cond)
             added[f"{PREFIX}blocks.{block}.adaLN_modulation.bias"] = gates
     return {**added, **weights}
-
-
-def _is_of_tokenizer(note: str) -> bool:
-    return note.startswith(("objects of tokenizers.", "objects of transformers."))

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from discrete_diffusion.checkpoints.published.inert import Inert, load_inert
 
-PREFIX = "backbone."
+Kind = Literal["generator", "classifier"]
+PREFIXES: dict[Kind, str] = {"generator": "backbone.", "classifier": "classifier_model."}
+"""Where the network's weights are, by what it is."""
 BUFFERS = ("rotary_emb.inv_freq",)
 """What a network of these keeps beside its parameters, by the end of its name."""
-REBUILT = frozenset({"limiting_distribution"})
-"""What the published code makes anew when it loads a checkpoint."""
+UNTOLD = ("noise.", "train_metrics.", "valid_metrics.", "limiting_distribution")
+"""How names begin of what is no part of the network: the noise, measures, and what the code makes anew."""
 READ = frozenset(
     {
         "typing.Any",
@@ -33,15 +35,18 @@ class LightningCheckpoint:
 
     Attributes:
         path: the file.
+        kind: what the network is.
         config: its configuration, interpolations as they are written.
         last: the network's weights and buffers, by the names of `state_dict`.
-        averaged: the same with the moving averages in place of the parameters, None where none were kept.
+        averaged: the same with the moving averages in place of the parameters, None where none were kept, as of
+            classifiers.
         tokenizer: what stands for the pickled tokenizer, None where there is none.
         step: training steps that were done.
         unread: what of the file was not understood.
     """
 
     path: Path
+    kind: Kind
     config: dict[str, Any]
     last: dict[str, Tensor]
     averaged: dict[str, Tensor] | None
@@ -64,14 +69,11 @@ def read_lightning(path: str | Path) -> LightningCheckpoint:
         isinstance(name, str) and isinstance(weight, Tensor) for name, weight in state.items()
     ):
         raise ValueError(f"Expected a checkpoint of Lightning in {path}: it has no `state_dict` of tensors.")
-    last = {name: weight for name, weight in state.items() if name.startswith(PREFIX)}
-    if not last and any(name.startswith("classifier_model.") for name in state):
-        raise ValueError(
-            f"Expected a generator in {path}, which holds a classifier, and those are not converted: train one for the "
-            "converted generator with `uv run trainer task=noisy_classifier generator=DST`."
-        )
-    if not last:
-        raise ValueError(f"Expected weights under `{PREFIX}` in {path}, as the published code names them: it has none.")
+    kind = next((kind for kind, prefix in PREFIXES.items() if any(name.startswith(prefix) for name in state)), None)
+    if kind is None:
+        prefixes = " or ".join(f"`{prefix}`" for prefix in PREFIXES.values())
+        raise ValueError(f"Expected weights under {prefixes} in {path}, as the published code names them: it has none.")
+    last = {name: weight for name, weight in state.items() if name.startswith(PREFIXES[kind])}
     said = content.get("hyper_parameters")
     said = said if isinstance(said, dict) else {}
     try:
@@ -83,13 +85,14 @@ def read_lightning(path: str | Path) -> LightningCheckpoint:
             f"Expected `hyper_parameters.config` in {path}, as the published code writes it: it has none. Of a run of "
             "ours name the run's folder."
         )
-    others = [name for name in state if name not in last and name not in REBUILT and not name.startswith("noise.")]
+    others = [name for name in state if name not in last and not name.startswith(UNTOLD)]
     tokenizer = said.get("tokenizer")
     return LightningCheckpoint(
         path,
+        kind,
         config,
         last,
-        _averaged(content.get("ema"), state, last, path),
+        _averaged(content.get("ema"), state, last, path) if kind == "generator" else None,
         tokenizer if isinstance(tokenizer, Inert) else None,
         step if isinstance(step := content.get("global_step"), int) else 0,
         tuple(f"the weight {name}" for name in others) + tuple(f"objects of {name}" for name in sorted(names - READ)),

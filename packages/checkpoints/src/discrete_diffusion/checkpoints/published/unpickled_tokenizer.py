@@ -41,6 +41,11 @@ def unpickled_tokenizer(stand_in: Inert | None) -> PreTrainedTokenizerFast | Non
     )
 
 
+def is_of_tokenizer(note: str) -> bool:
+    """Say whether what was not understood is a part of a pickled tokenizer."""
+    return note.startswith(("objects of tokenizers.", "objects of transformers."))
+
+
 def _content(token: Any) -> str | None:
     if isinstance(token, Inert) and isinstance(token.state, Mapping):
         token = token.state.get("content")

@@ -36,11 +36,16 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 
 
 def dit_weights(
-    published: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, head_size: int, where: str
+    published: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    *,
+    head_size: int,
+    where: str,
+    prefix: str = PREFIX,
 ) -> dict[str, Tensor]:
     """Weights of our `DiT`, of the expected dtypes, given those of a published one.
 
-    The names are the same behind the prefix `backbone.`. The rotary frequencies are kept as a buffer there and
+    The names are the same behind the prefix. The rotary frequencies are kept as a buffer there and
     computed here: they are compared and dropped.
 
     Args:
@@ -48,12 +53,13 @@ def dit_weights(
         expected: the state dict of the `DiT` that the weights are for.
         head_size: width of an attention head.
         where: what errors call the weights.
+        prefix: of the published names.
 
     Raises:
         ValueError: if a weight is missing, unknown or of another shape (each is named), or the network turns its heads
             by other angles.
     """
-    found = {name.removeprefix(PREFIX): weight for name, weight in published.items() if name.startswith(PREFIX)}
+    found = {name.removeprefix(prefix): weight for name, weight in published.items() if name.startswith(prefix)}
     frequencies = found.pop(FREQUENCIES, None)
     shapes = [
         f"{name} has the shape {tuple(found[name].shape)} and not {tuple(expected[name].shape)}"
@@ -61,17 +67,19 @@ def dit_weights(
         if name in found and found[name].shape != expected[name].shape
     ]
     problems = {
-        "without": [PREFIX + name for name in expected if name not in found],
-        "with unknown": [PREFIX + name for name in found if name not in expected]
-        + [name for name in published if not name.startswith(PREFIX)],
+        "without": [prefix + name for name in expected if name not in found],
+        "with unknown": [prefix + name for name in found if name not in expected]
+        + [name for name in published if not name.startswith(prefix)],
         "where": shapes,
     }
     said = [f"{kind} {_some(names)}" for kind, names in problems.items() if names]
     if said:
-        raise ValueError(f"Expected the weights of a DiT of the sizes in config.json, got {where} {', '.join(said)}.")
+        raise ValueError(
+            f"Expected the weights of a DiT of the sizes in its configuration, got {where} {', '.join(said)}."
+        )
     if frequencies is not None and not _are_ours(frequencies, head_size):
         raise ValueError(
-            f"Expected {PREFIX}{FREQUENCIES} of {where} to be {BASE:g}^(-2 i / {head_size}): this network turns its "
+            f"Expected {prefix}{FREQUENCIES} of {where} to be {BASE:g}^(-2 i / {head_size}): this network turns its "
             "heads by other angles, and our DiT would be another model."
         )
     return {name: found[name].to(tensor.dtype) for name, tensor in expected.items()}

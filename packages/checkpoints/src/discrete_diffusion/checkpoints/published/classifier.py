@@ -1,0 +1,154 @@
+"""Classifiers of noisy sequences (D-CBG, arXiv 2412.10193) of the published code as classifiers of ours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from discrete_diffusion.backbones import DiTClassifier
+from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.checkpoint import Checkpoint
+from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
+from discrete_diffusion.checkpoints.compatibility import describe_generator, difference
+from discrete_diffusion.checkpoints.published.class_names import class_names
+from discrete_diffusion.checkpoints.published.classifier_refusal import classifier_refusal
+from discrete_diffusion.checkpoints.published.config import number, schedule, setting
+from discrete_diffusion.checkpoints.published.converted import ConvertedClassifier
+from discrete_diffusion.checkpoints.published.differences import classifier_differences
+from discrete_diffusion.checkpoints.published.lightning_checkpoint import PREFIXES, LightningCheckpoint
+from discrete_diffusion.checkpoints.published.tokenizer import fitted
+from discrete_diffusion.checkpoints.published.unpickled_tokenizer import is_of_tokenizer, unpickled_tokenizer
+from discrete_diffusion.checkpoints.published.weights import dit_weights
+
+PREFIX = PREFIXES["classifier"]
+EMBEDDING = f"{PREFIX}vocab_embed.embedding"
+PROCESSES = {"absorbing_state": "Absorbing", "uniform": "Uniform"}
+SIZES = {
+    "hidden_size": "hidden_size",
+    "num_blocks": "n_blocks",
+    "num_heads": "n_heads",
+    "num_outputs": "num_classes",
+    "cond_size": "cond_dim",
+}
+"""Our names, and those of `classifier_model`."""
+
+
+def converted_classifier(found: LightningCheckpoint, generator: Checkpoint, named: str | Path) -> ConvertedClassifier:
+    """The classifier of a `.ckpt` of the published code as one of ours.
+
+    It is fed the same noise level as the generator's network, and takes process and vocabulary from it.
+
+    Args:
+        generator: what it steers.
+        named: what the generator is called, its folder say.
+
+    Raises:
+        ValueError: if it is of a kind that we do not have, its parts do not fit, or it is of another generator.
+    """
+    refused = classifier_refusal(found.config)
+    if refused is not None:
+        reason, task = refused
+        raise ValueError(
+            f"Expected a noisy DiT classifier in {found.path}, got {reason}: train one with "
+            f"`uv run trainer task={task} generator={named}`."
+        )
+    about = describe_generator(generator)
+    _expect_generator(found, about, named)
+    tokenizer_note = _expect_vocabulary(found, generator, named)
+    backbone, network = _network(found, len(generator.tokenizer))
+    label, label_note = class_names(found.config, network.num_outputs, generator.label)
+    config = {
+        "network": backbone,
+        "process": generator.config["model"]["denoiser"]["process"],
+        "quantity": None,
+        "generator": {"path": str(named), **about},
+    }
+    unread = found.unread if tokenizer_note else tuple(note for note in found.unread if not is_of_tokenizer(note))
+    notes = (*unread, tokenizer_note, label_note, *classifier_differences(found.config))
+    return ConvertedClassifier(
+        ClassifierCheckpoint(config, network, label, "noisy"),
+        generator,
+        f"the classifier of step {found.step:,} in {found.path}",
+        tuple(note for note in notes if note),
+    )
+
+
+def _expect_generator(found: LightningCheckpoint, about: Mapping[str, Any], named: str | Path) -> None:
+    """Nothing, if the classifier was trained with the noise, length and time conditioning of this generator."""
+    if about["process"] is None:
+        raise ValueError(
+            f"Expected a diffusion model as `generator`, got {named}, which goes from left to right: a noisy "
+            "classifier steers none of these."
+        )
+    diffusion = setting(found.config, "diffusion", "absorbing_state")
+    if diffusion not in PROCESSES:
+        raise ValueError(f"Expected diffusion={' or '.join(PROCESSES)} in {found.path}, got {diffusion}.")
+    conditioned = setting(found.config, "time_conditioning")
+    if type(conditioned) is not bool:
+        raise ValueError(f"Expected true or false as `time_conditioning` in {found.path}, got {conditioned!r}.")
+    trained = {
+        **about,
+        "process": PROCESSES[diffusion],
+        "schedule": repr(build(schedule(found.config))),
+        "time_conditioning": conditioned,
+        "length": number(found.config, "model.length"),
+    }
+    problem = difference("noisy", trained, about)
+    if problem is not None:
+        raise ValueError(f"{problem} ({named}): name the one that {found.path} was trained beside as `generator`.")
+
+
+def _expect_vocabulary(found: LightningCheckpoint, generator: Checkpoint, named: str | Path) -> str | None:
+    """Nothing, if the classifier has the generator's vocabulary; a note, if only its size can be compared."""
+    rows, symbols = found.last.get(EMBEDDING), len(generator.tokenizer)
+    if rows is not None and rows.ndim == 2 and len(rows) != symbols:
+        raise ValueError(
+            f"Expected a classifier of {symbols} symbols, as {named} has, got one of {len(rows)} in {found.path}: name "
+            "the generator that it was trained beside as `generator`."
+        )
+    pickled = unpickled_tokenizer(found.tokenizer)
+    if pickled is None:
+        return "its tokenizer is none that can be read without its code: it is taken to be the generator's"
+    masks = setting(found.config, "diffusion", "absorbing_state") == "absorbing_state"
+    own = fitted(pickled, symbols, masks=masks, where=str(found.path))
+    if own.get_vocab() != generator.tokenizer.get_vocab():
+        raise ValueError(
+            f"Expected the vocabulary of {named} in {found.path}, which numbers other symbols: name the generator that "
+            "it was trained beside as `generator`."
+        )
+    return None
+
+
+def _network(found: LightningCheckpoint, vocab_size: int) -> tuple[dict[str, Any], DiTClassifier]:
+    sizes = {ours: number(found.config, f"classifier_model.{theirs}") for ours, theirs in SIZES.items()}
+    for ours, size in sizes.items():
+        if type(size) is not int or size < 1:
+            raise ValueError(f"Expected `classifier_model.{SIZES[ours]}` >= 1 in {found.path}, got {size!r}.")
+    backbone = {
+        "_target_": "discrete_diffusion.backbones.DiTClassifier",
+        "vocab_size": vocab_size,
+        **sizes,
+        "dropout": float(number(found.config, "classifier_model.dropout")),
+        "pooling": "mean",
+        "time_conditioning": setting(found.config, "time_conditioning"),
+        "final_norm": False,
+    }
+    try:
+        network: DiTClassifier = build(backbone).eval()
+    except ValueError as error:
+        raise ValueError(f"The sizes of `classifier_model` in {found.path} do not fit: {error}") from error
+    state = network.state_dict()
+    published: dict[str, Tensor] = dit_weights(
+        found.last,
+        {_published_name(name): weight for name, weight in state.items()},
+        head_size=network.head_size,
+        where=str(found.path),
+        prefix=PREFIX,
+    )
+    network.load_state_dict({name: published[_published_name(name)] for name in state})
+    return backbone, network
+
+
+def _published_name(name: str) -> str:
+    return f"output_layer.{name.removeprefix('linear.')}" if name.startswith("linear.") else name
