@@ -5,6 +5,7 @@ The Oracle is the specification. It knows nothing of the packages: it multiplies
 
 import itertools
 import random
+import signal
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,6 +15,9 @@ from torch import Tensor
 
 # Tests run in parallel processes; threads within each would fight over the same cores.
 torch.set_num_threads(1)
+
+# Of what a shell runs in the background nothing hears Ctrl-C, and tests send it to the programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every machine, however slow.
 settings.register_profile("deterministic", deadline=None, derandomize=True, max_examples=50)
