@@ -38,6 +38,8 @@ def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["exprt", "RUN", "DST"], "trainer: Expected convert or export or settings such as NAME=VALUE, got exprt"),
+        (["steps=0"], "Expected `steps` >= 1, got 0"),
         (["modle=ar"], "Could not override 'modle'"),
         (["model=arr"], "Available options in 'model'"),
         (["data=table"], "data.path"),

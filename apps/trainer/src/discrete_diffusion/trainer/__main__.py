@@ -18,7 +18,7 @@ def main() -> None:
         import_module(f"discrete_diffusion.trainer.{sys.argv[1]}").main(sys.argv[2:])
         return
     resolvers.register()
-    launch(_train, config_path="pkg://discrete_diffusion.trainer.config", config_name="trainer")
+    launch(_train, config_path="pkg://discrete_diffusion.trainer.config", config_name="trainer", commands=COMMANDS)
 
 
 def _train(config: DictConfig) -> None:

@@ -64,6 +64,9 @@ class DataModule(L.LightningDataModule):
 
     def __init__(self, data: SequenceData, *, batch_size: int, steps: int, seed: int, num_workers: int) -> None:
         super().__init__()
+        for name, count in (("batch_size", batch_size), ("steps", steps)):
+            if count < 1:
+                raise ValueError(f"Expected `{name}` >= 1, got {count}.")
         self.data, self.batch_size, self.steps = data, batch_size, steps
         self.seed, self.num_workers = seed, num_workers
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import hydra
@@ -33,13 +33,24 @@ def manners(name: str) -> Iterator[None]:
         sys.exit(2)
 
 
-def launch(task: Callable[[DictConfig], None], *, config_path: str, config_name: str) -> None:
-    """Run a task under Hydra's command line."""
+def launch(
+    task: Callable[[DictConfig], None], *, config_path: str, config_name: str, commands: Sequence[str] = ()
+) -> None:
+    """Run a task under Hydra's command line.
+
+    Args:
+        commands: words that begin other command lines of the same program, for who misspells one.
+    """
 
     def guarded(config: DictConfig) -> None:
         with manners(config_name):
             task(config)
 
+    with manners(config_name):
+        first = next(iter(sys.argv[1:]), "")
+        if first.isidentifier():
+            known = " or ".join([*commands, "settings such as NAME=VALUE"])
+            raise ValueError(f"Expected {known}, got {first}: `--help` tells them.")
     try:
         hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(guarded)()
     except KeyboardInterrupt:
