@@ -5,6 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from discrete_diffusion.checkpoints.errors import first_line
 from discrete_diffusion.checkpoints.folders import locate
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -41,7 +42,7 @@ def download(name: str) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=[*READ, "pytorch_model*.bin"]))
     except Exception as error:
         # Without a network, an account or the model it fails in as many ways as there are causes.
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = first_line(error)
         raise ConnectionError(
             f"{name!r} is no folder here, and no model that can be read from the Hugging Face hub "
             f"({reason.rstrip('.')}): pass the folder of one."

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from discrete_diffusion.checkpoints.build import find
+from discrete_diffusion.checkpoints.errors import first_line
 
 FORMAT = 2
 OURS = tuple(
@@ -89,7 +90,7 @@ def read_config(directory: Path, *, what: str, needed: Collection[str], trust_re
 
 def unreadable(what: str, directory: Path, error: Exception) -> ValueError:
     """The one line for a damaged file, which fails in another way in each library."""
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    reason = first_line(error)
     return ValueError(f"A part of the {what} {directory} cannot be read: {reason}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
+from discrete_diffusion.checkpoints.errors import first_line
 from discrete_diffusion.datasets import pretrained_tokenizer
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
@@ -38,7 +39,7 @@ def find_tokenizer(directory: Path, given: Tokenizer | None) -> PreTrainedTokeni
         # Without a configuration it would read the model's, which transformers does not know and warns of.
         tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig(), trust_remote_code=False)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = first_line(error)
         raise ValueError(f"The tokenizer in {directory} cannot be read ({reason}): pass one as `tokenizer`.") from error
     # As the published code does with BERT's, so that every sequence has a token that begins and one that ends it.
     tokenizer.bos_token = tokenizer.bos_token or tokenizer.cls_token

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from discrete_diffusion.checkpoints.errors import first_line
+
 PREFIX = "backbone."
 FREQUENCIES = "rotary_emb.inv_freq"
 BASE = 10_000.0
@@ -109,7 +111,7 @@ def _read(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         weights = torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = first_line(error)
         raise ValueError(f"Expected weights in {file}, and nothing that runs; it cannot be read: {reason}") from error
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise ValueError(f"Expected a dictionary of tensors in {file}.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
+from discrete_diffusion.checkpoints.errors import first_line
 from discrete_diffusion.checkpoints.hub import NAME
 
 
@@ -29,7 +30,7 @@ def push_to_hub(directory: str | Path, name: str, *, private: bool = False) -> s
         hub.upload_folder(repo_id=name, folder_path=directory, commit_message="Upload model")
     except Exception as error:
         # Without a network or an account it fails in as many ways as there are causes.
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = first_line(error)
         raise ConnectionError(
             f"{name} was not uploaded ({reason.rstrip('.')}): check the network, and log in with `hf auth login`. "
             f"The folder {directory} is complete."
