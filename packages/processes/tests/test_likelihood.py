@@ -226,6 +226,32 @@ def test_the_estimates_are_unbiased(log_linear_world, times, generator):
         assert per_row.mean().item() == pytest.approx(expected, abs=5 * per_row.std().item() / math.sqrt(20_000))
 
 
+@pytest.mark.parametrize("backwards", [False, True], ids=["as-is", "reversed"])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda process: ContinuousNELBO(process, LowDiscrepancyTimes(1e-2)),
+        lambda process: ContinuousNELBO(process, IndependentTimes(1e-2)),
+        lambda process: DiscreteNELBO(process, 4),
+        lambda process: CrossEntropy(process, LowDiscrepancyTimes(1e-2)),
+    ],
+    ids=["continuous", "independent", "discrete", "cross-entropy"],
+)
+def test_the_estimate_of_every_row_is_unbiased(objective, backwards, generator):
+    """The loss of a row does not depend on its place in the batch: equal rows have equal means, in any order."""
+    process, batches = Uniform(LogLinear(), 3), 4000
+    table = torch.randn(3, 3, generator=generator)
+    denoiser = Denoiser(process, lambda xt, sigma: table[xt])
+    x0 = torch.tensor([[0, 1, 1], [2, 2, 2], [0, 1, 1], [2, 2, 2]])
+    x0 = x0.flip(0) if backwards else x0
+    chosen = objective(process)
+    for estimate in (chosen.loss, lambda *a, **k: chosen.terms(*a, **k).total):
+        rows = torch.stack([estimate(denoiser, x0, generator=generator).sum(-1).double() for _ in range(batches)])
+        for one, other in ((0, 2), (1, 3)):
+            error = math.sqrt((rows[:, one].var() + rows[:, other].var()).item() / batches)
+            assert rows[:, one].mean().item() == pytest.approx(rows[:, other].mean().item(), abs=5 * error)
+
+
 def test_cross_entropy_is_the_average_surprise(generator):
     process = Uniform(LogLinear(), 4, Mean())
     x0 = torch.randint(4, (5, 3), generator=generator)

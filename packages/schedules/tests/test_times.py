@@ -36,7 +36,25 @@ def test_training_times_are_uniform(times, generator):
     assert draws.min() >= 0.1
     assert draws.max() <= 1
     counts = torch.histc(draws, 10, 0.1, 1.0)
-    assert ((counts - 1000) ** 2 / 1000).sum() < 27.9  # the 99.9 % point of chi-square with 9 degrees of freedom
+    assert ((counts - 1000) ** 2 / 1000).sum() < CHI_SQUARE_9
+
+
+CHI_SQUARE_9 = 27.9  # 99.9th percentile of the chi-square distribution with 9 degrees of freedom
+
+
+@pytest.mark.parametrize("times", [IndependentTimes(0.1), LowDiscrepancyTimes(0.1)], ids=repr)
+def test_the_time_of_every_row_is_uniform(times, generator):
+    draws = torch.stack([times(4, generator=generator) for _ in range(1000)])
+    for row in draws.T:
+        counts = torch.histc(row, 10, 0.1, 1.0)
+        assert ((counts - 100) ** 2 / 100).sum() < CHI_SQUARE_9
+
+
+def test_the_time_of_every_row_of_a_chain_is_uniform(generator):
+    draws = torch.stack([DiscreteTimes(10)(4, generator=generator) for _ in range(1000)])
+    for row in draws.T:
+        counts = (row * 10).round().long().bincount(minlength=11)[1:]
+        assert ((counts - 100) ** 2 / 100).sum() < CHI_SQUARE_9
 
 
 def test_low_discrepancy_puts_one_time_into_each_stratum(generator):
