@@ -31,12 +31,17 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backbone = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_blocks": 1, "num_heads": 2, "num_classes": 2}
     schedule = {"_target_": "discrete_diffusion.schedules.LogLinear"}
     process = {"_target_": "discrete_diffusion.processes.Uniform", "schedule": schedule, "vocab_size": len(tokenizer)}
-    sampler = "discrete_diffusion.checkpoints.samplers.AncestralSampler"
+    sampler = "discrete_diffusion.guidance.AncestralSampler"
+    lift = {"_target_": "discrete_diffusion.processes.Ancestral", "_partial_": True, "process": process}
     config = {
         "model": {
-            "denoiser": {"_target_": "discrete_diffusion.processes.Denoiser", "_partial_": True, "process": process},
+            "denoiser": {
+                "_target_": "discrete_diffusion.processes.NetworkDenoiser",
+                "_partial_": True,
+                "process": process,
+            },
             "objective": {"_target_": "discrete_diffusion.processes.ContinuousNELBO", "process": process},
-            "sampler": {"_target_": sampler, "process": process, "steps": 4},
+            "sampler": {"_target_": sampler, "process": process, "lift": lift, "steps": 4},
         },
         "backbone": {"_target_": "discrete_diffusion.backbones.DiT", **backbone},
         "data": {"kind": "molecules"},

@@ -15,7 +15,7 @@ from world import ABSORBING, SIZE, World, classes, empirical, reward, total_vari
 
 from discrete_diffusion.eval.style import INK, MUTED, series_style
 from discrete_diffusion.guidance import Model, Particles, last, trajectory
-from discrete_diffusion.guidance.search import Search
+from discrete_diffusion.guidance.searches.search import Search
 from discrete_diffusion.schedules import uniform_grid
 
 TIMES = uniform_grid(16)

@@ -7,7 +7,7 @@ from discrete_diffusion.backbones import DiT
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import ThresholdLabel, smiles_tokenizer
 
-SAMPLERS = "discrete_diffusion.checkpoints.samplers"
+SAMPLERS = "discrete_diffusion.guidance"
 
 
 @pytest.fixture
@@ -20,9 +20,10 @@ def checkpoint() -> Checkpoint:
         "vocab_size": len(tokenizer),
     }
     backbone = {"vocab_size": len(tokenizer), "hidden_size": 8, "num_blocks": 1, "num_heads": 2, "num_classes": 2}
-    denoiser = {"_target_": "discrete_diffusion.processes.Denoiser", "_partial_": True, "process": process}
+    denoiser = {"_target_": "discrete_diffusion.processes.NetworkDenoiser", "_partial_": True, "process": process}
     objective = {"_target_": "discrete_diffusion.processes.ContinuousNELBO", "process": process}
-    sampler = {"_target_": f"{SAMPLERS}.AncestralSampler", "process": process, "steps": 2}
+    lift = {"_target_": "discrete_diffusion.processes.Ancestral", "_partial_": True, "process": process}
+    sampler = {"_target_": f"{SAMPLERS}.AncestralSampler", "process": process, "lift": lift, "steps": 2}
     config = {
         "model": {"denoiser": denoiser, "objective": objective, "sampler": sampler},
         "backbone": {"_target_": "discrete_diffusion.backbones.DiT", **backbone},

@@ -9,8 +9,6 @@ from safetensors.torch import load_file, save_file
 from discrete_diffusion.checkpoints import Checkpoint, load, newest
 from discrete_diffusion.datasets import smiles_tokenizer
 
-SAMPLERS = "discrete_diffusion.checkpoints.samplers"
-
 
 def edit(directory: Path, change) -> None:
     config = json.loads((directory / "config.json").read_text())
@@ -77,7 +75,7 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path):
         (lambda c: c["data"].update(rows={"_target_": "shutil.rmtree"}), "not ours .shutil.rmtree."),
         (lambda c: c["backbone"].update(trust_remote_code=True), "not ours .discrete_diffusion.backbones"),
         (
-            lambda c: c["data"].update(rows={"_target_": "discrete_diffusion.checkpoints.samplers.torch.load"}),
+            lambda c: c["data"].update(rows={"_target_": "discrete_diffusion.guidance.samplers.ancestral.torch.load"}),
             "not ours",
         ),
     ],

@@ -33,7 +33,7 @@ def randomized(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 def diffusion(process=PROCESS, *, length=12, tokenizer=TOKENIZER, time_conditioning=True, seed=0) -> Checkpoint:
     backbone = {"vocab_size": len(tokenizer), "hidden_size": 8, "num_blocks": 1, "num_heads": 2, "num_classes": 2}
-    denoiser = {"_target_": "discrete_diffusion.processes.Denoiser", "_partial_": True, "process": process}
+    denoiser = {"_target_": "discrete_diffusion.processes.NetworkDenoiser", "_partial_": True, "process": process}
     network = randomized(DiT(**backbone, time_conditioning=time_conditioning), seed)
     backbone |= {"_target_": "discrete_diffusion.backbones.DiT", "time_conditioning": time_conditioning}
     config = {"model": {"denoiser": denoiser}, "backbone": backbone, "data": {"kind": "molecules"}, "length": length}

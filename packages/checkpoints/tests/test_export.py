@@ -23,7 +23,7 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.transformers_export.folder import export, modeling_file
 from discrete_diffusion.guidance import ClassifierFree, sample
 
-SAMPLERS = "discrete_diffusion.checkpoints.samplers"
+SAMPLERS = "discrete_diffusion.guidance"
 ROOT = Path(__file__).parents[3]
 
 ALONE = """
@@ -81,8 +81,9 @@ def variant(checkpoint: Checkpoint, model: str, backbone: dict[str, Any], genera
         process |= {"parameterization": {"_target_": "discrete_diffusion.processes.Mean"}}
     else:
         process |= {"vocab_size": vocab_size, **({"mask_id": 2} if model == "Absorbing" else {})}
-    denoiser = {"_target_": "discrete_diffusion.processes.Denoiser", "_partial_": True, "process": process}
-    sampler = {"_target_": f"{SAMPLERS}.AncestralSampler", "process": process, "steps": 3}
+    denoiser = {"_target_": "discrete_diffusion.processes.NetworkDenoiser", "_partial_": True, "process": process}
+    lift = {"_target_": "discrete_diffusion.processes.Ancestral", "_partial_": True, "process": process}
+    sampler = {"_target_": f"{SAMPLERS}.AncestralSampler", "process": process, "lift": lift, "steps": 3}
     if model == "NextToken":
         denoiser = {"_target_": "discrete_diffusion.processes.NextToken", "_partial_": True, "bos_id": 0}
         sampler = {"_target_": f"{SAMPLERS}.AutoregressiveSampler", "bos_id": 0}

@@ -18,11 +18,14 @@ EVERYTHING = [
     f"{BACKBONES}.DiT",
     f"{BACKBONES}.DiMamba",
     f"{BACKBONES}.UNet",
-    *(f"discrete_diffusion.processes.{name}" for name in ("Uniform", "Absorbing", "Marginal", "Denoiser", "NextToken")),
+    *(
+        f"discrete_diffusion.processes.{name}"
+        for name in ("Uniform", "Absorbing", "Marginal", "NetworkDenoiser", "NextToken")
+    ),
     *(f"discrete_diffusion.schedules.{name}" for name in ("LogLinear", "Cosine", "Geometric", "Polynomial")),
     "discrete_diffusion.guidance.ClassifierFree",
-    "discrete_diffusion.checkpoints.AncestralSampler",
-    "discrete_diffusion.checkpoints.AutoregressiveSampler",
+    "discrete_diffusion.guidance.AncestralSampler",
+    "discrete_diffusion.guidance.AutoregressiveSampler",
 ]
 
 

@@ -12,7 +12,7 @@ SPECIAL = {"<bos>": 0, "<eos>": 1, "<mask>": 2, "<pad>": 3, "<unk>": 4}
 def test_smiles_are_cut_by_atom():
     assert smiles_symbols("Clc1cc[nH]c1") == ["Cl", "c", "1", "c", "c", "[nH]", "c", "1"]
     assert smiles_symbols("BrC%12CC%12") == ["Br", "C", "%12", "C", "C", "%12"]
-    assert smiles_symbols("C[C@@H](N)C(=O)[O-]") == ["C", "[C@@H]", "(", "N", ")", "C", "(", "=", "O", ")", "[O-]"]
+    assert smiles_symbols("C[CH](N)C(=O)[O-]") == ["C", "[CH]", "(", "N", ")", "C", "(", "=", "O", ")", "[O-]"]
     assert smiles_symbols("F/C=C\\F.O") == ["F", "/", "C", "=", "C", "\\", "F", ".", "O"]
     with pytest.raises(ValueError, match="Expected SMILES, got 'C C'"):
         smiles_symbols("C C")

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from discrete_diffusion.guidance import ClassifierFree, Temperature, autoregressive, last, sample, sample_categorical
-from discrete_diffusion.guidance.allowed import Allowed
-from discrete_diffusion.guidance.constraints import anything, ban, exact_length, only
-from discrete_diffusion.guidance.particles import Particles
+from discrete_diffusion.guidance.constraints import Allowed, anything, ban, exact_length, only
+from discrete_diffusion.guidance.searches.particles import Particles
 
 GRID = torch.linspace(1, 0, 5, dtype=torch.float64)
 ALLOWED = only({0: [0, 2], 1: [1, 2]}, 2, 4)

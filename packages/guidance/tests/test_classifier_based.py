@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from discrete_diffusion.guidance.classifier_based import ClassifierBased
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.first_order import FirstOrder
-from discrete_diffusion.guidance.hybrid import Hybrid
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood
+from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
+from discrete_diffusion.guidance.methods.first_order import FirstOrder
+from discrete_diffusion.guidance.methods.hybrid import Hybrid
 from discrete_diffusion.guidance.protocols import Denoiser, Kernel, is_left_to_right
 from discrete_diffusion.guidance.strength import Interval, Ramp
-from discrete_diffusion.guidance.temperature import Temperature
+from discrete_diffusion.guidance.truncation import Temperature
 
 F64 = torch.float64
 

@@ -7,14 +7,13 @@ import math
 import pytest
 import torch
 
-from discrete_diffusion.guidance.classifier_based import ClassifierBased
-from discrete_diffusion.guidance.classifier_free import ClassifierFree
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.first_order import FirstOrder
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, Not
-from discrete_diffusion.guidance.nucleus import Nucleus
-from discrete_diffusion.guidance.temperature import Temperature
-from discrete_diffusion.guidance.trust_region import TrustRegion
+from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
+from discrete_diffusion.guidance.methods.classifier_free import ClassifierFree
+from discrete_diffusion.guidance.methods.first_order import FirstOrder
+from discrete_diffusion.guidance.methods.trust_region import TrustRegion
+from discrete_diffusion.guidance.truncation import Nucleus, Temperature
 
 F64 = torch.float64
 NULL, MASK = 2, 3

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discrete_diffusion.guidance.classifier_based import ClassifierBased
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.first_order import FirstOrder
-from discrete_diffusion.guidance.hybrid import Hybrid
+from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
+from discrete_diffusion.guidance.methods.first_order import FirstOrder
+from discrete_diffusion.guidance.methods.hybrid import Hybrid
 
 B, L, V = 4, 3, 5
 ALL = L * (V - 1)

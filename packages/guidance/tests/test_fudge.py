@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from discrete_diffusion.guidance import ClassifierFree, CountEvaluations, Temperature, autoregressive, last
-from discrete_diffusion.guidance.fudge import FUDGE
+from discrete_diffusion.guidance.methods.fudge import FUDGE
 from discrete_diffusion.guidance.strength import Interval
-from discrete_diffusion.guidance.top_k import TopK
+from discrete_diffusion.guidance.truncation import TopK
 
 V, L, Y, MASK = 4, 3, 1, 3
 

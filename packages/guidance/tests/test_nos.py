@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_diffusion.guidance import ClassifierFree, CountEvaluations, Temperature
-from discrete_diffusion.guidance.nos import NOS
+from discrete_diffusion.guidance.methods.nos import NOS
 
 B, L, V, D, MASK = 3, 4, 5, 3, 4
 XT = torch.tensor([[4, 0, 4, 2], [4, 4, 4, 4], [1, 4, 3, 0]])

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discrete_diffusion.guidance import CountEvaluations, State, last, sample
-from discrete_diffusion.guidance.particles import Particles, ParticleState
-from discrete_diffusion.guidance.resampling import effective_sample_size, systematic
+from discrete_diffusion.guidance.searches.particles import Particles, ParticleState
+from discrete_diffusion.guidance.searches.resampling import effective_sample_size, systematic
 
 GRID = torch.linspace(1, 0, 5, dtype=torch.float64)
 GAMMA = 2.0

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_diffusion.guidance import ClassifierFree, CountEvaluations, Temperature, autoregressive, last
-from discrete_diffusion.guidance.pplm import PPLM
+from discrete_diffusion.guidance.methods.pplm import PPLM
 from discrete_diffusion.guidance.strength import Interval
 
 B, L, V, D, BLOCKS = 3, 4, 5, 2, 2

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from discrete_diffusion.guidance import CountEvaluations, autoregressive, last, sample, trajectory
-from discrete_diffusion.guidance.best_of import BestOf
-from discrete_diffusion.guidance.particles import Particles
-from discrete_diffusion.guidance.svdd import SVDD
+from discrete_diffusion.guidance.searches.best_of import BestOf
+from discrete_diffusion.guidance.searches.particles import Particles
+from discrete_diffusion.guidance.searches.svdd import SVDD
 
 GRID = torch.linspace(1, 0, 3, dtype=torch.float64)
 LIMIT = 26.12  # the 0.1 % quantile of chi-square with 8 degrees of freedom

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discrete_diffusion.guidance.classifier_free import ClassifierFree
 from discrete_diffusion.guidance.evaluations import CountEvaluations
+from discrete_diffusion.guidance.methods.classifier_free import ClassifierFree
 from discrete_diffusion.guidance.strength import (
     CosineRamp,
     Interval,

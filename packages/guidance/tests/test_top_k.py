@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discrete_diffusion.guidance import autoregressive, last
-from discrete_diffusion.guidance.top_k import TopK
+from discrete_diffusion.guidance.truncation import TopK
 
 XT = torch.arange(6).reshape(3, 2) % 4
 T, S = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0.1, 0.2, 0.3])

@@ -6,12 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discrete_diffusion.guidance.classifier_based import ClassifierBased
-from discrete_diffusion.guidance.classifier_free import ClassifierFree
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.nucleus import Nucleus
-from discrete_diffusion.guidance.temperature import Temperature
-from discrete_diffusion.guidance.trust_region import TrustRegion
+from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
+from discrete_diffusion.guidance.methods.classifier_free import ClassifierFree
+from discrete_diffusion.guidance.methods.trust_region import TrustRegion
+from discrete_diffusion.guidance.truncation import Nucleus, Temperature
 
 B, L, V = 4, 3, 5
 F64 = torch.float64

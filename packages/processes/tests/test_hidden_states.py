@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from discrete_diffusion.processes import Absorbing, Denoiser, NextToken, Uniform
+from discrete_diffusion.processes import Absorbing, NetworkDenoiser, NextToken, Uniform
 from discrete_diffusion.schedules import LogLinear
 
 V, BOS, LENGTH, EXACT = 4, 0, 5, {"rtol": 0, "atol": 1e-12}
@@ -28,7 +28,7 @@ def labels(generator):
 @pytest.mark.parametrize("labeled", [False, True])
 @pytest.mark.parametrize("partial", [False, True])
 def test_decode_of_encode_is_the_denoiser(tiny_network, tokens, times, labels, process, labeled, partial):
-    denoiser = Denoiser(process, tiny_network(V, causal=False))
+    denoiser = NetworkDenoiser(process, tiny_network(V, causal=False))
     y = labels if labeled else None
     at = tokens > 1 if partial else None
     hidden = denoiser.encode(tokens, times, y=y)
@@ -40,7 +40,7 @@ def test_decode_of_encode_is_the_denoiser(tiny_network, tokens, times, labels, p
 
 
 def test_a_moved_hidden_state_leaves_visible_tokens_where_they_are(tiny_network, tokens, times):
-    denoiser = Denoiser(Absorbing(LogLinear(), V, mask_id=3), tiny_network(V, causal=False))
+    denoiser = NetworkDenoiser(Absorbing(LogLinear(), V, mask_id=3), tiny_network(V, causal=False))
     moved = denoiser.decode(denoiser.encode(tokens, times) + 5.0, tokens, times)
     assert bool((moved[..., 3] == -torch.inf)[tokens == 3].all())
     assert torch.equal(moved.argmax(-1)[tokens != 3], tokens[tokens != 3])
@@ -48,7 +48,7 @@ def test_a_moved_hidden_state_leaves_visible_tokens_where_they_are(tiny_network,
 
 
 def test_gradients_reach_the_hidden_state(tiny_network, tokens, times):
-    denoiser = Denoiser(Uniform(LogLinear(), V), tiny_network(V, causal=False))
+    denoiser = NetworkDenoiser(Uniform(LogLinear(), V), tiny_network(V, causal=False))
     hidden = denoiser.encode(tokens, times).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(denoiser.decode(hidden, tokens, times)[..., 0].sum(), hidden)
     assert bool((gradient.abs().sum(-1) > 0).all())
@@ -92,17 +92,17 @@ def test_a_plain_function_can_be_neither_opened_nor_continued(tiny_network):
         return torch.zeros(*xt.shape, V)
 
     process = Uniform(LogLinear(), V)
-    for model in (Denoiser(process, function), NextToken(function, BOS)):
+    for model in (NetworkDenoiser(process, function), NextToken(function, BOS)):
         assert not any(hasattr(model, name) for name in ("encode", "decode", "extend", "next_token"))
         assert model(torch.zeros(2, LENGTH, dtype=torch.int64), torch.ones(2)).shape == (2, LENGTH, V)
         with pytest.raises(AttributeError, match=r"Expected a network with `encode`, got function\."):
             _ = model.encode
     network = tiny_network(V, causal=True)
-    assert all(hasattr(Denoiser(process, network), name) for name in ("encode", "decode"))
-    assert not hasattr(Denoiser(process, network), "extend")
+    assert all(hasattr(NetworkDenoiser(process, network), name) for name in ("encode", "decode"))
+    assert not hasattr(NetworkDenoiser(process, network), "extend")
     assert all(hasattr(NextToken(network, BOS), name) for name in ("encode", "decode", "extend", "next_token"))
 
 
 def test_the_direction_is_told_apart():
     assert NextToken(torch.nn.Identity(), BOS).left_to_right is True
-    assert not hasattr(Denoiser(Uniform(LogLinear(), V), torch.nn.Identity()), "left_to_right")
+    assert not hasattr(NetworkDenoiser(Uniform(LogLinear(), V), torch.nn.Identity()), "left_to_right")

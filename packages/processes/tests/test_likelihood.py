@@ -11,10 +11,10 @@ from discrete_diffusion.processes import (
     Ancestral,
     ContinuousNELBO,
     CrossEntropy,
-    Denoiser,
     DiscreteNELBO,
     Marginal,
     Mean,
+    NetworkDenoiser,
     Uniform,
 )
 from discrete_diffusion.schedules import IndependentTimes, LogLinear, LowDiscrepancyTimes
@@ -198,7 +198,7 @@ def test_the_estimates_are_unbiased(log_linear_world, times, generator):
     def network(xt, sigma):
         return table[log_linear_world.oracle.index(xt)]
 
-    denoiser = Denoiser(process, network)
+    denoiser = NetworkDenoiser(process, network)
     x0 = torch.tensor([[0, 1, 1]]).expand(20_000, 3)
     draws = ContinuousNELBO(process, times).terms(denoiser, x0, generator=generator)
     world = log_linear_world
@@ -241,7 +241,7 @@ def test_the_estimate_of_every_row_is_unbiased(objective, backwards, generator):
     """The loss of a row does not depend on its place in the batch: equal rows have equal means, in any order."""
     process, batches = Uniform(LogLinear(), 3), 4000
     table = torch.randn(3, 3, generator=generator)
-    denoiser = Denoiser(process, lambda xt, sigma: table[xt])
+    denoiser = NetworkDenoiser(process, lambda xt, sigma: table[xt])
     x0 = torch.tensor([[0, 1, 1], [2, 2, 2], [0, 1, 1], [2, 2, 2]])
     x0 = x0.flip(0) if backwards else x0
     chosen = objective(process)
@@ -256,7 +256,7 @@ def test_cross_entropy_is_the_average_surprise(generator):
     process = Uniform(LogLinear(), 4, Mean())
     x0 = torch.randint(4, (5, 3), generator=generator)
     objective = CrossEntropy(process)
-    uniform = Denoiser(process, lambda xt, sigma: torch.zeros(*xt.shape, 4))
+    uniform = NetworkDenoiser(process, lambda xt, sigma: torch.zeros(*xt.shape, 4))
     loss = objective.loss(uniform, x0, generator=generator)
     torch.testing.assert_close(loss, torch.full((5, 3), math.log(4)))
     terms = objective.terms(uniform, x0, generator=torch.Generator().manual_seed(3))
@@ -273,7 +273,7 @@ def test_no_reconstruction_pass_where_the_earliest_latent_is_the_data():
 
     process = Uniform(LogLinear(), 4)
     terms = ContinuousNELBO(process, LowDiscrepancyTimes(0.0)).terms(
-        Denoiser(process, network), torch.zeros(2, 3, dtype=torch.long)
+        NetworkDenoiser(process, network), torch.zeros(2, 3, dtype=torch.long)
     )
     assert len(calls) == 1
     assert terms.reconstruction.abs().sum() == 0

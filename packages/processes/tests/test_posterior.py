@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from discrete_diffusion.processes import Absorbing, Ancestral, Denoiser, Marginal, Mean, Uniform
+from discrete_diffusion.processes import Absorbing, Ancestral, Marginal, Mean, NetworkDenoiser, Uniform
 from discrete_diffusion.schedules import LogLinear
 
 
@@ -52,7 +52,7 @@ def test_conditioning_passes_through(oracle):
         return torch.zeros(*n, 5)
 
     process = Absorbing(LogLinear(), 5, mask_id=4)
-    denoiser = Denoiser(process, network)
+    denoiser = NetworkDenoiser(process, network)
     xt, t, y = torch.tensor([[4, 1, 4]]), torch.tensor([0.5]), torch.tensor([1])
     assert denoiser(xt, t).shape == (1, 3, 5)
     assert set(seen) == {"sigma"}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.hub import fetch, is_hub_name
     from discrete_diffusion.checkpoints.published.converted import Converted, ConvertedClassifier
     from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
-    from discrete_diffusion.checkpoints.samplers import AncestralSampler, AutoregressiveSampler, with_steps
+    from discrete_diffusion.checkpoints.samplers import with_steps
     from discrete_diffusion.checkpoints.transformers_export.card import model_card
     from discrete_diffusion.checkpoints.transformers_export.folder import export
     from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults, read_results
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.units import in_units
 
 __all__ = [
-    "AncestralSampler",
-    "AutoregressiveSampler",
     "Checkpoint",
     "ClassifierCheckpoint",
     "Converted",
@@ -69,7 +67,7 @@ _FILES = {
     "hub": ("fetch", "is_hub_name"),
     "published.converted": ("Converted", "ConvertedClassifier"),
     "published.hub_folder": ("needs_tokenizer",),
-    "samplers": ("AncestralSampler", "AutoregressiveSampler", "with_steps"),
+    "samplers": ("with_steps",),
     "transformers_export.card": ("model_card",),
     "transformers_export.folder": ("export",),
     "transformers_export.run_results": ("RunResults", "read_results"),

@@ -16,12 +16,10 @@ from torch import Tensor
 
 from discrete_diffusion.checkpoints.build import find
 from discrete_diffusion.checkpoints.errors import first_line
+from discrete_diffusion.checkpoints.legacy import with_current_names
 
 FORMAT = 2
-OURS = tuple(
-    f"discrete_diffusion.{part}."
-    for part in ("schedules", "processes", "backbones", "datasets", "checkpoints.samplers")
-)
+OURS = tuple(f"discrete_diffusion.{part}." for part in ("schedules", "processes", "backbones", "datasets", "guidance"))
 
 
 @contextmanager
@@ -79,6 +77,7 @@ def read_config(directory: Path, *, what: str, needed: Collection[str], trust_re
     absent = sorted(set(needed) - config.keys())
     if absent:
         raise ValueError(f"Expected {', '.join(map(repr, absent))} in {directory / 'config.json'}: it is not whole.")
+    config = with_current_names(config)
     foreign = sorted({target for target, trusting in _targets(config) if trusting or not _is_ours(target)})
     if foreign and not trust_remote_code:
         raise ValueError(

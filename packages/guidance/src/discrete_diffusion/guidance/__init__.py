@@ -1,24 +1,35 @@
 """Guidance and sampling for discrete generative models: functions that wrap the log-probabilities of any model."""
 
-from discrete_diffusion.guidance.allowed import Allowed
-from discrete_diffusion.guidance.autoregressive import autoregressive
-from discrete_diffusion.guidance.best_of import BestOf
-from discrete_diffusion.guidance.categorical import sample_categorical
-from discrete_diffusion.guidance.classifier_based import ClassifierBased
-from discrete_diffusion.guidance.classifier_free import ClassifierFree
+from discrete_diffusion.guidance.constraints import Allowed
+from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.first_order import FirstOrder
-from discrete_diffusion.guidance.fudge import FUDGE
-from discrete_diffusion.guidance.hybrid import Hybrid
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
+from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
+from discrete_diffusion.guidance.methods.classifier_free import ClassifierFree
+from discrete_diffusion.guidance.methods.first_order import FirstOrder
+from discrete_diffusion.guidance.methods.fudge import FUDGE
+from discrete_diffusion.guidance.methods.hybrid import Hybrid
+from discrete_diffusion.guidance.methods.nos import NOS
+from discrete_diffusion.guidance.methods.pplm import PPLM
+from discrete_diffusion.guidance.methods.trust_region import TrustRegion
 from discrete_diffusion.guidance.normalize import normalize
-from discrete_diffusion.guidance.nos import NOS
-from discrete_diffusion.guidance.nucleus import Nucleus
-from discrete_diffusion.guidance.particles import Particles, ParticleState
-from discrete_diffusion.guidance.pplm import PPLM
-from discrete_diffusion.guidance.protocols import Denoiser, Kernel, LogLikelihood, Model, evaluate, is_left_to_right
-from discrete_diffusion.guidance.sampling import State, last, sample, trajectory
-from discrete_diffusion.guidance.search import Reward, Search
+from discrete_diffusion.guidance.protocols import (
+    Denoiser,
+    Kernel,
+    Lift,
+    LogLikelihood,
+    Model,
+    Noise,
+    evaluate,
+    is_left_to_right,
+)
+from discrete_diffusion.guidance.samplers.ancestral import AncestralSampler, sample, trajectory
+from discrete_diffusion.guidance.samplers.autoregressive import AutoregressiveSampler, autoregressive
+from discrete_diffusion.guidance.samplers.state import State, last
+from discrete_diffusion.guidance.searches.best_of import BestOf
+from discrete_diffusion.guidance.searches.particles import Particles, ParticleState
+from discrete_diffusion.guidance.searches.search import Reward, Search
+from discrete_diffusion.guidance.searches.svdd import SVDD
 from discrete_diffusion.guidance.strength import (
     CosineRamp,
     Interval,
@@ -28,10 +39,7 @@ from discrete_diffusion.guidance.strength import (
     strength_at,
     strength_range,
 )
-from discrete_diffusion.guidance.svdd import SVDD
-from discrete_diffusion.guidance.temperature import Temperature
-from discrete_diffusion.guidance.top_k import TopK
-from discrete_diffusion.guidance.trust_region import TrustRegion
+from discrete_diffusion.guidance.truncation import Nucleus, Temperature, TopK
 
 __all__ = [
     "FUDGE",
@@ -39,6 +47,8 @@ __all__ = [
     "PPLM",
     "SVDD",
     "Allowed",
+    "AncestralSampler",
+    "AutoregressiveSampler",
     "BestOf",
     "ClassLikelihood",
     "ClassifierBased",
@@ -52,8 +62,10 @@ __all__ = [
     "Hybrid",
     "Interval",
     "Kernel",
+    "Lift",
     "LogLikelihood",
     "Model",
+    "Noise",
     "Not",
     "Nucleus",
     "ParticleState",

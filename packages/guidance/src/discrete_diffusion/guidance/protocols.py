@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -54,6 +55,28 @@ class Kernel(Protocol):
         y: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b l v"]:
         """Return log p(x_s | x_t, y)."""
+        ...
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """Noise distribution of a forward process, pi: the part of a process that a sampler starts from."""
+
+    def prior(self, shape: tuple[int, ...], *, generator: torch.Generator | None = None) -> Int[Tensor, "..."]:
+        """Draw tokens from pi, on the generator's device."""
+        ...
+
+    def log_noise(self, like: Float[Tensor, "..."]) -> Float[Tensor, " v"]:
+        """Return log pi, in the dtype and on the device of `like`."""
+        ...
+
+
+@runtime_checkable
+class Lift(Protocol):
+    """From a denoiser to a reverse kernel of its process, such as the ancestral one."""
+
+    def __call__(self, *, denoiser: Denoiser) -> Kernel:
+        """Return log p(x_s | x_t, y) of the denoiser."""
         ...
 
 

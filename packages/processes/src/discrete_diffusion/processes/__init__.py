@@ -6,7 +6,7 @@ from discrete_diffusion.processes.autoregressive_nll import AutoregressiveNLL
 from discrete_diffusion.processes.classifier import Classifier, Regressor
 from discrete_diffusion.processes.continuous_nelbo import ContinuousNELBO
 from discrete_diffusion.processes.cross_entropy import CrossEntropy
-from discrete_diffusion.processes.denoiser import Denoiser
+from discrete_diffusion.processes.denoiser import NetworkDenoiser
 from discrete_diffusion.processes.discrete_nelbo import DiscreteNELBO
 from discrete_diffusion.processes.marginal import Marginal
 from discrete_diffusion.processes.next_token import NextToken
@@ -22,11 +22,11 @@ __all__ = [
     "Classifier",
     "ContinuousNELBO",
     "CrossEntropy",
-    "Denoiser",
     "DiscreteNELBO",
     "LeaveOneOut",
     "Marginal",
     "Mean",
+    "NetworkDenoiser",
     "NextToken",
     "Objective",
     "Parameterization",

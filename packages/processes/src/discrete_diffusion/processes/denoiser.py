@@ -12,7 +12,7 @@ from discrete_diffusion.processes.types import Network, given
 
 
 @dataclass(frozen=True)
-class Denoiser:
+class NetworkDenoiser:
     """log p(x_0 | x_t, y) of a diffusion process: the network is fed sigma(t), and read as the process reads logits.
 
     A network with `encode` and `decode` can be opened: `decode(encode(xt, t, y=y), xt, t, y=y, at=at)` is the call

@@ -153,7 +153,7 @@ def model(config: Mapping[str, Any], loglinear: Mapping[str, Any], bos_id: int |
             },
             "objective": {"_target_": "discrete_diffusion.processes.AutoregressiveNLL"},
             "sampler": {
-                "_target_": "discrete_diffusion.checkpoints.samplers.AutoregressiveSampler",
+                "_target_": "discrete_diffusion.guidance.AutoregressiveSampler",
                 "bos_id": bos_id,
             },
         }
@@ -167,7 +167,12 @@ def model(config: Mapping[str, Any], loglinear: Mapping[str, Any], bos_id: int |
         "process": process,
         "denoiser": {**loglinear["denoiser"], "process": process},
         "objective": objective,
-        "sampler": {**loglinear["sampler"], "process": process, "steps": int(sampled)},
+        "sampler": {
+            **loglinear["sampler"],
+            "process": process,
+            "lift": {**loglinear["sampler"]["lift"], "process": process},
+            "steps": int(sampled),
+        },
     }
 
 

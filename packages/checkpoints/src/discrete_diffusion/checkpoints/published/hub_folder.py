@@ -137,14 +137,15 @@ def loglinear_model(fields: Mapping[str, Any], mask_id: int | None) -> dict[str,
         "time_conditioning": fields["time_conditioning"],
         "process": process,
         "denoiser": {
-            "_target_": "discrete_diffusion.processes.Denoiser",
+            "_target_": "discrete_diffusion.processes.NetworkDenoiser",
             "_partial_": True,
             "process": process,
         },
         "objective": {"_target_": "discrete_diffusion.processes.ContinuousNELBO", "process": process},
         "sampler": {
-            "_target_": "discrete_diffusion.checkpoints.samplers.AncestralSampler",
+            "_target_": "discrete_diffusion.guidance.AncestralSampler",
             "process": process,
+            "lift": {"_target_": "discrete_diffusion.processes.Ancestral", "_partial_": True, "process": process},
             "steps": 32 if fields["model_length"] <= 32 else 128,
         },
     }

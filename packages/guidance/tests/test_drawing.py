@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discrete_diffusion.guidance import categorical, sample_categorical
+from discrete_diffusion.guidance import drawing, sample_categorical
 
 
 def uniforms(monkeypatch, values):
@@ -91,7 +91,7 @@ def test_constants_do_not_matter_however_large():
 def test_chunks_change_nothing(monkeypatch):
     log_probs = torch.randn(7, 5, 6, generator=torch.Generator().manual_seed(1))
     whole = sample_categorical(log_probs, torch.Generator().manual_seed(2))
-    monkeypatch.setattr(categorical, "_CHUNK", 13)
+    monkeypatch.setattr(drawing, "_CHUNK", 13)
     assert torch.equal(sample_categorical(log_probs, torch.Generator().manual_seed(2)), whole)
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.divergence import kl_divergence
+from discrete_diffusion.guidance.methods.divergence import kl_divergence
 from discrete_diffusion.guidance.normalize import normalize
 from discrete_diffusion.guidance.protocols import Model, evaluate
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.jumps import Jumps, check_count, check_sees_all
+from discrete_diffusion.guidance.methods.jumps import Jumps, check_count, check_sees_all
 from discrete_diffusion.guidance.protocols import LogLikelihood, Model, evaluate
 from discrete_diffusion.guidance.strength import Strength, check_strength, strength_at, strength_range
 

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.columns import each_column, share_left
-from discrete_diffusion.guidance.divergence import kl_divergence
+from discrete_diffusion.guidance.methods.columns import each_column, share_left
+from discrete_diffusion.guidance.methods.divergence import kl_divergence
+from discrete_diffusion.guidance.methods.prefix import Past, Prefix, read
 from discrete_diffusion.guidance.normalize import normalize
-from discrete_diffusion.guidance.prefix import Past, Prefix, read
 from discrete_diffusion.guidance.protocols import LogLikelihood, evaluate, is_left_to_right
 from discrete_diffusion.guidance.strength import Strength, check_strength, strength_at, strength_range
 

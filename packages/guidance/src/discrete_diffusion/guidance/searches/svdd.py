@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.categorical import sample_categorical
-from discrete_diffusion.guidance.clamping import hold
+from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.protocols import Model, evaluate
-from discrete_diffusion.guidance.sampling import State, trajectory
-from discrete_diffusion.guidance.search import (
+from discrete_diffusion.guidance.samplers.ancestral import trajectory
+from discrete_diffusion.guidance.samplers.clamping import hold
+from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.searches.search import (
     Reward,
     Run,
     check_gamma,

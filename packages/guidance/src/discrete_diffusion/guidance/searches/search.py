@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.categorical import sample_categorical
-from discrete_diffusion.guidance.clamping import hold
+from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.protocols import Model, evaluate
-from discrete_diffusion.guidance.sampling import State
+from discrete_diffusion.guidance.samplers.clamping import hold
+from discrete_diffusion.guidance.samplers.state import State
 
 Reward = Callable[[Tensor], Tensor]
 """Clean tokens (n, l) to n numbers, higher is better, -inf is impossible. Any function: no gradient is asked for."""
@@ -20,6 +20,7 @@ Run = Callable[..., Iterator[State]]
 """The ordinary sampler, `run(xt, y=, clamp=, generator=)`, which yields the states of all rows of `xt`."""
 
 
+@runtime_checkable
 class Search(Protocol):
     """Samples from p(x_0) exp(gamma r(x_0)) / Z, or nearer to it than p: b independent searches, one sample each.
 

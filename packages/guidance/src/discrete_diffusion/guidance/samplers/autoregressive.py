@@ -1,15 +1,20 @@
 """Left-to-right sampling."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.categorical import sample_categorical
-from discrete_diffusion.guidance.clamping import check_clamp, hold
+from discrete_diffusion.guidance.constraints import Allowed
+from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.protocols import Model, evaluate
-from discrete_diffusion.guidance.sampling import State
+from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
+from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.samplers.wrapping import Wrapper, fold
+from discrete_diffusion.guidance.searches.search import Search
 
 
 def autoregressive(
@@ -80,3 +85,36 @@ def _select(log_probs: Tensor, at: Tensor) -> Tensor:
             f"Expected the model to return ({', '.join(map(str, at.shape))}, vocabulary), got {tuple(log_probs.shape)}."
         )
     return log_probs[at]
+
+
+@dataclass(frozen=True)
+class AutoregressiveSampler:
+    """From left to right, one token at a time; guidance on the denoiser and on the kernel is one and the same."""
+
+    bos_id: int
+
+    def __call__(
+        self,
+        denoiser: Model,
+        shape: tuple[int, int],
+        *,
+        y: Tensor | None = None,
+        on_hidden: Sequence[Wrapper] = (),
+        on_denoiser: Sequence[Wrapper] = (),
+        on_kernel: Sequence[Wrapper] = (),
+        search: Search | None = None,
+        allowed: Tensor | None = None,
+        clamp: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[State]:
+        """Yield every state; the last is the sample."""
+        b, length = shape
+        model = fold(on_hidden, denoiser)
+        if allowed is not None:
+            model = Allowed(model, allowed.to(device))
+        model = fold(on_kernel, fold(on_denoiser, model))
+        run = partial(autoregressive, model, use_at=True)
+        xt = torch.full((b if search is None else search.rows(b), length), self.bos_id, device=device)
+        walk = run if search is None else partial(search, run)
+        return walk(xt, y=y, clamp=clamp, generator=generator)

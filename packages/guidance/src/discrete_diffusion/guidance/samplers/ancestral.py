@@ -1,22 +1,20 @@
 """Ancestral sampling."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.categorical import sample_categorical
-from discrete_diffusion.guidance.clamping import check_clamp, hold
-from discrete_diffusion.guidance.protocols import Model, evaluate
-
-
-class State(NamedTuple):
-    """Tokens on their way from noise to data: `x` (b, l) at time `t`, 1 is noise and 0 data."""
-
-    t: float
-    x: Tensor
+from discrete_diffusion.guidance.constraints import Allowed
+from discrete_diffusion.guidance.drawing import sample_categorical
+from discrete_diffusion.guidance.protocols import Lift, Model, Noise, evaluate
+from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
+from discrete_diffusion.guidance.samplers.state import State, last
+from discrete_diffusion.guidance.samplers.wrapping import Wrapper, fold
+from discrete_diffusion.guidance.searches.search import Search
 
 
 def trajectory(
@@ -75,16 +73,6 @@ def sample(
     return last(states)
 
 
-def last(states: Iterable[State]) -> Int[Tensor, "b l"]:
-    """Run a sampler to its end and return the tokens of its last state."""
-    state = None
-    for state in states:  # noqa: B007
-        pass
-    if state is None:
-        raise ValueError("Expected at least one state, got none.")
-    return state.x
-
-
 def _steps(
     kernel: Model,
     xt: Int[Tensor, "b l"],
@@ -117,3 +105,62 @@ def _check_times(times: Float[Tensor, " n"]) -> None:
         raise ValueError(f"Expected `times` in [0, 1], got {times.tolist()}.")
     if not bool((times.diff() < 0).all()):
         raise ValueError(f"Expected strictly descending `times`, from noise (1) to data (0), got {times.tolist()}.")
+
+
+@dataclass(frozen=True)
+class AncestralSampler:
+    """From noise to data in `steps` equal steps of time, by the kernel that `lift` makes of a denoiser.
+
+    Methods that open the denoiser go around it first, then the tokens that are not allowed, then guidance of the
+    denoiser; the lift follows, and guidance of the kernel goes around that. A search replaces the plain walk.
+
+    Args:
+        process: the noise that sampling starts from.
+        lift: called as `lift(denoiser=...)`; returns the kernel.
+        steps: steps of time, >= 1.
+    """
+
+    process: Noise
+    lift: Lift
+    steps: int = 32
+
+    def __call__(
+        self,
+        denoiser: Model,
+        shape: tuple[int, int],
+        *,
+        y: Tensor | None = None,
+        on_hidden: Sequence[Wrapper] = (),
+        on_denoiser: Sequence[Wrapper] = (),
+        on_kernel: Sequence[Wrapper] = (),
+        search: Search | None = None,
+        allowed: Tensor | None = None,
+        clamp: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[State]:
+        """Yield every state; the last is the sample.
+
+        Args:
+            allowed: the tokens that each position may hold, (l, v). Latents keep to it at every step, not at the last
+                one alone; a mask, which no data hold, is always allowed.
+        """
+        b, length = shape
+        rows = b if search is None else search.rows(b)
+        times = torch.linspace(1, 0, self.steps + 1, dtype=torch.float64).float()
+        denoiser = fold(on_hidden, denoiser)
+        if allowed is None:
+            xt = self.process.prior((rows, length), generator=generator).to(device)
+        else:
+            allowed, log_noise = allowed.to(device), self.process.log_noise(times).to(device)
+            latents = allowed | (log_noise == 0)
+            xt = sample_categorical(log_noise.where(latents, -torch.inf).expand(rows, -1, -1), generator)
+            denoiser = Allowed(denoiser, allowed)
+        denoiser = fold(on_denoiser, denoiser)
+        kernel: Model = self.lift(denoiser=denoiser)
+        kernel = fold(on_kernel, kernel if allowed is None else Allowed(kernel, latents))
+        if search is None:
+            return trajectory(kernel, xt, times, y=y, clamp=clamp, generator=generator)
+        run = partial(trajectory, kernel, times=times)
+        found = partial(search, run, xt, kernel=kernel, denoiser=denoiser, times=times)
+        return found(y=y, clamp=clamp, generator=generator)

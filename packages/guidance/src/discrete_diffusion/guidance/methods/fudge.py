@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.columns import each_column, share_left
+from discrete_diffusion.guidance.methods.columns import each_column, share_left
 from discrete_diffusion.guidance.normalize import normalize
 from discrete_diffusion.guidance.protocols import LogLikelihood, Model, evaluate, is_left_to_right
 from discrete_diffusion.guidance.strength import Strength, check_strength, strength_at, strength_range
-from discrete_diffusion.guidance.top_k import likeliest
+from discrete_diffusion.guidance.truncation import likeliest
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.protocols import Model
-from discrete_diffusion.guidance.sampling import State
-from discrete_diffusion.guidance.search import Reward, Run, check_gamma, choose, score, spread
+from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.searches.search import Reward, Run, check_gamma, choose, score, spread
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.clamping import hold
 from discrete_diffusion.guidance.protocols import Model
-from discrete_diffusion.guidance.resampling import effective_sample_size, systematic
-from discrete_diffusion.guidance.sampling import State, last, trajectory
-from discrete_diffusion.guidance.search import (
+from discrete_diffusion.guidance.samplers.ancestral import trajectory
+from discrete_diffusion.guidance.samplers.clamping import hold
+from discrete_diffusion.guidance.samplers.state import State, last
+from discrete_diffusion.guidance.searches.resampling import effective_sample_size, systematic
+from discrete_diffusion.guidance.searches.search import (
     Reward,
     Run,
     check_gamma,
