@@ -17,7 +17,7 @@ from discrete_diffusion.backbones import DiT, DiTClassifier
 from discrete_diffusion.checkpoints import load, load_classifier
 from discrete_diffusion.datasets import molecules, smiles_tokenizer, text8_tokenizer
 from discrete_diffusion.guidance import ClassifierBased, ClassifierFree
-from discrete_diffusion.trainer import __main__, command
+from discrete_diffusion.trainer import __main__
 
 CONFIG = {
     "mode": "train",
@@ -359,8 +359,3 @@ def test_help_waits_for_nothing(convert: Callable[..., int], capsys: pytest.Capt
     assert convert("--help") == 0
     assert "a .ckpt, a folder" in capsys.readouterr().out
     assert convert("only-one") == 2
-
-
-def test_an_interrupt_has_its_own_exit_code():
-    with pytest.raises(SystemExit, match="130"), command.manners("convert"):
-        raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from discrete_diffusion.trainer.command import launch
+from discrete_diffusion.commandline import launch
 
 
 def main() -> None:

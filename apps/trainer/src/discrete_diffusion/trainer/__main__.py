@@ -5,8 +5,8 @@ from importlib import import_module
 
 from omegaconf import DictConfig
 
+from discrete_diffusion.commandline import launch
 from discrete_diffusion.trainer import resolvers
-from discrete_diffusion.trainer.command import launch
 
 COMMANDS = ("convert", "export")
 """Modules beside this one with a command line of their own."""

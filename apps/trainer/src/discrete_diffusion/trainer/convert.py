@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from discrete_diffusion.commandline import report_errors
 from discrete_diffusion.trainer import resolvers
-from discrete_diffusion.trainer.command import manners
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -33,7 +33,7 @@ LABELS = ("qed", "ring_count")
 def main(arguments: Sequence[str]) -> None:
     """Run the command line that follows `trainer convert`."""
     given = _parser().parse_intermixed_args(arguments)
-    with manners("convert"):
+    with report_errors("convert"):
         # Argument errors and --help do not wait for transformers.
         from discrete_diffusion.checkpoints import convert_classifier, expect_free, read_foreign
 

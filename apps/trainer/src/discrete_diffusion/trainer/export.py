@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from discrete_diffusion.trainer.command import manners
+from discrete_diffusion.commandline import report_errors
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command line that follows `trainer export`."""
     asked = _parser().parse_args(arguments)
-    with manners("export"):
+    with report_errors("export"):
         _export(asked)
 
 

@@ -1,0 +1,52 @@
+"""One-line errors."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TypeAlias
+
+from hydra.errors import HydraException, InstantiationException
+from omegaconf.errors import OmegaConfBaseException
+
+USER_ERRORS = (ValueError, ImportError, OSError, OmegaConfBaseException)
+"""Errors that a user can fix. Every other error is a bug and keeps its traceback."""
+
+Hints: TypeAlias = Mapping[type[Exception], str]
+"""What to do on the command line about an error of each class, as a clause without a period."""
+
+
+@contextmanager
+def report_errors(name: str, hints: Hints = MappingProxyType({})) -> Iterator[None]:
+    """Print an error that the user can fix as one line and exit with 2; exit with 130 on Ctrl-C.
+
+    With HYDRA_FULL_ERROR=1 every error is raised as it is.
+
+    Args:
+        name: Name of the command, printed before the message.
+        hints: Advice appended to the message of an error; a subclass without its own takes that of its base class.
+
+    Raises:
+        SystemExit: If the block raises an error that the user can fix, or is interrupted.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except (HydraException, *USER_ERRORS) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (*USER_ERRORS, HydraException)):
+            raise
+        # A progress bar may have left the cursor of a terminal at the end of its line.
+        fresh_line = "\n" if sys.stderr.isatty() else ""
+        print(f"{fresh_line}{name}: {_message(cause, hints)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _message(error: BaseException, hints: Hints) -> str:
+    message = str(error).strip() or type(error).__name__
+    if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
+        message = message.partition("\n")[0]  # the rest lists Hydra's search path
+    hint = next((hints[kind] for kind in type(error).__mro__ if kind in hints), None)
+    return message if hint is None else f"{message.rstrip('.')}: {hint}."

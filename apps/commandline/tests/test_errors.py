@@ -1,0 +1,61 @@
+import pytest
+from hydra.errors import ConfigCompositionException, InstantiationException
+from omegaconf.errors import ConfigKeyError
+
+from discrete_diffusion.commandline import report_errors
+
+HINTS = {FileNotFoundError: "train one with `uv run trainer`", OSError: "free some space"}
+
+
+def fail(error: BaseException) -> None:
+    with report_errors("evaluator", HINTS):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("Expected `gamma` >= 0, got -1."), "Expected `gamma` >= 0, got -1."),
+        (FileNotFoundError("No checkpoint."), "No checkpoint: train one with `uv run trainer`."),
+        (PermissionError("Cannot write."), "Cannot write: free some space."),
+        (ImportError("No module named 'rdkit'"), "No module named 'rdkit'"),
+        (ConfigKeyError("Unknown key"), "Unknown key"),
+        (ConfigCompositionException("Could not find 'a'\nSearch path:\n..."), "Could not find 'a'"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_an_error_that_the_user_can_fix_is_one_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        fail(error)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"evaluator: {line}\n"
+
+
+def test_the_cause_of_a_failed_instantiation_is_reported(capsys: pytest.CaptureFixture[str]):
+    error = InstantiationException("Error in call to target")
+    error.__cause__ = ValueError("Expected `k` >= 1, got 0.")
+    with pytest.raises(SystemExit):
+        fail(error)
+    assert capsys.readouterr().err == "evaluator: Expected `k` >= 1, got 0.\n"
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        fail(ZeroDivisionError())
+    error = InstantiationException("Error in call to target")
+    error.__cause__ = ZeroDivisionError()
+    with pytest.raises(InstantiationException):
+        fail(error)
+
+
+def test_the_traceback_of_every_error_can_be_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="bad"):
+        fail(ValueError("bad"))
+
+
+def test_an_interrupt_exits_with_130(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        fail(KeyboardInterrupt())
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == ""

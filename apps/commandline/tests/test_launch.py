@@ -1,0 +1,51 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+from discrete_diffusion.commandline import launch
+
+def task(config):
+    if config.steps < 1:
+        raise ValueError(f"Expected `steps` >= 1, got {config.steps}.")
+    print("steps", config.steps)
+
+launch(task, config_path="pkg://configuration", config_name="program", commands=["convert"])
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    package = tmp_path / "configuration"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "program.yaml").write_text("steps: 3\nhydra:\n  run:\n    dir: .\n  output_subdir: null\n")
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "program.py", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_task_gets_the_composed_configuration(run):
+    done = run("steps=5")
+    assert (done.returncode, done.stdout) == (0, "steps 5\n")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("steps=0", "program: Expected `steps` >= 1, got 0."),
+        ("convrt", "program: Expected convert or settings such as NAME=VALUE, got convrt: see `--help`."),
+        ("stpes=3", "stpes"),
+    ],
+)
+def test_a_mistake_exits_with_2(run, argument: str, message: str):
+    done = run(argument)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
