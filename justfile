@@ -15,10 +15,11 @@ slow *ARGS:
 coverage *ARGS:
     uv run pytest --cov --cov-report=term-missing:skip-covered {{ARGS}}
 
-# Style, and the pins against uv.lock
+# Style, spelling, and the pins against uv.lock
 lint:
     uv run ruff check
     uv run ruff format --check
+    uv run codespell
     scripts/pin.py --check
 
 # Put the style right
@@ -37,6 +38,10 @@ boundaries:
 # One member's wheel in an empty environment: its example, then its tests; `--wheels DIST` takes those of a folder
 alone PACKAGE *ARGS:
     uv run scripts/alone.py {{PACKAGE}} {{ARGS}}
+
+# The same with the lowest versions that the member allows (a fresh torch: gigabytes)
+lowest PACKAGE *ARGS:
+    uv run scripts/alone.py {{PACKAGE}} --lowest {{ARGS}}
 
 # Every member's wheel and source distribution
 build OUT="dist":

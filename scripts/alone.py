@@ -7,6 +7,7 @@ tests need is added, and the member's tests run against what is installed, never
 
     scripts/alone.py guidance                   build every member's wheel first
     scripts/alone.py guidance --wheels dist     take the wheels of a folder
+    scripts/alone.py guidance --lowest          install the lowest versions that the member allows, instead of the pins
 
 Standard library only; runs `uv`.
 """
@@ -21,7 +22,7 @@ import sys
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from zipfile import ZipFile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("member", help="guidance, for discrete-diffusion-guidance")
     parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="a folder with every member's wheel")
+    parser.add_argument("--lowest", action="store_true", help="install the lowest versions that the member allows")
     arguments = parser.parse_args()
     member = arguments.member
     homes = [path.parent for path in ROOT.glob(f"*/{member}/pyproject.toml")]
@@ -94,16 +96,18 @@ def main() -> None:
             run("uv", "build", "--quiet", "--all-packages", "--no-sources", "--wheel", "--out-dir", folder)
         wheels = wheels_in(folder)
         python = place / "bin" / "python"
-        # Run in the root, uv reads the pins there; `--no-sources`, or it would also read where the sources are.
-        install = ["uv", "pip", "install", "--quiet", "--no-sources", "--python", python]
-        run("uv", "venv", "--quiet", "--python", sys.executable, place)
-        run(*install, *requirements(member, wheels))
-
         empty.mkdir()
+        # In the root uv reads the pins; `--no-sources`, or it would also read where the sources are.
+        install = ["uv", "pip", "install", "--quiet", "--no-sources", "--python", python]
+        install += ["--resolution", "lowest-direct"] * arguments.lowest
+        home = Path(gettempdir()) if arguments.lowest else ROOT
+        run("uv", "venv", "--quiet", "--python", sys.executable, place)
+        run(*install, *requirements(member, wheels), cwd=home)
+
         example = ["--example"] if homes[0].parent.name == "packages" else []  # an app's example needs a finished run
         run(python, "-I", ROOT / "scripts" / "installed.py", member, *example, cwd=empty)
 
-        run(*install, *requirements(member, wheels), "--group", "pyproject.toml:test")
+        run(*install, *requirements(member, wheels), "--group", f"{ROOT / 'pyproject.toml'}:test", cwd=home)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {"VIRTUAL_ENV": str(place), "PATH": f"{place / 'bin'}{os.pathsep}{environment['PATH']}"}
         run(place / "bin" / "pytest", homes[0], env=environment)
