@@ -25,6 +25,19 @@ from discrete_diffusion.guidance.protocols import (
 )
 from discrete_diffusion.guidance.samplers.ancestral import AncestralSampler, sample, trajectory
 from discrete_diffusion.guidance.samplers.autoregressive import AutoregressiveSampler, autoregressive
+from discrete_diffusion.guidance.samplers.by_order import (
+    EntropyBound,
+    HighestConfidence,
+    LargestMargin,
+    LowestEntropy,
+    Order,
+    RandomOrder,
+    by_order,
+    order_log_likelihood,
+)
+from discrete_diffusion.guidance.samplers.corrected import corrected, gibbs_step
+from discrete_diffusion.guidance.samplers.first_hitting import first_hitting
+from discrete_diffusion.guidance.samplers.masked_ancestral import masked_ancestral
 from discrete_diffusion.guidance.samplers.state import State, last
 from discrete_diffusion.guidance.searches.best_of import BestOf
 from discrete_diffusion.guidance.searches.particles import Particles, ParticleState
@@ -56,21 +69,27 @@ __all__ = [
     "CosineRamp",
     "CountEvaluations",
     "Denoiser",
+    "EntropyBound",
     "FirstOrder",
     "GaussianAbove",
     "GaussianTarget",
+    "HighestConfidence",
     "Hybrid",
     "Interval",
     "Kernel",
+    "LargestMargin",
     "Lift",
     "LogLikelihood",
+    "LowestEntropy",
     "Model",
     "Noise",
     "Not",
     "Nucleus",
+    "Order",
     "ParticleState",
     "Particles",
     "Ramp",
+    "RandomOrder",
     "Reward",
     "Search",
     "State",
@@ -79,11 +98,17 @@ __all__ = [
     "TopK",
     "TrustRegion",
     "autoregressive",
+    "by_order",
     "check_strength",
+    "corrected",
     "evaluate",
+    "first_hitting",
+    "gibbs_step",
     "is_left_to_right",
     "last",
+    "masked_ancestral",
     "normalize",
+    "order_log_likelihood",
     "sample",
     "sample_categorical",
     "strength_at",

@@ -8,17 +8,21 @@ from discrete_diffusion.processes.continuous_nelbo import ContinuousNELBO
 from discrete_diffusion.processes.cross_entropy import CrossEntropy
 from discrete_diffusion.processes.denoiser import NetworkDenoiser
 from discrete_diffusion.processes.discrete_nelbo import DiscreteNELBO
+from discrete_diffusion.processes.gibbs import NoisyConditional
 from discrete_diffusion.processes.marginal import Marginal
 from discrete_diffusion.processes.next_token import NextToken
 from discrete_diffusion.processes.objective import Objective, Terms
 from discrete_diffusion.processes.parameterization import LeaveOneOut, Mean, Parameterization
+from discrete_diffusion.processes.predictor_corrector import PredictorCorrector
 from discrete_diffusion.processes.process import Process
+from discrete_diffusion.processes.remasking import Capped, Remasking, RemaskingRate, Rescaled
 from discrete_diffusion.processes.uniform import Uniform
 
 __all__ = [
     "Absorbing",
     "Ancestral",
     "AutoregressiveNLL",
+    "Capped",
     "Classifier",
     "ContinuousNELBO",
     "CrossEntropy",
@@ -28,10 +32,15 @@ __all__ = [
     "Mean",
     "NetworkDenoiser",
     "NextToken",
+    "NoisyConditional",
     "Objective",
     "Parameterization",
+    "PredictorCorrector",
     "Process",
     "Regressor",
+    "Remasking",
+    "RemaskingRate",
+    "Rescaled",
     "Terms",
     "Uniform",
 ]

@@ -47,6 +47,27 @@ class Process(ABC):
         """`log_x0` with the evidence of the position's own noisy token taken out; here it holds none."""
         return log_x0
 
+    def mean(
+        self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b l v"]:
+        """Return log p(x_0 | x_t), the evidence of the position's own noisy token included.
+
+        p(x_0^l | x_t)  ∝  q(x_t^l | x_0^l) p(x_0^l | x_t without position l)
+        """
+        sigma = self.schedule.sigma(t)[:, None]
+        replaced = log1mexp(-sigma) + self.log_noise(log_x0)[xt]
+        kept = torch.logaddexp(-sigma, replaced)
+        same = F.one_hot(xt, self.vocab_size).bool()
+        evidence = torch.where(same, kept[..., None], replaced[..., None])
+        log_weights = self.leave_one_out(log_x0, xt, t) + evidence
+        impossible = log_weights == -torch.inf
+        return log_weights.log_softmax(-1).masked_fill(impossible, -torch.inf)
+
+    def log_noised(self, log_x0: Float[Tensor, "b l v"], s: Float[Tensor, " b"]) -> Float[Tensor, "b l v"]:
+        """Return log[alpha_s p(x_0) + (1 - alpha_s) pi], the prediction with fresh noise; `log_x0` itself at s = 0."""
+        noised = self._log_marginal(log_x0, self.sigma_or_data(s)[:, None])
+        return torch.where((s > 0)[:, None, None], noised, log_x0)
+
     def corrupt(
         self, x0: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, generator: Generator | None = None
     ) -> Int[Tensor, "b l"]:

@@ -48,7 +48,7 @@ def trajectory(
     Raises:
         ValueError: `times` or `clamp` is malformed (at once), or the kernel returns the wrong shape (on iterating).
     """
-    _check_times(times)
+    check_times(times)
     check_clamp(clamp, xt)
     return _steps(kernel, xt, times, y, clamp, generator)
 
@@ -98,7 +98,8 @@ def _steps(
         yield State(at[i], x)
 
 
-def _check_times(times: Float[Tensor, " n"]) -> None:
+def check_times(times: Float[Tensor, " n"]) -> None:
+    """Raise unless `times` descend strictly within [0, 1]."""
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"Expected `times` to be a line of at least 2 times, got shape {tuple(times.shape)}.")
     if not bool(((times >= 0) & (times <= 1)).all()):

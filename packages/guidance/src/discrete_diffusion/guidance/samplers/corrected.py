@@ -1,0 +1,98 @@
+"""Ancestral sampling with Gibbs corrections."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from discrete_diffusion.guidance.drawing import sample_categorical
+from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.samplers.ancestral import trajectory
+from discrete_diffusion.guidance.samplers.clamping import check_clamp
+from discrete_diffusion.guidance.samplers.state import State
+
+
+def corrected(
+    kernel: Model,
+    conditional: Model,
+    xt: Int[Tensor, "b l"],
+    times: Float[Tensor, " n"],
+    *,
+    corrections: int,
+    at_once: int = 1,
+    y: Int[Tensor, " b"] | None = None,
+    clamp: Int[Tensor, "b l"] | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[State]:
+    """Yield every state of ancestral sampling in which each step is followed by Gibbs corrections (arXiv 2605.22765).
+
+    After the step to s > 0, `corrections` times, `gibbs_step` resamples `at_once` positions of x_s given the rest. A
+    step costs 1 + `corrections` evaluations.
+
+    Args:
+        kernel: log p(x_s | x_t, y), (b, l, v).
+        conditional: log p(x_t^l | x_t without l, y), with the signature of a denoiser.
+        xt: Tokens at times[0].
+        times: Strictly descending in [0, 1].
+        corrections: Gibbs steps after each reverse step, >= 0.
+        at_once: Positions resampled by each of them.
+        y: Labels, passed to both models.
+        clamp: Token that each position must hold, -1 where it is free.
+        generator: Source of randomness, torch's default generator if None.
+
+    Raises:
+        ValueError: If a number is out of range or `times` or `clamp` is malformed (at once).
+    """
+    if corrections < 0:
+        raise ValueError(f"Expected `corrections` >= 0, got {corrections}.")
+    if at_once < 1:
+        raise ValueError(f"Expected `at_once` >= 1, got {at_once}.")
+    check_clamp(clamp, xt)
+    start = trajectory(kernel, xt, times, y=y, clamp=clamp, generator=generator)
+    return _steps(kernel, conditional, start, times, corrections, at_once, y, clamp, generator)
+
+
+def gibbs_step(
+    conditional: Model,
+    x: Int[Tensor, "b l"],
+    t: Float[Tensor, " b"],
+    *,
+    at_once: int = 1,
+    y: Int[Tensor, " b"] | None = None,
+    clamp: Int[Tensor, "b l"] | None = None,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, "b l"]:
+    """Return `x` with `at_once` positions of each row, chosen uniformly at random, resampled given the rest.
+
+    With `at_once` = 1 the distribution of x_t is invariant, exactly; with more it is not, since the new tokens are
+    drawn independently of one another. Clamped positions are never chosen.
+    """
+    free = torch.ones_like(x, dtype=torch.bool) if clamp is None else clamp < 0
+    home = x.device if generator is None else generator.device
+    scores = torch.rand(x.shape, dtype=torch.float64, generator=generator, device=home).to(x.device)
+    picked = scores.masked_fill(~free, -1).topk(min(at_once, x.shape[1]), -1).indices
+    at = torch.zeros_like(free).scatter(-1, picked, True) & free
+    with torch.no_grad():
+        return x.masked_scatter(at, sample_categorical(evaluate(conditional, x, t, y=y, at=at), generator))
+
+
+def _steps(
+    kernel: Model,
+    conditional: Model,
+    start: Iterator[State],
+    times: Float[Tensor, " n"],
+    corrections: int,
+    at_once: int,
+    y: Int[Tensor, " b"] | None,
+    clamp: Int[Tensor, "b l"] | None,
+    generator: torch.Generator | None,
+) -> Iterator[State]:
+    state = next(start)
+    yield state
+    for i in range(1, len(times)):
+        *_, state = trajectory(kernel, state.x, times[i - 1 : i + 1], y=y, clamp=clamp, generator=generator)
+        x, s = state.x, times[i].to(state.x.device).expand(len(state.x))
+        for _ in range(corrections if times[i] > 0 else 0):
+            x = gibbs_step(conditional, x, s, at_once=at_once, y=y, clamp=clamp, generator=generator)
+        yield State(float(times[i]), x)

@@ -1,0 +1,60 @@
+"""Conditional distributions of one noisy token given the others."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from discrete_diffusion.processes.absorbing import Absorbing
+from discrete_diffusion.processes.process import Process
+from discrete_diffusion.processes.types import LogDenoiser, given
+
+
+@dataclass(frozen=True)
+class NoisyConditional:
+    """Distribution of the noisy token at a position given the rest of the sequence (arXiv 2605.22765):
+
+        p(x_t^l | x_t without l) = alpha_t p(x_0^l | x_t without l) + (1 - alpha_t) pi
+
+    To resample one position from it leaves the distribution of x_t invariant, exactly: it is a Gibbs step. To resample
+    several positions at once does not. It has the signature of a denoiser, so that what wraps a denoiser wraps it.
+
+    Args:
+        process: Uniform or marginal noise.
+        denoiser: Log-probabilities of the clean tokens, in the process's parameterization.
+        temperature: Temperature of the leave-one-out prediction, > 0; below 1 the correction is sharper, and no longer
+            leaves the distribution invariant.
+
+    Raises:
+        ValueError: If `process` is masked diffusion, whose conditional at a revealed position needs another pass of the
+            network, or if `temperature` is not positive.
+    """
+
+    process: Process
+    denoiser: LogDenoiser
+    temperature: float | int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.process, Absorbing):
+            raise ValueError("Expected uniform or marginal noise, got masks: correct masked diffusion by `Remasking`.")
+        if not self.temperature > 0:
+            raise ValueError(f"Expected `temperature` > 0, got {self.temperature}.")
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*p v"]:
+        """Return log p(x_t^l | rest), (b, l, v), or (n, v) of the positions where `at` is true."""
+        log_x0 = self.denoiser(xt, t, **given(y=y, at=at))
+        where = torch.ones_like(xt, dtype=torch.bool) if at is None else at
+        # One position a row, each with the time of its sequence.
+        rows, times = log_x0.flatten(0, -2)[:, None], t.repeat_interleave(where.sum(1))
+        rest = self.process.leave_one_out(rows, xt[where][:, None], times)
+        if self.temperature != 1:
+            rest = (rest / self.temperature).log_softmax(-1)
+        return self.process.log_noised(rest, times).view_as(log_x0)
