@@ -1,5 +1,7 @@
 """Ancestral sampling of masks that chooses the positions first."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_revealed_and_clamped_tokens_stay_and_no_mask_is_left(world, b, generato
     arguments = {"mask_id": MASK, "survival": linear, "clamp": clamp, "generator": generator}
     states = list(masked_ancestral(world(3).denoiser, start, GRID, **arguments))
     assert [state.t for state in states] == GRID.tolist()
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in itertools.pairwise(states):
         kept = before.x != MASK
         assert torch.equal(after.x[kept], before.x[kept])
     assert all(state.x[0, 2] == 1 for state in states)

@@ -37,6 +37,7 @@ from discrete_diffusion.guidance.samplers.by_order import (
 )
 from discrete_diffusion.guidance.samplers.corrected import corrected, gibbs_step
 from discrete_diffusion.guidance.samplers.first_hitting import first_hitting
+from discrete_diffusion.guidance.samplers.leaping import LogRates, TauLeaping, trapezoidal
 from discrete_diffusion.guidance.samplers.masked_ancestral import masked_ancestral
 from discrete_diffusion.guidance.samplers.state import State, last
 from discrete_diffusion.guidance.searches.best_of import BestOf
@@ -80,6 +81,7 @@ __all__ = [
     "LargestMargin",
     "Lift",
     "LogLikelihood",
+    "LogRates",
     "LowestEntropy",
     "Model",
     "Noise",
@@ -94,6 +96,7 @@ __all__ = [
     "Search",
     "State",
     "Strength",
+    "TauLeaping",
     "Temperature",
     "TopK",
     "TrustRegion",
@@ -114,4 +117,5 @@ __all__ = [
     "strength_at",
     "strength_range",
     "trajectory",
+    "trapezoidal",
 ]

@@ -15,6 +15,7 @@ from discrete_diffusion.processes.objective import Objective, Terms
 from discrete_diffusion.processes.parameterization import LeaveOneOut, Mean, Parameterization
 from discrete_diffusion.processes.predictor_corrector import PredictorCorrector
 from discrete_diffusion.processes.process import Process
+from discrete_diffusion.processes.rates import ReverseRates
 from discrete_diffusion.processes.remasking import Capped, Remasking, RemaskingRate, Rescaled
 from discrete_diffusion.processes.uniform import Uniform
 
@@ -41,6 +42,7 @@ __all__ = [
     "Remasking",
     "RemaskingRate",
     "Rescaled",
+    "ReverseRates",
     "Terms",
     "Uniform",
 ]
