@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from discrete_diffusion.guidance import TauLeaping, last, trapezoidal
+from discrete_diffusion.guidance import CountEvaluations, TauLeaping, last, trapezoidal, uniformization
 from discrete_diffusion.guidance.samplers.leaping import leap, second_stage
-from discrete_diffusion.processes import Absorbing, Ancestral, Marginal, ReverseRates, Uniform
+from discrete_diffusion.processes import Absorbing, Ancestral, Marginal, NoisyConditional, ReverseRates, Uniform
 from discrete_diffusion.schedules import LogLinear
 
 MARGINALS = [0.5, 0.3, 0.2]
@@ -50,6 +50,16 @@ def model(oracle, kind):
 @pytest.fixture
 def strong_model(oracle, kind):
     return make_model(oracle, kind, 100)
+
+
+def dated(denoiser):
+    """The exact denoiser at many different times, rounded to a grid of 200 so that each is enumerated once."""
+
+    def call(xt, t, *, y=None, at=None):
+        log_x0 = denoiser(xt, (t * 200).round().clamp(min=1) / 200)
+        return log_x0 if at is None else log_x0[at]
+
+    return call
 
 
 def distance(p, q):
@@ -153,3 +163,46 @@ def test_trapezoidal_sampling_holds_clamps(strong_model, generator):
     assert all(torch.equal(state.x[clamp >= 0], clamp[clamp >= 0]) for state in states)
     with pytest.raises(ValueError, match="Expected 0 < `theta` < 1, got 1"):
         trapezoidal(rates, kernel, start, times, theta=1.0)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "marginal"])
+def test_uniformization_is_exact(strong_model, kind, generator):
+    """From the exact distribution at one time to that at another, across a wide range of noise."""
+    process, world, denoiser = strong_model
+    n, start, end = 12_000, 0.95, 0.15
+    index = torch.multinomial(noisy(world, process, start), n, replacement=True, generator=generator)
+    network = CountEvaluations(dated(denoiser))
+    states = uniformization(
+        NoisyConditional(process, network),
+        lambda xt, t, s: torch.nn.functional.one_hot(xt, 3).double().log(),  # stop at `end`
+        world.sequences[index],
+        noise=process.log_noise(torch.zeros((), dtype=torch.float64)).exp(),
+        survival=process.schedule.alpha,
+        inverse=process.schedule.inverse,
+        start=start,
+        end=end,
+        generator=generator,
+    )
+    x = last(states)
+    expected = n * noisy(world, process, end)
+    counts = world.index(x).bincount(minlength=len(expected)).double()
+    assert ((counts - expected) ** 2 / expected).sum() < 26.12  # 99.9th percentile with 8 degrees of freedom
+    ends = process.schedule.alpha(torch.tensor([end, start], dtype=torch.float64)).logit()
+    assert network.rows / n == pytest.approx(2 * (ends[0] - ends[1]).item(), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["uniform"])
+def test_uniformization_holds_clamps_and_refuses_masks(strong_model, kind, generator):
+    process, _, denoiser = strong_model
+    clamp = torch.tensor([[1, -1], [-1, -1], [2, 0]])
+    arguments = {"survival": process.schedule.alpha, "inverse": process.schedule.inverse, "clamp": clamp}
+    conditional, kernel = NoisyConditional(process, dated(denoiser)), Ancestral(process, denoiser)
+    start = process.prior((3, 2), generator=generator)
+    noise = torch.full((3,), 1 / 3)
+    states = list(uniformization(conditional, kernel, start, noise=noise, **arguments, generator=generator))
+    assert all(torch.equal(state.x[clamp >= 0], clamp[clamp >= 0]) for state in states)
+    assert states[-1].t == 0
+    with pytest.raises(ValueError, match="by `first_hitting`"):
+        uniformization(conditional, kernel, start, noise=torch.tensor([0.0, 0.0, 1.0]), **arguments)
+    with pytest.raises(ValueError, match=r"Expected 1 >= `start` > `end` > 0, got 1\.0 and 0\.0"):
+        uniformization(conditional, kernel, start, noise=noise, **arguments, end=0.0)

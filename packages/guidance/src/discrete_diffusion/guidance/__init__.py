@@ -40,6 +40,7 @@ from discrete_diffusion.guidance.samplers.first_hitting import first_hitting
 from discrete_diffusion.guidance.samplers.leaping import LogRates, TauLeaping, trapezoidal
 from discrete_diffusion.guidance.samplers.masked_ancestral import masked_ancestral
 from discrete_diffusion.guidance.samplers.state import State, last
+from discrete_diffusion.guidance.samplers.uniformization import uniformization
 from discrete_diffusion.guidance.searches.best_of import BestOf
 from discrete_diffusion.guidance.searches.particles import Particles, ParticleState
 from discrete_diffusion.guidance.searches.search import Reward, Search
@@ -118,4 +119,5 @@ __all__ = [
     "strength_range",
     "trajectory",
     "trapezoidal",
+    "uniformization",
 ]
