@@ -11,7 +11,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
 SHARED = {"panels", "world"}
-SLOW = {"best_of_n", "nos", "particles", "pplm", "svdd"}
+SLOW = {"best_of_n", "nos", "particles", "pplm", "samplers", "svdd"}
 NAMES = sorted(path.stem for path in FIGURES.glob("*.py") if path.stem not in SHARED)
 F64 = torch.float64
 
