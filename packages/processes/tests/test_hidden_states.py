@@ -1,9 +1,19 @@
 """Models that can be opened and continued."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from discrete_diffusion.processes import Absorbing, NetworkDenoiser, NextToken, Uniform
+from discrete_diffusion.processes import (
+    Absorbing,
+    CausalNextToken,
+    LatentDenoiser,
+    LatentNextToken,
+    NetworkDenoiser,
+    NextToken,
+    Uniform,
+)
 from discrete_diffusion.schedules import LogLinear
 
 V, BOS, LENGTH, EXACT = 4, 0, 5, {"rtol": 0, "atol": 1e-12}
@@ -93,14 +103,30 @@ def test_a_plain_function_can_be_neither_opened_nor_continued(tiny_network):
 
     process = Uniform(LogLinear(), V)
     for model in (NetworkDenoiser(process, function), NextToken(function, BOS)):
-        assert not any(hasattr(model, name) for name in ("encode", "decode", "extend", "next_token"))
+        assert not isinstance(model, LatentDenoiser | LatentNextToken)
         assert model(torch.zeros(2, LENGTH, dtype=torch.int64), torch.ones(2)).shape == (2, LENGTH, V)
-        with pytest.raises(AttributeError, match=r"Expected a network with `encode`, got function\."):
-            _ = model.encode
     network = tiny_network(V, causal=True)
-    assert all(hasattr(NetworkDenoiser(process, network), name) for name in ("encode", "decode"))
-    assert not hasattr(NetworkDenoiser(process, network), "extend")
-    assert all(hasattr(NextToken(network, BOS), name) for name in ("encode", "decode", "extend", "next_token"))
+    assert type(NetworkDenoiser(process, network)) is LatentDenoiser
+    assert type(NextToken(network, BOS)) is CausalNextToken
+
+
+def test_a_network_that_can_be_opened_but_not_continued_makes_a_latent_model():
+    class Open:
+        def __call__(self, xt, sigma, y=None, at=None):
+            return torch.zeros(*xt.shape, V)
+
+        def encode(self, xt, sigma, y=None):
+            return torch.zeros(*xt.shape, 2)
+
+        def decode(self, hidden, sigma, y=None, at=None):
+            return torch.zeros(*hidden.shape[:-1], V)
+
+    assert type(NextToken(Open(), BOS)) is LatentNextToken
+
+
+def test_another_network_changes_what_the_model_can_do(tiny_network):
+    plain = NetworkDenoiser(Uniform(LogLinear(), V), lambda xt, sigma: torch.zeros(*xt.shape, V))
+    assert type(replace(plain, network=tiny_network(V, causal=False))) is LatentDenoiser
 
 
 def test_the_direction_is_told_apart():

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from discrete_diffusion.processes.process import Process, log1mexp, pick
-from discrete_diffusion.processes.types import LogDenoiser, given
+from discrete_diffusion.processes.protocols import Denoiser, given
 from discrete_diffusion.schedules import Schedule
 
 
@@ -79,7 +79,7 @@ class Absorbing(Process):
         return torch.where(xt == self.mask_id, weight[:, None] * pick(log_x0, x0), 0.0)
 
     def prior_loss(
-        self, denoiser: LogDenoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
+        self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b l"]:
         """alpha(1) times -log p(x_0 | all masks), in nats per token: what alpha(1) > 0 costs.
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.types import LogDenoiser
+from discrete_diffusion.processes.protocols import Denoiser
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Ancestral:
     """
 
     process: Process
-    denoiser: LogDenoiser
+    denoiser: Denoiser
 
     def __call__(
         self,

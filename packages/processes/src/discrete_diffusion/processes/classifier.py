@@ -1,5 +1,6 @@
 """Classifiers and regressors of what a process has corrupted, in the shape of log p(y | x_t)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.types import Network
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Classifier:
     """
 
     process: Process | None
-    network: Network
+    network: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, x: Shaped[Tensor, "b l *d"], t: Float[Tensor, " b"]) -> Float[Tensor, "b classes"]:
         """Return log p(y | x_t), normalized over the classes."""
@@ -39,7 +39,7 @@ class Regressor:
     """
 
     process: Process | None
-    network: Network
+    network: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, x: Shaped[Tensor, "b l *d"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
         """Return mean and log standard deviation."""

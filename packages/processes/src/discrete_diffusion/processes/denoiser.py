@@ -1,26 +1,33 @@
-"""From a network's logits to log-probabilities of the clean token."""
+"""Denoisers of a process, from networks."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.processes.opened import opened
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.types import Network, given
+from discrete_diffusion.processes.protocols import LatentNetwork, Network, given
 
 
 @dataclass(frozen=True)
 class NetworkDenoiser:
-    """log p(x_0 | x_t, y) of a diffusion process: the network is fed sigma(t), and read as the process reads logits.
+    """Denoiser log p(x_0 | x_t, y): the network is fed sigma(t), and its logits are read as the process reads them.
 
-    A network with `encode` and `decode` can be opened: `decode(encode(xt, t, y=y), xt, t, y=y, at=at)` is the call
-    itself. The denoiser of any other network has neither attribute.
+    Over a network whose hidden state can be opened (`LatentNetwork`), the instance is a `LatentDenoiser`.
+
+    Args:
+        process: Forward process that the network was trained on.
+        network: Denoising network.
     """
 
     process: Process
     network: Network
+
+    def __new__(cls, process: Process | None = None, network: Network | None = None) -> "NetworkDenoiser":
+        """Choose the class by what the network can do; copies, which pass no arguments, keep theirs."""
+        if network is None:
+            return super().__new__(cls)
+        return super().__new__(LatentDenoiser if isinstance(network, LatentNetwork) else NetworkDenoiser)
 
     def __call__(
         self,
@@ -30,28 +37,33 @@ class NetworkDenoiser:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
-        """(b, l, v), or (n, v) for the n positions where `at` is true, in row-major order."""
+        """Return log p(x_0 | x_t, y), (b, l, v), or (n, v) at the positions where `at` is true, in row-major order."""
         logits = self.network(xt, self.process.schedule.sigma(t), **given(y=y, at=at))
         return self.process.log_x0(logits, xt if at is None else xt[at])
 
-    @property
-    def encode(self) -> Callable[..., Tensor]:
-        """`(xt, t, *, y=None)` -> the network's hidden state, (b, l, d)."""
-        opened(self.network, "encode", "decode")
-        return self._encode
 
-    @property
-    def decode(self) -> Callable[..., Tensor]:
-        """`(hidden, xt, t, *, y=None, at=None)` -> log p(x_0 | x_t, y) as the call returns it."""
-        opened(self.network, "encode", "decode")
-        return self._decode
+@dataclass(frozen=True)
+class LatentDenoiser(NetworkDenoiser):
+    """Denoiser whose hidden state can be read and replaced.
 
-    def _encode(
+    `decode(encode(xt, t, y=y), xt, t, y=y, at=at)` is the call itself.
+
+    `NetworkDenoiser(process, network)` makes one if the network allows it.
+
+    Args:
+        process: Forward process that the network was trained on.
+        network: Denoising network with `encode` and `decode`.
+    """
+
+    network: LatentNetwork
+
+    def encode(
         self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b l d"]:
-        return opened(self.network).encode(xt, self.process.schedule.sigma(t), **given(y=y))
+        """Return the network's hidden state."""
+        return self.network.encode(xt, self.process.schedule.sigma(t), **given(y=y))
 
-    def _decode(
+    def decode(
         self,
         hidden: Float[Tensor, "b l d"],
         xt: Int[Tensor, "b l"],
@@ -60,5 +72,6 @@ class NetworkDenoiser:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
-        logits = opened(self.network).decode(hidden, self.process.schedule.sigma(t), **given(y=y, at=at))
+        """Return log p(x_0 | hidden), shaped as the call's result."""
+        logits = self.network.decode(hidden, self.process.schedule.sigma(t), **given(y=y, at=at))
         return self.process.log_x0(logits, xt if at is None else xt[at])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from discrete_diffusion.processes.absorbing import Absorbing
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.types import LogDenoiser, given
+from discrete_diffusion.processes.protocols import Denoiser, given
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class NoisyConditional:
     """
 
     process: Process
-    denoiser: LogDenoiser
+    denoiser: Denoiser
     temperature: float | int = 1
 
     def __post_init__(self) -> None:

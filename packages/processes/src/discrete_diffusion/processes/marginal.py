@@ -17,7 +17,7 @@ class Marginal(Process):
     """Every lost token becomes a draw from `probabilities`, the data's marginals (DiGress, arXiv 2209.14734).
 
     Probabilities must be positive, since a token that noise never produces would make the prior term infinite:
-    count every token once more than it occurs. They are normalised here.
+    count every token once more than it occurs. They are normalized here.
     """
 
     schedule: Schedule
@@ -47,7 +47,7 @@ class Marginal(Process):
         return torch.bucketize(u, edges, right=True)
 
     def log_x0(self, logits: Float[Tensor, "*p v"], xt: Int[Tensor, "*p"]) -> Float[Tensor, "*p v"]:
-        """The logits, normalised."""
+        """The logits, normalized."""
         return logits.log_softmax(-1)
 
     def leave_one_out(

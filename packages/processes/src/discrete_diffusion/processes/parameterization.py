@@ -57,7 +57,7 @@ class Mean(Parameterization):
         sigma: Float[Tensor, " b"],
         log_noise: Float[Tensor, " v"],
     ) -> Float[Tensor, "b l v"]:
-        """`log_x0` divided by q(x_t | x_0) and normalised."""
+        """`log_x0` divided by q(x_t | x_0) and normalized."""
         replaced = (-torch.expm1(-sigma)).log()[:, None] + log_noise[xt]
         kept = torch.logaddexp(-sigma[:, None], replaced)
         same = F.one_hot(xt, len(log_noise)).bool()

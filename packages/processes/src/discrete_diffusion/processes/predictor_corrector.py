@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.types import LogDenoiser, given
+from discrete_diffusion.processes.protocols import Denoiser, given
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PredictorCorrector:
     """
 
     process: Process
-    denoiser: LogDenoiser
+    denoiser: Denoiser
     psi: float | int
 
     def __post_init__(self) -> None:

@@ -1,15 +1,13 @@
-"""What a causal network remembers of the prefix that it was last fed."""
+"""Memory of the last prefix that a causal network was fed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-KeysValues = tuple[Tensor, Tensor]
-"""Of one block, each (batch, heads, length, head size); or what a recurrent block remembers, of other axes."""
+from discrete_diffusion.processes.protocols import Past
 
 
 @dataclass(frozen=True)
@@ -17,28 +15,32 @@ class _Prefix:
     tokens: Int[Tensor, "b l"]
     y: Int[Tensor, " b"] | None
     weights: tuple[int, ...]
-    past: tuple[KeysValues, ...]
+    past: Past
 
 
 class PrefixCache:
-    """Keys and values of the last prefix, of which the next call takes what still holds.
+    """Keys and values of the last prefix, reused by the next call as far as they still apply.
 
-    They can be cut to a shorter prefix. The state of a recurrent network cannot: it is taken where the whole of its
-    prefix still holds and something follows it, and else everything is read again.
+    Keys and values can be cut to a shorter prefix. The state of a recurrent network cannot: it is reused if its whole
+    prefix still applies and new tokens follow it, and otherwise everything is read again.
 
-    It changes what a call costs and never what it returns: tokens and labels are compared with those remembered, row by
-    row, and so are the counts of in-place changes that the parameters of a module keep. Whoever changes weights in ways
-    that are not counted (`parameter.data`, or behind a plain function) makes a new cache.
+    The cache changes the cost of a call and never its result: tokens and labels are compared with those remembered, row
+    by row, and so are the version counters of a module's parameters. After changing weights in ways that are not
+    counted (`parameter.data`, or inside a plain function), make a new cache.
     """
 
     def __init__(self) -> None:
         self._last: _Prefix | None = None
 
     def last_hidden(
-        self, network: Any, extend: Callable[..., Any], tokens: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None
+        self,
+        network: object,
+        extend: Callable[..., tuple[Tensor, Past]],
+        tokens: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None,
     ) -> Float[Tensor, "b 1 d"]:
-        """The hidden state at the last of `tokens`; `extend(tokens, past, y=)` is fed those that are new."""
-        weights = _changes(network)
+        """Return the hidden state at the last of `tokens`; `extend(tokens, past, y=)` is fed the new ones."""
+        weights = _versions(network)
         known = self._known(tokens, y, weights)
         past = None if self._last is None or not known else _cut(self._last, known)
         hidden, past = extend(tokens if past is None else tokens[:, known:], past, y=y)
@@ -46,11 +48,11 @@ class PrefixCache:
         return hidden[:, -1:]
 
     def forget(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._last = None
 
     def _known(self, tokens: Tensor, y: Tensor | None, weights: tuple[int, ...]) -> int:
-        """How many leading tokens need not be fed again: never all, since the last one's hidden state is wanted."""
+        """Return the number of leading tokens that need not be fed again; never all, the last one's state is needed."""
         last = self._last
         if last is None or last.weights != weights:
             return 0
@@ -63,7 +65,7 @@ class PrefixCache:
         return int(agree.cumprod(0).sum())
 
 
-def _cut(last: _Prefix, known: int) -> tuple[KeysValues, ...] | None:
+def _cut(last: _Prefix, known: int) -> Past | None:
     if known == last.tokens.shape[1]:
         return last.past
     if not all(state.ndim == 4 for block in last.past for state in block):
@@ -77,7 +79,7 @@ def _same(old: Tensor | None, new: Tensor | None) -> bool:
     return old.device == new.device and torch.equal(old, new)
 
 
-def _changes(network: Any) -> tuple[int, ...]:
+def _versions(network: object) -> tuple[int, ...]:
     if not isinstance(network, torch.nn.Module):
         return ()
     # Inference tensors keep no count, and cannot be changed outside inference mode.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from discrete_diffusion.processes.types import LogDenoiser
+from discrete_diffusion.processes.protocols import Denoiser
 from discrete_diffusion.schedules import Schedule
 
 
@@ -19,7 +19,7 @@ class Process(ABC):
     A process says what pi is and how it is drawn; posterior and likelihood bound follow for every pi without zeros.
     A subclass may restate them where its own pi asks for it, held to enumeration by the same tests.
 
-    `log_x0` below is a normalised log p(x_0 | x_t) per position. Unless a process names another parameterization it is
+    `log_x0` below is a normalized log p(x_0 | x_t) per position. Unless a process names another parameterization it is
     *leave-one-out*: what the rest of the sequence says of this token, not counting the token's own noisy value. That is
     what makes the published posterior exact.
 
@@ -39,7 +39,7 @@ class Process(ABC):
 
     @abstractmethod
     def log_x0(self, logits: Float[Tensor, "*p v"], xt: Int[Tensor, "*p"]) -> Float[Tensor, "*p v"]:
-        """The normalised log p(x_0 | x_t) that the network's logits stand for."""
+        """The normalized log p(x_0 | x_t) that the network's logits stand for."""
 
     def leave_one_out(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
@@ -139,7 +139,7 @@ class Process(ABC):
         return (log_q.exp() * gap).sum(-1)
 
     def prior_loss(
-        self, denoiser: LogDenoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
+        self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b l"]:
         """KL(q(x_1 | x_0) || pi), in nats per token: what alpha(1) > 0 costs. The denoiser is not asked."""
         one = torch.ones((), device=x0.device)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.types import LogDenoiser, given
+from discrete_diffusion.processes.protocols import Denoiser, given
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ReverseRates:
     """
 
     process: Process
-    denoiser: LogDenoiser
+    denoiser: Denoiser
 
     def __call__(
         self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, y: Int[Tensor, " b"] | None = None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from discrete_diffusion.processes.absorbing import Absorbing
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.types import LogDenoiser, given
+from discrete_diffusion.processes.protocols import Denoiser, given
 
 
 @runtime_checkable
@@ -91,7 +91,7 @@ class Remasking:
     """
 
     process: Process
-    denoiser: LogDenoiser
+    denoiser: Denoiser
     rate: RemaskingRate
     loop: tuple[float, float, float] | None = None
 

@@ -34,7 +34,7 @@ class Uniform(Process):
         return torch.randint(self.vocab_size, shape, generator=generator, device=device)
 
     def log_x0(self, logits: Float[Tensor, "*p v"], xt: Int[Tensor, "*p"]) -> Float[Tensor, "*p v"]:
-        """The logits, normalised."""
+        """The logits, normalized."""
         return logits.log_softmax(-1)
 
     def leave_one_out(

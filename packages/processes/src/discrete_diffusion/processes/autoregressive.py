@@ -1,0 +1,191 @@
+"""Autoregressive models, with the signature of a denoiser."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor
+
+from discrete_diffusion.processes.objectives import Terms
+from discrete_diffusion.processes.prefix_cache import PrefixCache
+from discrete_diffusion.processes.process import pick
+from discrete_diffusion.processes.protocols import CausalNetwork, Denoiser, LatentNetwork, Network, Past, given
+
+
+@dataclass(unsafe_hash=True)
+class NextToken:
+    """Autoregressive model log p(x^l | x^1 ... x^(l-1), y).
+
+    A causal network reads the sequence shifted behind `bos_id`. The model has the signature of a denoiser, so whatever
+    wraps a denoiser wraps it too. Time is ignored: the network is fed sigma = 0.
+
+    Over a network whose hidden state can be opened, the instance is a `LatentNextToken`; over one that continues a
+    prefix, a `CausalNextToken`.
+
+    Args:
+        network: Causal network.
+        bos_id: Token in front of every sequence.
+    """
+
+    network: Network
+    bos_id: int
+    left_to_right: ClassVar[bool] = True
+
+    def __new__(cls, network: Network | None = None, bos_id: int | None = None) -> "NextToken":
+        """Choose the class by what the network can do; copies, which pass no arguments, keep theirs."""
+        if network is None:
+            return super().__new__(cls)
+        if isinstance(network, CausalNetwork):
+            return super().__new__(CausalNextToken)
+        return super().__new__(LatentNextToken if isinstance(network, LatentNetwork) else NextToken)
+
+    def __call__(
+        self,
+        x: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"] | None = None,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*p v"]:
+        """Return log p, (b, l, v), or (n, v) at the n positions where `at` is true, in row-major order."""
+        return self.network(self._shifted(x), _zeros(x), **given(y=y, at=at)).log_softmax(-1)
+
+    def _shifted(self, x: Int[Tensor, "b l"]) -> Int[Tensor, "b l"]:
+        return torch.cat([torch.full_like(x[:, :1], self.bos_id), x[:, :-1]], 1)
+
+
+@dataclass(unsafe_hash=True)
+class LatentNextToken(NextToken):
+    """Autoregressive model whose hidden state can be read and replaced; made by `NextToken`.
+
+    Args:
+        network: Causal network with `encode` and `decode`.
+        bos_id: Token in front of every sequence.
+    """
+
+    network: LatentNetwork
+
+    def encode(
+        self,
+        x: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"] | None = None,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b l d"]:
+        """Return the hidden states: position i has seen bos and x[:, :i], and predicts x[:, i]."""
+        return self.network.encode(self._shifted(x), _zeros(x), **given(y=y))
+
+    def decode(
+        self,
+        hidden: Float[Tensor, "b l d"],
+        x: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"] | None = None,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*p v"]:
+        """Return log p of hidden states, shaped as the call's result."""
+        return self.network.decode(hidden, _zeros(hidden), **given(y=y, at=at)).log_softmax(-1)
+
+
+@dataclass(unsafe_hash=True)
+class CausalNextToken(LatentNextToken):
+    """Autoregressive model that continues a prefix; made by `NextToken`.
+
+    A call for a single column (`at` true nowhere else) keeps the keys and values of its prefix for the next call, which
+    then feeds the network only the new tokens: sampling from left to right reads every token once, through any wrapper.
+    This memory makes the object mutable. It is used without gradients and outside training alone, and never changes the
+    result of a call: where the prefix, the labels or the weights have changed, that part is computed again.
+
+    Args:
+        network: Causal network with `encode`, `decode` and `extend`.
+        bos_id: Token in front of every sequence.
+    """
+
+    network: CausalNetwork
+    _cache: PrefixCache = field(default_factory=PrefixCache, init=False, repr=False, compare=False)
+
+    def __call__(
+        self,
+        x: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"] | None = None,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*p v"]:
+        """Return log p, (b, l, v), or (n, v) at the n positions where `at` is true, in row-major order."""
+        column = _only_column(at) if at is not None and self._uses_memory() else None
+        if at is None or column is None:
+            return super().__call__(x, t, y=y, at=at)
+        hidden = self._cache.last_hidden(self.network, self.extend, self._shifted(x)[:, : column + 1], y)
+        if column == x.shape[1] - 1:
+            self._cache.forget()
+        return self.decode(hidden, x[:, column, None], y=y, at=at[:, column, None])
+
+    def extend(
+        self,
+        tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
+        past: Past | None,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+    ) -> tuple[Float[Tensor, "b k d"], Past]:
+        """Return the hidden states of new tokens, bos first, and the past that includes them.
+
+        Args:
+            tokens: Token ids, or mixtures of tokens.
+            past: Result for the tokens before; None for the empty prefix.
+            y: Labels.
+        """
+        if past is None:
+            return self.network.extend(tokens, _zeros(tokens), **given(y=y))
+        return self.network.extend(tokens, _zeros(tokens), past=past, **given(y=y))
+
+    def next_token(
+        self, hidden: Float[Tensor, "b k d"], *, y: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b k v"]:
+        """Return log p of the token that follows each of those with these hidden states."""
+        return self.network.decode(hidden, _zeros(hidden), **given(y=y)).log_softmax(-1)
+
+    def _uses_memory(self) -> bool:
+        # In training a network may drop units at random, so an earlier prediction says nothing about the next one.
+        training = isinstance(self.network, torch.nn.Module) and self.network.training
+        return not torch.is_grad_enabled() and not training
+
+
+@dataclass(frozen=True)
+class AutoregressiveNLL:
+    """Exact likelihood -log p(x) = sum over l of -log p(x^l | x^1 ... x^(l-1)), with `NextToken` as the denoiser."""
+
+    def loss(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "b l"]:
+        """Return the exact negative log-likelihood in nats per token; nothing is random."""
+        t = torch.zeros(len(x0), device=x0.device)
+        return -pick(denoiser(x0, t, **given(y=y)), x0)
+
+    def terms(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Terms:
+        """Return the likelihood as the diffusion term; prior and reconstruction are zero."""
+        nll = self.loss(denoiser, x0, y)
+        return Terms(prior=torch.zeros_like(nll), diffusion=nll, reconstruction=torch.zeros_like(nll))
+
+
+def _zeros(like: Tensor) -> Float[Tensor, " b"]:
+    return torch.zeros(len(like), device=like.device)
+
+
+def _only_column(at: Bool[Tensor, "b l"]) -> int | None:
+    columns = at.any(0).nonzero().flatten().tolist()
+    return columns[0] if len(columns) == 1 else None

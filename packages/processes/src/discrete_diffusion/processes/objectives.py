@@ -1,0 +1,221 @@
+"""Training objectives and likelihood bounds of diffusion models."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from discrete_diffusion.processes.process import Process, pick
+from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.schedules import DiscreteTimes, IndependentTimes, LowDiscrepancyTimes
+
+
+class Terms(NamedTuple):
+    """Terms of a bound on -log p(x_0), in nats per token; each is an unbiased estimate for every row."""
+
+    prior: Float[Tensor, "b l"]
+    diffusion: Float[Tensor, "b l"]
+    reconstruction: Float[Tensor, "b l"]
+
+    @property
+    def total(self) -> Float[Tensor, "b l"]:
+        """The bound."""
+        return self.prior + self.diffusion + self.reconstruction
+
+
+class Objective(Protocol):
+    """Training loss and likelihood bound of a model. Random numbers are drawn on the generator's device."""
+
+    def loss(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "b l"]:
+        """Return the training loss in nats per token, unreduced, from one pass through the denoiser."""
+        ...
+
+    def terms(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Terms:
+        """Return the terms of the bound on -log p(x_0), in nats per token."""
+        ...
+
+
+@dataclass(frozen=True)
+class ContinuousNELBO:
+    """Continuous-time bound (MDLM, arXiv 2406.07524; UDLM, arXiv 2412.10193).
+
+        -log p(x_0) <= prior + integral over [t_min, 1] of the diffusion loss + reconstruction at t_min
+
+    Training minimizes the integral, estimated at one time for each row.
+
+    Args:
+        process: Forward process.
+        times: Distribution of the training times.
+    """
+
+    process: Process
+    times: IndependentTimes | LowDiscrepancyTimes = LowDiscrepancyTimes()
+
+    def loss(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "b l"]:
+        """Return an estimate of the integral, in nats per token."""
+        t = self.times(len(x0), generator=generator).to(x0.device)
+        xt = self.process.corrupt(x0, t, generator=generator)
+        log_x0 = denoiser(xt, t, **given(y=y))
+        return (1 - self.times.t_min) * self.process.diffusion_loss(log_x0, x0, xt, t)
+
+    def terms(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Terms:
+        """Return the three terms; the reconstruction term takes a pass of its own at t_min."""
+        return Terms(
+            prior=self.process.prior_loss(denoiser, x0, y),
+            diffusion=self.loss(denoiser, x0, y, generator=generator),
+            reconstruction=_reconstruction(self.process, denoiser, x0, y, t=self.times.t_min, generator=generator),
+        )
+
+
+@dataclass(frozen=True)
+class DiscreteNELBO:
+    """Bound of a chain of T steps (D3PM, arXiv 2107.03006, eq. 1).
+
+        -log p(x_0) <= prior + sum over i = 2 ... T of KL(q(x_s | x_t, x_0) || p(x_s | x_t)) + reconstruction
+
+    with t = i / T and s = (i - 1) / T; the reconstruction term is at t = 1 / T. Training minimizes the sum over
+    i = 1 ... T, whose first term is the reconstruction, estimated at one i for each row.
+
+    Args:
+        process: Forward process.
+        steps: Length T of the chain.
+
+    Raises:
+        ValueError: If `steps` < 1.
+    """
+
+    process: Process
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"Expected `steps` >= 1, got {self.steps}.")
+
+    def loss(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "b l"]:
+        """Return an estimate of the diffusion and reconstruction terms together, in nats per token."""
+        return self._sum_from(1, denoiser, x0, y, generator)
+
+    def terms(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Terms:
+        """Return the three terms, each with passes of its own."""
+        prior = self.process.prior_loss(denoiser, x0, y)
+        return Terms(
+            prior=prior,
+            diffusion=self._sum_from(2, denoiser, x0, y, generator) if self.steps > 1 else torch.zeros_like(prior),
+            reconstruction=_reconstruction(self.process, denoiser, x0, y, t=1 / self.steps, generator=generator),
+        )
+
+    def _sum_from(
+        self,
+        first: int,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None,
+        generator: Generator | None,
+    ) -> Float[Tensor, "b l"]:
+        t = DiscreteTimes(self.steps, first=first)(len(x0), generator=generator).to(x0.device)
+        s = ((t * self.steps).round() - 1) / self.steps
+        xt = self.process.corrupt(x0, t, generator=generator)
+        log_x0 = denoiser(xt, t, **given(y=y))
+        return (self.steps - first + 1) * self.process.step_loss(log_x0, x0, xt, t, s)
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Denoising cross-entropy, -log p(x_0 | x_t) of every token at uniform times, without the weight of the bound.
+
+    Its minimizer is the mean E[x_0 | x_t]: with uniform or marginal noise, give the process the `Mean`
+    parameterization.
+
+    Args:
+        process: Forward process.
+        times: Distribution of the training times.
+    """
+
+    process: Process
+    times: IndependentTimes | LowDiscrepancyTimes = LowDiscrepancyTimes()
+
+    def loss(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "b l"]:
+        """Return the cross-entropy in nats per token. It is not a likelihood."""
+        t = self.times(len(x0), generator=generator).to(x0.device)
+        xt = self.process.corrupt(x0, t, generator=generator)
+        return -pick(denoiser(xt, t, **given(y=y)), x0)
+
+    def terms(
+        self,
+        denoiser: Denoiser,
+        x0: Int[Tensor, "b l"],
+        y: Int[Tensor, " b"] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Terms:
+        """Return the terms of the continuous-time bound."""
+        return ContinuousNELBO(self.process, self.times).terms(denoiser, x0, y, generator=generator)
+
+
+def _reconstruction(
+    process: Process,
+    denoiser: Denoiser,
+    x0: Int[Tensor, "b l"],
+    y: Int[Tensor, " b"] | None,
+    *,
+    t: float,
+    generator: Generator | None,
+) -> Float[Tensor, "b l"]:
+    """Return -log p(x_0 | x_t) at the earliest time t; zero, without a pass, where x_t is the data itself."""
+    times = torch.full((len(x0),), t, device=x0.device)
+    if process.schedule.sigma(times[:1]).item() == 0:
+        return torch.zeros(x0.shape, device=x0.device)
+    xt = process.corrupt(x0, times, generator=generator)
+    log_x0 = denoiser(xt, times, **given(y=y))
+    return process.step_loss(log_x0, x0, xt, times, torch.zeros_like(times))

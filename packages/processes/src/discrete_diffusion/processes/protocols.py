@@ -1,0 +1,105 @@
+"""Types of the functions that this package takes and returns."""
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Past: TypeAlias = tuple[tuple[Tensor, Tensor], ...]
+"""Keys and values of each block, each (batch, heads, length, head size); or the states of a recurrent block."""
+
+
+@runtime_checkable
+class Network(Protocol):
+    """Denoising network: logits of the clean tokens, (b, l, v), or (n, v) at the n positions where `at` is true.
+
+    sigma = -log alpha(t) is the noise level. A function without `y` or `at` is a network too: they are passed only if
+    they have a value.
+    """
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*rows v"]:
+        """Return logits."""
+        ...
+
+
+@runtime_checkable
+class LatentNetwork(Network, Protocol):
+    """Network whose hidden state can be read and replaced: `decode(encode(xt, sigma, y), sigma, y, at)` is the call."""
+
+    def encode(
+        self, xt: Int[Tensor, "b l"], sigma: Float[Tensor, " b"], y: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b l d"]:
+        """Return the hidden state."""
+        ...
+
+    def decode(
+        self,
+        hidden: Float[Tensor, "b l d"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*rows v"]:
+        """Return the logits of a hidden state."""
+        ...
+
+
+@runtime_checkable
+class CausalNetwork(LatentNetwork, Protocol):
+    """Causal network that continues a prefix from what it remembers of it."""
+
+    def extend(
+        self,
+        tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
+        sigma: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        past: Past | None = None,
+    ) -> tuple[Float[Tensor, "b k d"], Past]:
+        """Return the hidden states of new tokens, and the past that includes them."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Log-probabilities of the clean tokens, log p(x_0 | x_t, y), normalized; (n, v) at the positions of `at`.
+
+    The protocol of the same name in discrete-diffusion-guidance, declared here as well so that neither package needs
+    the other.
+    """
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*rows v"]:
+        """Return log p(x_0 | x_t, y)."""
+        ...
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """One reverse step, log p(x_s | x_t, y) with s < t, normalized."""
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        s: Float[Tensor, " b"],
+        *,
+        y: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b l v"]:
+        """Return log p(x_s | x_t, y)."""
+        ...
+
+
+def given(**optional: Tensor | None) -> dict[str, Any]:
+    """Return the arguments that are not None, for functions that do not take all of them."""
+    return {name: value for name, value in optional.items() if value is not None}
