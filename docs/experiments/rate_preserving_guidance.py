@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from discrete_diffusion.eval.style import MUTED, dress, new_figure, save, series_style
+from discrete_diffusion.eval import MUTED, new_figure, save_figure, series_style, style_axes
 
 HERE = Path(__file__).parent
 METHODS = {
@@ -96,7 +96,7 @@ def draw(cells: dict[tuple[str, ...], Rows], path: Path) -> None:
         axes = figure.add_subplot(2, 2, place + 1)
         y_label = "valid of 1,024" if place % 2 == 0 else ""
         x_label = "γ" if place > 1 else ""
-        dress(axes, title=f"{NAMES[process]}, {NAMES[prop]}", x_label=x_label, y_label=y_label, pad=8.0)
+        style_axes(axes, title=f"{NAMES[process]}, {NAMES[prop]}", x_label=x_label, y_label=y_label, pad=8.0)
         for index, (method, name) in enumerate(METHODS.items()):
             runs = {g: cells.get((process, prop, "none" if g == "0" else method, g)) for g in GAMMAS}
             known = {GAMMAS.index(g): mean(rows, "valid") for g, rows in runs.items() if rows}
@@ -109,7 +109,7 @@ def draw(cells: dict[tuple[str, ...], Rows], path: Path) -> None:
     figure.subplots_adjust(left=0.075, right=0.985, top=0.93, bottom=0.13, wspace=0.14, hspace=0.28)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=10)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

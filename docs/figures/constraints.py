@@ -8,7 +8,7 @@ from particles import TIMES, drawn
 from torch import Tensor
 from world import ABSORBING, SIZE, UNIFORM, World, on_islands, ring
 
-from discrete_diffusion.eval.style import MUTED
+from discrete_diffusion.eval import MUTED
 from discrete_diffusion.guidance import Allowed, Particles, constraints
 from discrete_diffusion.processes import Ancestral, Process
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from panels import plot, row, show, write
 from world import ABSORBING, UNIFORM, World, total_variation
 
-from discrete_diffusion.eval.style import series_style
+from discrete_diffusion.eval import series_style
 from discrete_diffusion.guidance import ClassifierBased, Hybrid
 from discrete_diffusion.schedules import uniform_grid
 

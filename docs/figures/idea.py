@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from world import NULL, SIZE, UNIFORM, World, ring
 
-from discrete_diffusion.eval.style import ACCENT, INK, new_figure, save
+from discrete_diffusion.eval import ACCENT, INK, new_figure, save_figure
 from discrete_diffusion.guidance import ClassifierFree
 from discrete_diffusion.schedules import uniform_grid
 
@@ -79,7 +79,7 @@ def draw(path: Path) -> None:
     steps = ("network", "Ancestral", "guidance", "sample")
     for start, end, text in zip(below, below[1:], steps, strict=False):
         arrow(figure, start, end, text)
-    Image.open(save(figure, path)).convert("RGB").quantize(160, kmeans=1).save(path, optimize=True)
+    Image.open(save_figure(figure, path)).convert("RGB").quantize(160, kmeans=1).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from world import RADIUS, centers, in_class, on_islands
 
-from discrete_diffusion.eval.style import ACCENT, INK, MUTED, RULE, dress, new_figure, save
+from discrete_diffusion.eval import ACCENT, INK, MUTED, RULE, new_figure, save_figure, style_axes
 
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#7cc4e8", "#2b6cb0", "#1f2a6b", "#16103a"])
 
@@ -44,7 +44,7 @@ def row(count: int) -> tuple[Figure, list[Axes]]:
 
 def plot(axes: Axes, title: str, x_label: str) -> None:
     """Make a place of a row, the first or the last, one for lines."""
-    dress(axes, title="", x_label=x_label, y_label="")
+    style_axes(axes, title="", x_label=x_label, y_label="")
     axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=7)
     axes.xaxis.label.set_fontsize(9.5)
     left, bottom, width, height = axes.get_position().bounds
@@ -62,4 +62,4 @@ def draw_row(path: Path, laws: Sequence[tuple[str, Tensor]]) -> None:
 
 def write(figure: Figure, path: Path) -> None:
     """Save with a palette of 256 colors, a third of the bytes."""
-    Image.open(save(figure, path)).convert("RGB").quantize(256).save(path, optimize=True)
+    Image.open(save_figure(figure, path)).convert("RGB").quantize(256).save(path, optimize=True)

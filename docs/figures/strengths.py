@@ -6,7 +6,7 @@ import torch
 from panels import plot, row, show, write
 from world import ABSORBING, World
 
-from discrete_diffusion.eval.style import series_style
+from discrete_diffusion.eval import series_style
 from discrete_diffusion.guidance import ClassifierBased, CosineRamp, Interval, Ramp, Strength, strength_at
 from discrete_diffusion.schedules import uniform_grid
 

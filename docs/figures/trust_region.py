@@ -9,7 +9,7 @@ from panels import plot, row, show, write
 from torch import Tensor
 from world import ABSORBING, World
 
-from discrete_diffusion.eval.style import series_style
+from discrete_diffusion.eval import series_style
 from discrete_diffusion.guidance import ClassifierBased, TrustRegion
 from discrete_diffusion.schedules import uniform_grid
 

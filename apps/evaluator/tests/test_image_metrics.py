@@ -17,7 +17,7 @@ from discrete_diffusion.datasets import (
     pixel_tokenizer,
     sequence_data,
 )
-from discrete_diffusion.eval.pixels import Pixels
+from discrete_diffusion.eval import Pixels
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.image_metrics import ImageMetrics
 from discrete_diffusion.evaluator.metrics import Run

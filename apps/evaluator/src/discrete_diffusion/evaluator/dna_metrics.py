@@ -8,11 +8,17 @@ from types import MappingProxyType
 import numpy as np
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.eval.discriminator import discriminator_auroc
-from discrete_diffusion.eval.dna import gc_content, is_dna
-from discrete_diffusion.eval.dna_pictures import draw_composition, draw_kmer_spectrum
-from discrete_diffusion.eval.dna_sheet import draw_dna
-from discrete_diffusion.eval.kmers import compare_kmers, compare_kmers_by_species, kmer_spectrum
+from discrete_diffusion.eval import (
+    compare_kmers,
+    compare_kmers_by_species,
+    discriminator_auroc,
+    draw_composition,
+    draw_dna,
+    draw_kmer_spectrum,
+    gc_content,
+    is_dna,
+    kmer_spectrum,
+)
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty

@@ -12,10 +12,16 @@ from torch import Tensor
 
 from discrete_diffusion.checkpoints import load_classifier
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.eval.image_features import PixelComponents, classifier_features
-from discrete_diffusion.eval.image_grid import draw_image_grid, pixel_image
-from discrete_diffusion.eval.images import FrechetDistance, ImageFeatures, inception_score
-from discrete_diffusion.eval.pixels import Pixels
+from discrete_diffusion.eval import (
+    FrechetDistance,
+    ImageFeatures,
+    PixelComponents,
+    Pixels,
+    classifier_features,
+    draw_image_grid,
+    inception_score,
+    pixel_image,
+)
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution

@@ -8,15 +8,17 @@ from typing import Any
 from discrete_diffusion import eval as evaluation
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.eval import (
+    DescriptorReference,
     MoleculeProperty,
     ReferenceMolecules,
     canonical_smiles,
     evaluate_molecules,
+    frechet_descriptor_distance,
+    internal_diversity,
     property_values,
+    sa_score,
+    scaffolds,
 )
-from discrete_diffusion.eval.descriptor_distance import DescriptorReference, frechet_descriptor_distance
-from discrete_diffusion.eval.molecule_diversity import internal_diversity, scaffolds
-from discrete_diffusion.eval.synthetic_accessibility import sa_score
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty

@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.eval.generative_perplexity import GenerativePerplexity
-from discrete_diffusion.eval.text import distinct_n, unigram_entropy, without, words
-from discrete_diffusion.eval.text_frontier import TextPoint, draw_text_frontier
+from discrete_diffusion.eval import (
+    GenerativePerplexity,
+    TextPoint,
+    distinct_n,
+    draw_text_frontier,
+    remove_special_tokens,
+    split_words,
+    unigram_entropy,
+)
 from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 
@@ -64,7 +70,7 @@ class TextMetrics:
         self.perplexity_name = Path(perplexity_model or "").name
         self.features: Callable[[Sequence[str]], np.ndarray] | None = None
         if mauve_model is not None:
-            from discrete_diffusion.eval.mauve import TextFeatures
+            from discrete_diffusion.eval import TextFeatures
 
             self.features = TextFeatures(mauve_model, **settings)
         self.known = frozenset(map(_key, self._training_texts(data, known_rows)))
@@ -73,7 +79,7 @@ class TextMetrics:
 
     def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
-        texts = {one: without(one, self.tokenizer.all_special_tokens) for one in dict.fromkeys(strings)}
+        texts = {one: remove_special_tokens(one, self.tokenizer.all_special_tokens) for one in dict.fromkeys(strings)}
         values = {one: float(self.property(text)) for one, text in texts.items() if text}
         novel = [one for one in values if _key(texts[one]) not in self.known]
         numbers: dict[str, Number] = {"generated": len(strings), "distinct": len(texts), "novel": len(novel)}
@@ -82,7 +88,7 @@ class TextMetrics:
         tokens = self._tokens(every)
         entropies = [value for one in tokens if (value := unigram_entropy(one)) is not None]
         numbers["unigram_entropy"] = math.fsum(entropies) / len(entropies) if entropies else None
-        worded = [words(text) for text in every]
+        worded = [split_words(text) for text in every]
         numbers |= {f"distinct_{n}": distinct_n(worded, n) for n in NGRAMS}
         own: dict[str, Sequence[Number]] = {}
         if self.perplexity is not None:
@@ -103,12 +109,12 @@ class TextMetrics:
 
     def entropy(self, text: str) -> float:
         """The unigram entropy of a text's tokens in nats, NaN where it has none."""
-        value = unigram_entropy(self._tokens([without(text, self.tokenizer.all_special_tokens)])[0])
+        value = unigram_entropy(self._tokens([remove_special_tokens(text, self.tokenizer.all_special_tokens)])[0])
         return math.nan if value is None else value
 
     def accepts(self, string: str) -> bool:
         """Whether there is anything but special tokens in it."""
-        return bool(without(string, self.tokenizer.all_special_tokens))
+        return bool(remove_special_tokens(string, self.tokenizer.all_special_tokens))
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
         """The frontier of generative perplexity against entropy, where there is a language model."""
@@ -143,7 +149,7 @@ class TextMetrics:
         return self.features(self.references)
 
     def _mauve(self, texts: Sequence[str]) -> float | None:
-        from discrete_diffusion.eval.mauve import mauve_score
+        from discrete_diffusion.eval import mauve_score
 
         assert self.features is not None
         return mauve_score(self.features(texts), self._reference_features) if len(texts) > 1 else None

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.eval.pixels import Pixels
+from discrete_diffusion.eval import Pixels
 
 
 class TrainingImages:

@@ -1,43 +1,36 @@
-"""Metrics and pictures for generated token sequences.
+"""Metrics and plots for generated token sequences.
 
-Names that need an optional dependency are imported on first use, so that the likelihoods and summaries work with numpy
-and scipy alone.
+Names that need an optional dependency are imported on first use, so likelihoods and summaries work with numpy and
+scipy alone.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from discrete_diffusion.eval.likelihood import Likelihood
-from discrete_diffusion.eval.summary import ConfidenceInterval, Description, confidence_interval, describe
+from discrete_diffusion.eval.metrics.likelihood import Likelihood
+from discrete_diffusion.eval.metrics.summary import ConfidenceInterval, Description, confidence_interval, describe
 
 if TYPE_CHECKING:
-    from .classification import ClassificationReport, ClassScore, classification_report
-    from .cost import CostPoint, draw_cost
-    from .denoising import draw_denoising
-    from .descriptor_distance import DescriptorReference, descriptors, frechet_descriptor_distance
-    from .discriminator import discriminator_auroc, kmer_shares
-    from .distribution import draw_distribution
-    from .dna import gc_content, is_dna
-    from .dna_pictures import draw_composition, draw_kmer_spectrum
-    from .dna_sheet import draw_dna
-    from .frontier import FrontierPoint, draw_frontier
-    from .generative_perplexity import GenerativePerplexity, TextPerplexity
-    from .image_features import PixelComponents, classifier_features, inception_features
-    from .image_grid import draw_image_grid, pixel_image
-    from .images import FrechetDistance, ImageFeatures, frechet_distance, inception_score
-    from .kmers import (
+    from .metrics.classification import ClassificationReport, ClassScore, classification_report
+    from .metrics.discriminator import discriminator_auroc, kmer_shares
+    from .metrics.dna import (
         KmerComparison,
         compare_kmers,
         compare_kmers_by_species,
+        gc_content,
+        is_dna,
         jensen_shannon_distance,
         jensen_shannon_divergence,
         kmer_counts,
         kmer_spectrum,
     )
-    from .mauve import TextFeatures, mauve_score
-    from .molecule_diversity import internal_diversity, scaffold, scaffolds
-    from .molecule_grid import draw_molecule_grid, molecule_image
-    from .molecules import (
+    from .metrics.generative_perplexity import GenerativePerplexity, TextPerplexity
+    from .metrics.image_distances import FrechetDistance, ImageFeatures, frechet_distance, inception_score
+    from .metrics.image_features import PixelComponents, classifier_features, inception_features
+    from .metrics.mauve import TextFeatures, mauve_score
+    from .metrics.molecule_descriptors import DescriptorReference, descriptors, frechet_descriptor_distance
+    from .metrics.molecule_diversity import internal_diversity, scaffold, scaffolds
+    from .metrics.molecules import (
         MoleculeProperty,
         MoleculeReport,
         ReferenceMolecules,
@@ -46,16 +39,28 @@ if TYPE_CHECKING:
         property_values,
         qed,
         ring_count,
+        sa_score,
     )
-    from .noise_levels import draw_noise_levels, write_noise_levels
-    from .particle_weights import draw_particle_weights
-    from .pixels import Pixels
-    from .sequence_classifier import SequenceClassifier
-    from .synthetic_accessibility import sa_score
-    from .text import distinct_n, unigram_entropy
-    from .text_frontier import TextPoint, draw_text_frontier
+    from .metrics.pixels import Pixels
+    from .metrics.sequence_classifier import SequenceClassifier
+    from .metrics.text import distinct_n, remove_special_tokens, split_words, unigram_entropy
+    from .plots.cost import CostPoint, draw_cost
+    from .plots.denoising import draw_denoising
+    from .plots.distribution import draw_distribution
+    from .plots.dna import draw_composition, draw_dna, draw_kmer_spectrum
+    from .plots.frontier import FrontierPoint, draw_frontier
+    from .plots.image_grid import draw_image_grid, pixel_image
+    from .plots.molecule_grid import draw_molecule_grid, molecule_image
+    from .plots.noise_levels import draw_noise_levels, write_noise_levels
+    from .plots.particle_weights import draw_particle_weights
+    from .plots.style import ACCENT, INK, MUTED, RULE, new_figure, save_figure, series_style, style_axes
+    from .plots.text_frontier import TextPoint, draw_text_frontier
 
 __all__ = [
+    "ACCENT",
+    "INK",
+    "MUTED",
+    "RULE",
     "ClassScore",
     "ClassificationReport",
     "ConfidenceInterval",
@@ -114,81 +119,56 @@ __all__ = [
     "kmer_spectrum",
     "mauve_score",
     "molecule_image",
+    "new_figure",
     "pixel_image",
     "property_values",
     "qed",
+    "remove_special_tokens",
     "ring_count",
     "sa_score",
+    "save_figure",
     "scaffold",
     "scaffolds",
+    "series_style",
+    "split_words",
+    "style_axes",
     "unigram_entropy",
     "write_noise_levels",
 ]
 
-_FILES = {
-    "ClassScore": "classification",
-    "ClassificationReport": "classification",
-    "CostPoint": "cost",
-    "DescriptorReference": "descriptor_distance",
-    "FrechetDistance": "images",
-    "FrontierPoint": "frontier",
-    "GenerativePerplexity": "generative_perplexity",
-    "ImageFeatures": "images",
-    "KmerComparison": "kmers",
-    "MoleculeProperty": "molecules",
-    "MoleculeReport": "molecules",
-    "PixelComponents": "image_features",
-    "Pixels": "pixels",
-    "ReferenceMolecules": "molecules",
-    "SequenceClassifier": "sequence_classifier",
-    "TextFeatures": "mauve",
-    "TextPerplexity": "generative_perplexity",
-    "TextPoint": "text_frontier",
-    "canonical_smiles": "molecules",
-    "classification_report": "classification",
-    "classifier_features": "image_features",
-    "compare_kmers": "kmers",
-    "compare_kmers_by_species": "kmers",
-    "descriptors": "descriptor_distance",
-    "discriminator_auroc": "discriminator",
-    "distinct_n": "text",
-    "draw_composition": "dna_pictures",
-    "draw_cost": "cost",
-    "draw_denoising": "denoising",
-    "draw_distribution": "distribution",
-    "draw_dna": "dna_sheet",
-    "draw_frontier": "frontier",
-    "draw_image_grid": "image_grid",
-    "draw_kmer_spectrum": "dna_pictures",
-    "draw_molecule_grid": "molecule_grid",
-    "draw_noise_levels": "noise_levels",
-    "draw_particle_weights": "particle_weights",
-    "draw_text_frontier": "text_frontier",
-    "evaluate_molecules": "molecules",
-    "frechet_descriptor_distance": "descriptor_distance",
-    "frechet_distance": "images",
-    "gc_content": "dna",
-    "inception_features": "image_features",
-    "inception_score": "images",
-    "internal_diversity": "molecule_diversity",
-    "is_dna": "dna",
-    "jensen_shannon_distance": "kmers",
-    "jensen_shannon_divergence": "kmers",
-    "kmer_counts": "kmers",
-    "kmer_shares": "discriminator",
-    "kmer_spectrum": "kmers",
-    "mauve_score": "mauve",
-    "molecule_image": "molecule_grid",
-    "pixel_image": "image_grid",
-    "property_values": "molecules",
-    "qed": "molecules",
-    "ring_count": "molecules",
-    "sa_score": "synthetic_accessibility",
-    "scaffold": "molecule_diversity",
-    "scaffolds": "molecule_diversity",
-    "unigram_entropy": "text",
-    "write_noise_levels": "noise_levels",
+_MODULES = {
+    "metrics.classification": "ClassScore ClassificationReport classification_report",
+    "metrics.discriminator": "discriminator_auroc kmer_shares",
+    "metrics.dna": (
+        "KmerComparison compare_kmers compare_kmers_by_species gc_content is_dna "
+        "jensen_shannon_distance jensen_shannon_divergence kmer_counts kmer_spectrum"
+    ),
+    "metrics.generative_perplexity": "GenerativePerplexity TextPerplexity",
+    "metrics.image_distances": "FrechetDistance ImageFeatures frechet_distance inception_score",
+    "metrics.image_features": "PixelComponents classifier_features inception_features",
+    "metrics.mauve": "TextFeatures mauve_score",
+    "metrics.molecule_descriptors": "DescriptorReference descriptors frechet_descriptor_distance",
+    "metrics.molecule_diversity": "internal_diversity scaffold scaffolds",
+    "metrics.molecules": (
+        "MoleculeProperty MoleculeReport ReferenceMolecules canonical_smiles evaluate_molecules "
+        "property_values qed ring_count sa_score"
+    ),
+    "metrics.pixels": "Pixels",
+    "metrics.sequence_classifier": "SequenceClassifier",
+    "metrics.text": "distinct_n remove_special_tokens split_words unigram_entropy",
+    "plots.cost": "CostPoint draw_cost",
+    "plots.denoising": "draw_denoising",
+    "plots.distribution": "draw_distribution",
+    "plots.dna": "draw_composition draw_dna draw_kmer_spectrum",
+    "plots.frontier": "FrontierPoint draw_frontier",
+    "plots.image_grid": "draw_image_grid pixel_image",
+    "plots.molecule_grid": "draw_molecule_grid molecule_image",
+    "plots.noise_levels": "draw_noise_levels write_noise_levels",
+    "plots.particle_weights": "draw_particle_weights",
+    "plots.style": "ACCENT INK MUTED RULE new_figure save_figure series_style style_axes",
+    "plots.text_frontier": "TextPoint draw_text_frontier",
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 _EXTRAS = {
     "PIL": "plots",
     "matplotlib": "plots",
@@ -202,10 +182,10 @@ _EXTRAS = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FILES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(f".{_FILES[name]}", __name__), name)
+        return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:

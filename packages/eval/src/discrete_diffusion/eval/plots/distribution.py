@@ -1,0 +1,125 @@
+"""Picture: distribution of a property in the training data and in what was generated at each strength of guidance."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MultipleLocator, PercentFormatter
+from scipy import stats
+
+from discrete_diffusion.eval.plots.style import (
+    add_legend,
+    new_figure,
+    ordered_colors,
+    reference_lines,
+    save_figure,
+    style_axes,
+    write_message,
+)
+
+_TRAINING = "#c9ced6"
+
+
+def draw_distribution(
+    training: Iterable[float],
+    generated: Mapping[float, Iterable[float]],
+    path: str | Path,
+    *,
+    property_name: str = "QED",
+    threshold: float | None = None,
+    threshold_label: str = "threshold",
+    title: str = "Property of generated molecules",
+) -> Path:
+    """Draw the training data as a filled histogram and each gamma as a line over it.
+
+    Lines are kernel density estimates (Scott's bandwidth). If every value is an integer, the picture shows shares of
+    molecules instead. A gamma whose values have no spread (fewer than two, or all the same) is drawn as a tick at the
+    bottom. NaN and infinite values are left out.
+
+    Args:
+        training: Values of the training data.
+        generated: Values at each gamma; a list may be empty.
+        path: File to write; its suffix decides the format.
+        property_name: Name of the property, with its unit if it has one.
+        threshold: Value marked by a vertical line.
+        threshold_label: What that value is.
+        title: Title.
+    """
+    reference = _finite(training)
+    samples = {gamma: _finite(generated[gamma]) for gamma in sorted(generated)}
+    everything = np.concatenate([reference, *samples.values()])
+    counted = len(everything) > 0 and bool((everything == np.round(everything)).all())
+    figure = new_figure(9.2, 4.6)
+    axes = figure.add_axes((0.085, 0.15, 0.665, 0.67))
+    style_axes(axes, title=title, x_label=property_name, y_label="share of molecules" if counted else "density")
+    colors = ordered_colors(len(samples))
+    if counted:
+        _draw_shares(axes, reference, samples, colors)
+    else:
+        _draw_densities(axes, reference, samples, colors)
+    if not len(everything):
+        write_message(axes, "no values")
+    else:
+        axes.set_ylim(bottom=0.0)
+    if threshold is not None:
+        reference_lines(axes, [(threshold, threshold_label)])
+    add_legend(axes)
+    return save_figure(figure, path)
+
+
+def _finite(values: Iterable[float]) -> np.ndarray:
+    array = np.array(list(values), dtype=np.float64)
+    return array[np.isfinite(array)]
+
+
+def _label(gamma: float, values: np.ndarray) -> str:
+    return f"γ = {gamma:g}  (n = {len(values):,})"
+
+
+def _draw_densities(
+    axes: Axes, reference: np.ndarray, samples: Mapping[float, np.ndarray], colors: Sequence[tuple[float, ...]]
+) -> None:
+    if len(reference):
+        spread = reference.min() < reference.max()
+        bins: int | list[float] = 50 if spread else [reference[0] - 0.01, reference[0] + 0.01]
+        label = f"training  (n = {len(reference):,})"
+        axes.hist(reference, bins=bins, density=True, color=_TRAINING, label=label)
+    everything = np.concatenate([reference, *samples.values()])
+    for (gamma, values), color in zip(samples.items(), colors, strict=True):
+        if len(values) and values.min() < values.max():
+            margin = 0.1 * (everything.max() - everything.min())
+            grid = np.linspace(everything.min() - margin, everything.max() + margin, 400)
+            axes.plot(grid, stats.gaussian_kde(values)(grid), color=color, linewidth=1.9, label=_label(gamma, values))
+        else:
+            ticks = axes.get_xaxis_transform()
+            axes.plot(
+                values,
+                np.full(len(values), 0.02),
+                "|",
+                color=color,
+                transform=ticks,
+                markersize=12,
+                markeredgewidth=2,
+                label=_label(gamma, values),
+            )
+
+
+def _draw_shares(
+    axes: Axes, reference: np.ndarray, samples: Mapping[float, np.ndarray], colors: Sequence[tuple[float, ...]]
+) -> None:
+    everything = np.concatenate([reference, *samples.values()])
+    positions = np.arange(everything.min(), everything.max() + 1)
+    if len(reference):
+        edges = [*(positions - 0.5).tolist(), positions[-1] + 0.5]
+        weights = np.full(len(reference), 1.0 / len(reference))
+        label = f"training  (n = {len(reference):,})"
+        axes.hist(reference, bins=edges, weights=weights, rwidth=0.8, color=_TRAINING, label=label)
+    for (gamma, values), color in zip(samples.items(), colors, strict=True):
+        shares = [(values == x).mean() for x in positions] if len(values) else [np.nan] * len(positions)
+        axes.plot(
+            positions, shares, "o-", color=color, linewidth=1.7, markersize=5.5, markeredgecolor="white",
+            label=_label(gamma, values),
+        )  # fmt: skip
+    axes.xaxis.set_major_locator(MultipleLocator(max(1, round(len(positions) / 12))))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
