@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .plots.noise_levels import draw_noise_levels, write_noise_levels
     from .plots.particle_weights import draw_particle_weights
     from .plots.style import ACCENT, INK, MUTED, RULE, new_figure, save_figure, series_style, style_axes
+    from .plots.sweep import SweepAxis, SweepPoint, draw_sweep
     from .plots.text_frontier import TextPoint, draw_text_frontier
 
 __all__ = [
@@ -79,6 +80,8 @@ __all__ = [
     "Pixels",
     "ReferenceMolecules",
     "SequenceClassifier",
+    "SweepAxis",
+    "SweepPoint",
     "TextFeatures",
     "TextPerplexity",
     "TextPoint",
@@ -103,6 +106,7 @@ __all__ = [
     "draw_molecule_grid",
     "draw_noise_levels",
     "draw_particle_weights",
+    "draw_sweep",
     "draw_text_frontier",
     "evaluate_molecules",
     "frechet_descriptor_distance",
@@ -166,6 +170,7 @@ _MODULES = {
     "plots.noise_levels": "draw_noise_levels write_noise_levels",
     "plots.particle_weights": "draw_particle_weights",
     "plots.style": "ACCENT INK MUTED RULE new_figure save_figure series_style style_axes",
+    "plots.sweep": "SweepAxis SweepPoint draw_sweep",
     "plots.text_frontier": "TextPoint draw_text_frontier",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from discrete_diffusion.eval.plots.label_placement import label_strengths, named, strength
+from discrete_diffusion.eval.plots.label_placement import format_gamma, join_first, label_gammas
 from discrete_diffusion.eval.plots.style import (
     INK,
     MUTED,
@@ -81,7 +81,7 @@ def draw_cost(
         line: list[tuple[float, float]] = []
         for point in sorted(given, key=lambda one: one.gamma):
             if point.mean_property is None or math.isnan(point.mean_property):
-                absent.append(f"γ = {strength(point.gamma)} ({name})")
+                absent.append(f"γ = {format_gamma(point.gamma)} ({name})")
                 continue
             x, y, dy = point.cost, point.mean_property, point.mean_property_error or 0.0
             axes.errorbar(x, y, yerr=dy or None, color=style["color"], elinewidth=1.2, capsize=2.5, alpha=0.3)
@@ -120,10 +120,10 @@ def draw_cost(
         axes.set_xscale("linear")
         write_message(axes, f"no novel {noun}")
     add_legend(axes)
-    label_strengths(axes, points, gammas, colors, segments, symbol="")
+    label_gammas(axes, points, gammas, colors, segments, symbol="")
     foot = [note] if note else []
     foot.append("numbers are γ")
     if absent:
-        foot.append(f"no novel {noun} at " + named(absent))
+        foot.append(f"no novel {noun} at " + join_first(absent))
     figure.text(0.095, 0.022, "   ·   ".join(foot), fontsize=8.5, color=MUTED)
     return save_figure(figure, path)

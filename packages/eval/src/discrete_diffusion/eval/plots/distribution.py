@@ -10,9 +10,9 @@ from scipy import stats
 
 from discrete_diffusion.eval.plots.style import (
     add_legend,
+    mark_x,
     new_figure,
     ordered_colors,
-    reference_lines,
     save_figure,
     style_axes,
     write_message,
@@ -63,7 +63,7 @@ def draw_distribution(
     else:
         axes.set_ylim(bottom=0.0)
     if threshold is not None:
-        reference_lines(axes, [(threshold, threshold_label)])
+        mark_x(axes, {threshold_label: threshold})
     add_legend(axes)
     return save_figure(figure, path)
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from discrete_diffusion.eval.metrics.summary import confidence_interval
-from discrete_diffusion.eval.plots.label_placement import label_strengths, named, strength
+from discrete_diffusion.eval.plots.label_placement import format_gamma, join_first, label_gammas
 from discrete_diffusion.eval.plots.style import (
     INK,
     MUTED,
     add_legend,
     new_figure,
-    reference_lines,
     save_figure,
     series_style,
     style_axes,
@@ -114,7 +114,7 @@ def draw_frontier(
         line: list[tuple[float, float]] = []
         for point in sorted(given, key=lambda one: one.gamma):
             if point.mean_property is None or math.isnan(point.mean_property):
-                absent.append(f"γ = {strength(point.gamma)}" + (f" ({name})" if several else ""))
+                absent.append(f"γ = {format_gamma(point.gamma)}" + (f" ({name})" if several else ""))
                 continue
             x, y = point.mean_property, point.novel
             dx, dy = point.mean_property_error or 0.0, point.novel_error or 0.0
@@ -153,14 +153,49 @@ def draw_frontier(
     low, high = axes.get_ylim()
     segments += [((x, low), (x, high)) for x, _ in lines]
     colors, gammas = [color for color, _ in owners], [gamma for _, gamma in owners]
-    label_strengths(axes, points, gammas, colors, segments, symbol="" if many else "γ = ")
+    label_gammas(axes, points, gammas, colors, segments, symbol="" if many else "γ = ")
     foot = [note] if note else []
     if many:
         foot.append("numbers are γ")
     if absent:
-        foot.append(f"no novel {noun} at " + named(absent))
+        foot.append(f"no novel {noun} at " + join_first(absent))
     figure.text(0.095, 0.12 / figure.get_figheight(), "   ·   ".join(foot), fontsize=8.5, color=MUTED)
     return save_figure(figure, path)
+
+
+def reference_lines(axes: Axes, lines: Sequence[tuple[float, str]]) -> None:
+    """Vertical lines with their labels above the axes: the leftmost label ends at its line, the others begin there.
+
+    The limits of x are widened until the labels fit over the axes. With more than two lines labels may meet.
+    """
+    if not lines:
+        return
+    ordered = sorted(lines)
+    low, high = axes.get_xlim()
+    first, last = ordered[0][0], ordered[-1][0]
+    frame = axes.get_window_extent()
+    share = 1.45 * axes.figure.dpi / frame.width  # of the width of the axes: room for a label
+    if high <= low:
+        low, high = first - 0.5, last + 0.5
+    for _ in range(40):
+        low = min(low, first - (share if len(ordered) > 1 else 0.03) * (high - low))
+        high = max(high, last + share * (high - low))
+    axes.set_xlim(low, high)
+    for index, (x, label) in enumerate(ordered):
+        left = index == 0 and len(ordered) > 1
+        axes.axvline(x, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1.5)
+        axes.annotate(
+            f"{label}\n{x:.3g}",
+            (x, 1.0),
+            (-3 if left else 3, 4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="bottom",
+            fontsize=8.5,
+            color=MUTED,
+            linespacing=1.15,
+        )
 
 
 def _ordinal(number: float) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from discrete_diffusion.eval.plots.style import Segment
+
 _ANGLES = np.deg2rad([90, 45, 135, 0, 180, -45, -135, -90, 67, 112, 22, 157, -22, -157, -67, -112])
 
 
@@ -15,7 +17,7 @@ def place_labels(
     points: Sequence[tuple[float, float]],
     labels: Sequence[str],
     colors: Sequence[str],
-    segments: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    segments: Sequence[Segment],
 ) -> None:
     """Write each label where it covers least, greedily in the order given.
 
@@ -67,12 +69,12 @@ def place_labels(
         text.xycoords = "data"
 
 
-def label_strengths(
+def label_gammas(
     axes: Axes,
     points: Sequence[tuple[float, float]],
     gammas: Sequence[float],
     colors: Sequence[str],
-    segments: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    segments: Sequence[Segment],
     *,
     symbol: str = "γ = ",
 ) -> None:
@@ -86,17 +88,17 @@ def label_strengths(
             groups[-1].append(index)
         else:
             groups.append([index])
-    labels = [symbol + ", ".join(strength(gammas[index]) for index in group) for group in groups]
+    labels = [symbol + ", ".join(format_gamma(gammas[index]) for index in group) for group in groups]
     firsts = [group[0] for group in groups]
     place_labels(axes, [points[i] for i in firsts], labels, [colors[i] for i in firsts], segments)
 
 
-def named(absent: Sequence[str], most: int = 4) -> str:
+def join_first(absent: Sequence[str], most: int = 4) -> str:
     """The first few of a list, and how many more there are."""
     rest = len(absent) - most
     return ", ".join(absent[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def strength(gamma: float) -> str:
+def format_gamma(gamma: float) -> str:
     """Gamma as it is written."""
     return "∞" if math.isinf(gamma) else f"{gamma:g}"

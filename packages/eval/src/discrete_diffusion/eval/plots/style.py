@@ -1,6 +1,6 @@
 """The look that all pictures share: colors, fonts, axes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import ImageFont
+
+Segment = tuple[tuple[float, float], tuple[float, float]]
+"""A straight line between two points, in data coordinates."""
 
 INK = "#1f2430"
 MUTED = "#6b7280"
@@ -58,44 +61,70 @@ def style_axes(axes: Axes, *, title: str, x_label: str, y_label: str, pad: float
         axes.spines[side].set_color(MUTED)
 
 
-def reference_lines(axes: Axes, lines: Sequence[tuple[float, str]]) -> None:
-    """Vertical lines with their labels above the axes: the leftmost label ends at its line, the others begin there.
+def mark_x(axes: Axes, lines: Mapping[str, float]) -> list[Segment]:
+    """Draw vertical lines with their names and values above the axes; return the lines.
 
-    The limits of x are widened until the labels fit over the axes. With more than two lines labels may meet.
+    Labels that would overlap are stacked. The limits of x must be final and include the lines.
+
+    Args:
+        axes: Axes to draw on.
+        lines: Values by name.
     """
-    if not lines:
-        return
-    ordered = sorted(lines)
-    low, high = axes.get_xlim()
-    first, last = ordered[0][0], ordered[-1][0]
-    frame = axes.get_window_extent()
-    share = 1.45 * axes.figure.dpi / frame.width  # of the width of the axes: room for a label
-    if high <= low:
-        low, high = first - 0.5, last + 0.5
-    for _ in range(40):
-        low = min(low, first - (share if len(ordered) > 1 else 0.03) * (high - low))
-        high = max(high, last + share * (high - low))
-    axes.set_xlim(low, high)
-    for index, (x, label) in enumerate(ordered):
-        left = index == 0 and len(ordered) > 1
+    low, high = axes.get_ylim()
+    rows: list[float] = []  # where the last label of each row ends, in shares of the width of the axes
+    for name, x in sorted(lines.items(), key=lambda one: one[1]):
         axes.axvline(x, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1.5)
-        axes.annotate(
-            f"{label}\n{x:.3g}",
+        label = axes.annotate(
+            f"{name} {x:.3g}",
             (x, 1.0),
-            (-3 if left else 3, 4),
+            (0, 0),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            ha="right" if left else "left",
             va="bottom",
             fontsize=8.5,
             color=MUTED,
-            linespacing=1.15,
         )
+        place = axes.transAxes.inverted().transform(axes.transData.transform((x, low)))[0]
+        width = label.get_window_extent().width / axes.get_window_extent().width
+        # Labels start at their line, or end there where there is no room to the right.
+        start = place if place + width <= 1.02 else place - width
+        row = next((row for row, end in enumerate(rows) if end < start), len(rows))
+        rows[row:] = [start + width + 0.03, *rows[row + 1 :]]
+        label.set(ha="left" if start == place else "right")
+        label.set_position((2 if start == place else -2, 4 + 12 * row))
+    return [((x, low), (x, high)) for x in lines.values()]
+
+
+def mark_y(axes: Axes, lines: Mapping[str, float]) -> list[Segment]:
+    """Draw horizontal lines with their names and values at the right end; return the lines and the labels' middles.
+
+    Args:
+        axes: Axes to draw on, whose limits are final.
+        lines: Values by name.
+    """
+    low, high = axes.get_xlim()
+    segments = []
+    for name, y in lines.items():
+        axes.axhline(y, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1.5)
+        label = axes.annotate(
+            f"{name} {y:.3g}",
+            (1.0, y),
+            (-2, 3),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+            color=MUTED,
+        )
+        box = label.get_window_extent()
+        middle = (box.y0 + box.y1) / 2
+        ends = axes.transData.inverted().transform([(box.x0, middle), (box.x1, middle)]).tolist()
+        segments += [((low, y), (high, y)), (tuple(ends[0]), tuple(ends[1]))]
+    return segments
 
 
 def write_message(axes: Axes, message: str) -> None:
-    """Give axes without data limits and a sentence instead of it."""
-    axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.0))
+    """Write a message in the middle of axes that have no data."""
     axes.text(
         0.5,
         0.5,

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from discrete_diffusion.eval.metrics.summary import confidence_interval
-from discrete_diffusion.eval.plots.label_placement import label_strengths, named, strength
+from discrete_diffusion.eval.plots.label_placement import format_gamma, join_first, label_gammas
 from discrete_diffusion.eval.plots.style import (
     INK,
     MUTED,
@@ -90,7 +90,7 @@ def draw_text_frontier(
         for point in sorted(given, key=lambda one: one.gamma):
             place = _place(point)
             if place is None:
-                absent.append(f"γ = {strength(point.gamma)}" + (f" ({name})" if len(series) > 1 else ""))
+                absent.append(f"γ = {format_gamma(point.gamma)}" + (f" ({name})" if len(series) > 1 else ""))
                 continue
             (x, y), dx, dy = place, point.entropy_error or 0.0, point.perplexity_error or 0.0
             low = min(dy, 0.9 * y)  # no bar reaches zero on a logarithmic axis
@@ -132,12 +132,12 @@ def draw_text_frontier(
         write_message(axes, "no samples with tokens")
     add_legend(axes)
     axes.autoscale_view()  # labels are placed in pixels: the limits must be known
-    label_strengths(axes, points, gammas, colors, segments, symbol="" if len(series) > 1 else "γ = ")
+    label_gammas(axes, points, gammas, colors, segments, symbol="" if len(series) > 1 else "γ = ")
     foot = [note] if note else []
     if len(series) > 1:
         foot.append("numbers are γ")
     if absent:
-        foot.append("nothing to measure at " + named(absent))
+        foot.append("nothing to measure at " + join_first(absent))
     figure.text(0.095, 0.022, "   ·   ".join(foot), fontsize=8.5, color=MUTED)
     return save_figure(figure, path)
 

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from discrete_diffusion.eval import CostPoint, FrontierPoint, draw_cost, draw_frontier, draw_particle_weights
-from discrete_diffusion.eval.plots.label_placement import named, strength
 from discrete_diffusion.eval.plots.style import series_style
 
 NAMES = [f"method {i}" for i in range(13)]
@@ -65,9 +64,3 @@ def test_particle_weights(tmp_path: Path) -> None:
     # The second line lies over the first: time orders the steps, not the list.
     assert (59, 10, 51) in colors(path)
     assert draw_particle_weights({}, tmp_path / "empty.png").stat().st_size > 1000
-
-
-def test_words() -> None:
-    assert [strength(gamma) for gamma in (0.0, 2.5, math.inf)] == ["0", "2.5", "∞"]
-    assert named(["a", "b"]) == "a, b"
-    assert named(list("abcdef")) == "a, b, c, d and 2 more"

@@ -1,0 +1,27 @@
+import math
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+
+from discrete_diffusion.eval.plots.label_placement import format_gamma, join_first, place_labels
+from discrete_diffusion.eval.plots.style import new_figure
+
+
+def test_labels_do_not_overlap() -> None:
+
+    figure = new_figure(6, 4)
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    points = [(0.5 + 0.01 * i, 0.5 - 0.01 * i) for i in range(6)]
+    place_labels(axes, points, [f"label {i}" for i in range(6)], ["black"] * 6, [(points[0], points[-1])])
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max) for box in boxes)
+
+
+def test_words() -> None:
+    assert [format_gamma(gamma) for gamma in (0.0, 2.5, math.inf)] == ["0", "2.5", "∞"]
+    assert join_first(["a", "b"]) == "a, b"
+    assert join_first(list("abcdef")) == "a, b, c, d and 2 more"
