@@ -12,7 +12,7 @@ def scores(given: list[int], classes: int) -> np.ndarray:
     return np.log(np.eye(classes)[given] * 0.5 + 0.1)
 
 
-def test_by_hand() -> None:
+def test_report_of_a_hand_computed_example() -> None:
     report = classification_report([0, 0, 0, 1, 1, 2], scores([0, 0, 1, 1, 0, 2], 4), ["a", "b", "c", "d"])
     a, b, c, d = report.classes
     assert (a.precision, a.recall, a.f1, a.support) == pytest.approx((2 / 3, 2 / 3, 2 / 3, 3))
@@ -28,21 +28,21 @@ def test_by_hand() -> None:
     assert (row["f1_a"], row["support_b"], row["count"]) == (a.f1, 2, 6)
 
 
-def test_two_classes_as_matthews_wrote_it() -> None:
+def test_two_classes_match_the_formula_of_matthews() -> None:
     labels, given = [1, 1, 1, 0, 0, 0, 0, 1], [1, 1, 0, 0, 0, 1, 0, 0]
     tp, tn, fp, fn = 2, 3, 1, 2
     expected = (tp * tn - fp * fn) / math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     assert classification_report(labels, scores(given, 2)).mcc == pytest.approx(expected)
 
 
-def test_one_class_alone() -> None:
+def test_scores_of_a_single_class() -> None:
     report = classification_report([1, 1], scores([1, 1], 3))
     assert (report.accuracy, report.mcc, report.macro_f1) == (1, 0, pytest.approx(1 / 3))
     assert [one.name for one in report.classes] == ["0", "1", "2"]
     assert classification_report([1, 1], scores([0, 2], 3)).mcc == 0
 
 
-def test_nothing() -> None:
+def test_scores_of_no_rows_are_none() -> None:
     report = classification_report([], np.zeros((0, 2)))
     assert (report.count, report.accuracy, report.macro_f1, report.mcc) == (0, None, None, None)
     assert len(report.classes) == 2
@@ -57,6 +57,6 @@ def test_nothing() -> None:
         ([0, 1], np.full((2, 2), np.nan), None, "got NaN"),
     ],
 )
-def test_what_does_not_agree_is_refused(labels, log_probs, names, message: str) -> None:
+def test_inconsistent_arguments_are_refused(labels, log_probs, names, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         classification_report(labels, log_probs, names)

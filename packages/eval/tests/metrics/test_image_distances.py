@@ -108,12 +108,12 @@ def test_components_are_the_leading_eigenvectors_of_the_covariance() -> None:
     # As many as there can be, where there are few images or few pixels.
     assert PixelComponents(x[:5])(x).shape == (80, 4)
     assert PixelComponents(x)(x).shape == (80, 8)
-    with pytest.raises(ValueError, match="Expected at least 3 images to find components of, got 2"):
+    with pytest.raises(ValueError, match="Expected at least 3 images, got 2"):
         PixelComponents(x[:2])
 
 
 @pytest.mark.parametrize("levels", [2, 17, 100, 256])
-def test_a_classifier_is_asked_for_the_levels_it_knows(levels: int) -> None:
+def test_classifier_receives_its_own_levels(levels: int) -> None:
     tokens = torch.arange(levels).repeat(6).view(-1, 6)  # every level, (n, h * w * c)
     shown = (tokens * 255 / (levels - 1)).round().byte().view(-1, 1, 2, 3).permute(0, 3, 1, 2)
     asked = []
@@ -129,7 +129,7 @@ def test_a_classifier_is_asked_for_the_levels_it_knows(levels: int) -> None:
     assert features.equal(tokens.float())
 
 
-def test_inception_says_what_it_needs(tmp_path, monkeypatch) -> None:
+def test_missing_parts_of_inception_are_named(tmp_path, monkeypatch) -> None:
     with pytest.raises(ValueError, match="Expected `layer` to be one of 64, 192, 768, 2048, logits_unbiased, got '7'"):
         inception_features("weights.pth", "7")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -139,11 +139,11 @@ def test_inception_says_what_it_needs(tmp_path, monkeypatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"weights\.pth does not exist"):
         inception_features(tmp_path / "weights.pth")
     (tmp_path / "weights.pth").write_text("no weights")
-    with pytest.raises(ValueError, match=r"weights\.pth to hold torch-fidelity's weights"):
+    with pytest.raises(ValueError, match=r"Expected weights of torch-fidelity in .*weights\.pth"):
         inception_features(tmp_path / "weights.pth")
 
 
-def test_inception_gets_color_images_and_weights_without_code(tmp_path, monkeypatch) -> None:
+def test_inception_receives_color_images_and_weights_without_code(tmp_path, monkeypatch) -> None:
     class Network(torch.nn.Module):
         def __init__(self, name: str, layers: list[str], path: str, antialias: bool) -> None:
             super().__init__()

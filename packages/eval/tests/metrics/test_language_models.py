@@ -70,7 +70,7 @@ def by_hand(folder: Path, text: str, width: int) -> list[float]:
 
 
 @pytest.mark.parametrize(("batch_size", "max_length"), [(1, None), (4, None), (100, None), (4, 3), (4, 2)])
-def test_perplexity_is_that_of_a_plain_loop(language_model: Path, batch_size: int, max_length: int | None) -> None:
+def test_perplexity_equals_a_plain_loop(language_model: Path, batch_size: int, max_length: int | None) -> None:
     found = GenerativePerplexity(language_model, batch_size=batch_size, max_length=max_length)(TEXTS)
     expected = [by_hand(language_model, text, max_length or 8) for text in TEXTS]
     assert len(expected[4]) > 8
@@ -82,7 +82,7 @@ def test_perplexity_is_that_of_a_plain_loop(language_model: Path, batch_size: in
     assert found.per_text[1] == pytest.approx(math.exp(expected[1][0]), rel=1e-4)
 
 
-def test_perplexity_of_nothing_is_none(language_model: Path) -> None:
+def test_perplexity_of_no_text_is_none(language_model: Path) -> None:
     perplexity = GenerativePerplexity(language_model)
     assert perplexity([]) == TextPerplexity((), ())
     assert perplexity([]).perplexity is None
@@ -96,12 +96,12 @@ def test_perplexity_weights_tokens_and_not_texts() -> None:
 
 
 @pytest.mark.parametrize("max_length", [1, 9])
-def test_a_context_that_the_model_has_not_is_refused(language_model: Path, max_length: int) -> None:
+def test_context_longer_than_the_model_is_refused(language_model: Path, max_length: int) -> None:
     with pytest.raises(ValueError, match=f"Expected `max_length` from 2 to 8, got {max_length}"):
         GenerativePerplexity(language_model, max_length=max_length)
 
 
-def test_what_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+def test_missing_model_is_reported_in_one_line(tmp_path: Path) -> None:
     for family in (GenerativePerplexity, SequenceClassifier):
         with pytest.raises(ValueError, match=r"^Expected a folder with a model and its tokenizer[^\n]*none[^\n]*$"):
             family(tmp_path / "none")
@@ -111,7 +111,7 @@ def test_what_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_a_classifier_s_log_probabilities_are_its_own(tmp_path: Path, kind: str, batch_size: int) -> None:
+def test_log_probabilities_equal_those_of_the_classifier(tmp_path: Path, kind: str, batch_size: int) -> None:
     names = {0: "bad", 1: "so so", 2: "good"}
     torch.manual_seed(0)
     if kind == "bert":
@@ -139,7 +139,7 @@ def test_a_classifier_s_log_probabilities_are_its_own(tmp_path: Path, kind: str,
     assert found[0] != pytest.approx(found[1], abs=1e-3)
 
 
-def test_a_classifier_reads_no_more_than_its_tokenizer_says(tmp_path: Path) -> None:
+def test_classifier_reads_as_much_as_its_tokenizer_allows(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = transformers.GPT2ForSequenceClassification(sizes(num_labels=2, pad_token_id=0)).eval()
     folder = save(tmp_path, model, tokenizer(limit=5))
@@ -151,7 +151,7 @@ def test_a_classifier_reads_no_more_than_its_tokenizer_says(tmp_path: Path) -> N
         SequenceClassifier(folder, max_length=9)
 
 
-def test_the_global_generators_are_left_alone(language_model: Path) -> None:
+def test_global_generators_are_not_touched(language_model: Path) -> None:
     before = torch.random.get_rng_state()
     GenerativePerplexity(language_model)(TEXTS)
     assert torch.equal(before, torch.random.get_rng_state())

@@ -38,13 +38,13 @@ def area(p: np.ndarray, q: np.ndarray, scaling: float = 5.0) -> float:
 
 
 @pytest.mark.parametrize("second", [[50, 50, 50], [90, 40, 20], [10, 120, 20]])
-def test_it_is_the_area_under_the_divergence_curve(second: list[int]) -> None:
+def test_mauve_is_the_area_under_the_divergence_curve(second: list[int]) -> None:
     found = mauve_score(blobs([50, 50, 50], 0), blobs(second, 1), buckets=3)
     expected = area(np.full(3, 1 / 3), np.array(second) / 150)
     assert found == pytest.approx(expected, abs=0.02)
 
 
-def test_the_same_is_one_and_the_different_near_zero() -> None:
+def test_mauve_is_one_for_equal_sets_and_near_zero_for_distant_ones() -> None:
     points = blobs([30, 30], 0)
     assert mauve_score(points, points.copy()) == pytest.approx(1.0)
     assert mauve_score(points, points + 5.0) < 0.05
@@ -56,7 +56,7 @@ def test_the_same_is_one_and_the_different_near_zero() -> None:
     [
         (((4, 2), (4, 3)), r"Expected features \(n, d\) and \(m, d\)"),
         (((4,), (4,)), "Expected features"),
-        (((1, 2), (4, 2)), "two samples and references at least, got 1 and 4"),
+        (((1, 2), (4, 2)), "at least two samples and two references, got 1 and 4"),
     ],
 )
 def test_features_are_checked(shapes: tuple[tuple[int, ...], tuple[int, ...]], message: str) -> None:
@@ -64,7 +64,7 @@ def test_features_are_checked(shapes: tuple[tuple[int, ...], tuple[int, ...]], m
         mauve_score(np.zeros(shapes[0]), np.zeros(shapes[1]))
 
 
-def test_features_are_the_last_token_s(tmp_path: Path) -> None:
+def test_features_are_those_of_the_last_token(tmp_path: Path) -> None:
     words = ["[PAD]", "the", "cat", "sat"]
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[PAD]"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -15,9 +15,7 @@ MOLECULES = ["CCO", "CCN", "CCO", "c1ccccc1", "Cc1ccccc1", "CC(=O)NC1CC1", "CCO"
 
 
 @pytest.mark.parametrize(("power", "bits"), [(1.0, 1024), (2.0, 1024), (0.5, 64)])
-def test_it_is_the_mean_over_pairs_as_rdkit_compares_them(
-    power: float, bits: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_diversity_is_the_mean_over_pairs_in_rdkit(power: float, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = GetMorganGenerator(radius=2, fpSize=bits)
     prints = [generator.GetFingerprint(Chem.MolFromSmiles(one)) for one in MOLECULES]
     pairs = [DataStructs.TanimotoSimilarity(a, b) ** power for a, b in itertools.product(prints, prints)]
@@ -27,7 +25,7 @@ def test_it_is_the_mean_over_pairs_as_rdkit_compares_them(
     assert internal_diversity(iter(MOLECULES), power, bits=bits) == pytest.approx(expected, abs=1e-6)
 
 
-def test_diversity_of_few() -> None:
+def test_diversity_of_few_molecules() -> None:
     assert internal_diversity([]) is None
     assert internal_diversity(["CCO"] * 3) == pytest.approx(0.0, abs=1e-6)
     # Methane and water share nothing: half of the pairs are of a molecule with itself.

@@ -48,7 +48,7 @@ def test_prepared_reference_gives_the_same() -> None:
 
 
 @pytest.mark.parametrize("generated", [[], ["C1CC", "("]])
-def test_nothing_valid(generated: list[str]) -> None:
+def test_report_without_valid_molecules(generated: list[str]) -> None:
     report = evaluate_molecules(generated, TRAINING)
     assert report.valid == report.unique == report.novel == ()
     assert report.fractions()["valid"] == (0.0 if generated else None)

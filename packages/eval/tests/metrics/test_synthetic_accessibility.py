@@ -32,8 +32,8 @@ def test_aspirin_is_easier_to_make_than_taxol() -> None:
         sa_score("C1CC")
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_missing_contribution_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     molecules._scorer.cache_clear()
     monkeypatch.setattr(molecules.RDConfig, "RDContribDir", str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match="needs RDKit's contribution SA_Score"):
+    with pytest.raises(ModuleNotFoundError, match="needs the contribution SA_Score of RDKit"):
         sa_score("C")

@@ -29,12 +29,12 @@ def test_distinct_n_counts_across_samples() -> None:
         distinct_n(samples, 0)
 
 
-def test_words_and_signs() -> None:
+def test_words_and_punctuation_marks() -> None:
     assert split_words("It's GOOD, isn’t it?  (yes)") == ["it's", "good", ",", "isn’t", "it", "?", "(", "yes", ")"]
     assert split_words("") == []
 
 
-def test_special_tokens_are_taken_out() -> None:
+def test_special_tokens_are_removed() -> None:
     assert remove_special_tokens("[MASK] a [PAD]b[PAD]", ["[PAD]", "[MASK]"]) == "a b"
     assert remove_special_tokens("<|end|>a.b<|end|>", ["<|end|>", "."]) == "ab"
     assert remove_special_tokens("<m><mask>", ["<m", "<m>", "<mask>", ""]) == ""

@@ -6,9 +6,11 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.figure import Figure
 from PIL import Image
 
-from discrete_diffusion.eval import draw_distribution
+from discrete_diffusion.eval.plots import distribution
+from discrete_diffusion.eval.plots.distribution import draw_distribution
 
 
 def ink(path: Path) -> float:
@@ -34,5 +36,26 @@ def test_distribution(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("training", [[], [0.5], [0.5, 0.5], [1, 1]])
 @pytest.mark.parametrize("generated", [{}, {0.0: []}, {0.0: [0.3]}, {0.0: [0.2, 0.3]}])
-def test_distribution_survives_little(training, generated, tmp_path: Path) -> None:
+def test_few_or_no_values_are_no_error(training, generated, tmp_path: Path) -> None:
     assert ink(draw_distribution(training, generated, tmp_path / "picture.png", threshold=0.9)) > 0.003
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    kept: list[Figure] = []
+    monkeypatch.setattr(distribution, "save_figure", lambda figure, path: kept.append(figure))
+    return kept
+
+
+@pytest.mark.parametrize(("shift", "inside"), [(0.0, True), (0.5, False)])
+def test_density_of_shares_stays_between_zero_and_one(shift: float, inside: bool, figures: list[Figure]) -> None:
+    values = np.random.default_rng(0).beta(20, 1, 100) + shift
+    draw_distribution(values, {1.0: values}, "a.png")
+    (line,) = figures[0].axes[0].lines
+    assert bool(line.get_xdata().max() <= 1.0) is inside
+
+
+def test_few_values_are_drawn_as_ticks(figures: list[Figure]) -> None:
+    draw_distribution([0.1, 0.9], {1.0: [0.2, 0.8], 2.0: np.linspace(0.2, 0.8, 10)}, "a.png")
+    assert [one.get_marker() for one in figures[0].axes[0].lines] == ["|", "None"]
+    assert [len(one.get_xdata()) for one in figures[0].axes[0].lines] == [2, 400]

@@ -9,6 +9,7 @@ pytest.importorskip("PIL")
 from PIL import Image, ImageColor
 
 from discrete_diffusion.eval.metrics.dna import kmer_spectrum
+from discrete_diffusion.eval.plots import dna
 from discrete_diffusion.eval.plots.dna import LETTER_COLORS, draw_composition, draw_dna, draw_kmer_spectrum
 
 
@@ -19,7 +20,7 @@ def share(path: Path, color: str) -> float:
     return float((pixels == ImageColor.getrgb(color)).all(-1).mean())
 
 
-def test_spectrum(tmp_path: Path) -> None:
+def test_kmer_spectrum(tmp_path: Path) -> None:
     data = kmer_spectrum(["ACGTTGCA" * 4], 3)
     path = draw_kmer_spectrum(
         data, {"one": np.roll(data, 1), "two": data}, tmp_path / "deep" / "kmers.png", note="note"
@@ -48,7 +49,24 @@ def test_composition_fills_the_axes_with_the_shares(tmp_path: Path) -> None:
         draw_composition({"data": ["A"]}, path, bins=0)
 
 
-def test_sheet(tmp_path: Path) -> None:
+def test_every_letter_of_a_composition_is_in_the_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    monkeypatch.setattr(dna, "save_figure", lambda figure, path: figures.append(figure))
+    draw_composition({"data": ["ACGT" * 30], "samples": ["ACGN" * 30]}, "a.png")
+    draw_composition({"data": ["ACGT" * 30]}, "a.png")
+    letters = [[one.get_text() for one in figure.axes[0].get_legend().get_texts()] for figure in figures]
+    assert letters == [list("ACGTN"), list("ACGT")]
+
+
+def test_bars_of_few_letters_are_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    monkeypatch.setattr(dna, "save_figure", lambda figure, path: figures.append(figure))
+    draw_composition({"many": ["ACGT" * 30] * 100, "one": ["ACGT" * 30]}, "a.png", bins=64)
+    # Four letters at a time: 64 bars from 12,000 letters, and 4 of 30 letters from 120.
+    assert [len(axes.patches) // 4 for axes in figures[0].axes] == [64, 4]
+
+
+def test_sheet_of_sequences(tmp_path: Path) -> None:
     path = draw_dna(["A" * 100, "C" * 30, "A[MASK]"], tmp_path / "a.png", letters=60, columns=20, title="DNA")
     # Three lines of A (60 of 100 letters), and two of C, the second half full: 60 to 30 cells.
     assert share(path, LETTER_COLORS["A"]) / share(path, LETTER_COLORS["C"]) == pytest.approx(2, rel=0.1)

@@ -21,7 +21,7 @@ def test_labels_do_not_overlap() -> None:
     assert all(axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max) for box in boxes)
 
 
-def test_words() -> None:
+def test_gammas_and_names_as_text() -> None:
     assert [format_gamma(gamma) for gamma in (0.0, 2.5, math.inf)] == ["0", "2.5", "∞"]
     assert join_first(["a", "b"]) == "a, b"
     assert join_first(list("abcdef")) == "a, b, c, d and 2 more"

@@ -39,19 +39,19 @@ def test_each_measure_is_drawn_at_its_height(tmp_path: Path) -> None:
     assert height[CALIBRATION] - height[POSITIVE_F1] == pytest.approx(0.4 * axes, abs=4)
 
 
-def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
+def test_missing_measures_are_not_drawn(tmp_path: Path) -> None:
     gaps = draw_noise_levels(levels(accuracy=[0.9, None, 0.4, math.nan], f1_positive=[None] * 4), tmp_path / "a.png")
     assert len(rows_of(gaps, ACCURACY))
     assert not len(rows_of(gaps, POSITIVE_F1))
 
 
-def test_worse_than_the_mean_is_drawn_at_the_bottom(tmp_path: Path) -> None:
+def test_negative_r2_is_drawn_at_zero(tmp_path: Path) -> None:
     below = draw_noise_levels(levels(r2=[-9.0, -3.0]), tmp_path / "a.png")
     zero = draw_noise_levels(levels(r2=[0.0, 0.0]), tmp_path / "b.png")
     assert below.read_bytes() == zero.read_bytes()
 
 
-def test_nothing_is_said(tmp_path: Path) -> None:
+def test_plot_without_measurements_has_a_message(tmp_path: Path) -> None:
     assert draw_noise_levels([], tmp_path / "a.png").exists()
     assert draw_noise_levels(levels(accuracy=[None]), tmp_path / "b.png").exists()
 

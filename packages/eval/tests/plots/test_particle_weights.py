@@ -1,5 +1,3 @@
-"""Pictures that compare methods of guidance."""
-
 import math
 from pathlib import Path
 

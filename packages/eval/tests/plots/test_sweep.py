@@ -1,4 +1,5 @@
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,8 @@ def test_axes_are_checked() -> None:
 def test_suffix_decides_the_format(ending: str, tmp_path: Path) -> None:
     path = draw_sweep([point(0, "a", [0.5], [10])], tmp_path / f"picture.{ending}", x=QED, y=NOVEL, title="")
     assert path.read_bytes()[:5] == {"svg": b"<?xml", "pdf": b"%PDF-"}[ending]
+
+
+def test_pyplot_has_no_figure(tmp_path: Path) -> None:
+    draw_sweep([point(0, "a", [0.5], [10])], tmp_path / "picture.png", x=QED, y=NOVEL, title="")
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

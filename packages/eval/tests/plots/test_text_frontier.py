@@ -47,6 +47,6 @@ def test_every_method_is_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("series", [{}, {"D-CFG": []}, {"D-CFG": [TextPoint(0, None, None)]}])
-def test_nothing_is_survived(series: dict, tmp_path: Path) -> None:
+def test_empty_series_are_no_error(series: dict, tmp_path: Path) -> None:
     assert ink(draw_text_frontier(series, tmp_path / "picture.png")) > 0.003
     assert ink(draw_text_frontier(series, tmp_path / "picture.png", start=TextPoint(0, 4.0, 30))) > 0.003

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         ring_count,
         sa_score,
     )
-    from .metrics.pixels import Pixels
+    from .metrics.pixels import ImageShapeError, Pixels
     from .metrics.sequence_classifier import SequenceClassifier
     from .metrics.text import distinct_n, remove_special_tokens, split_words, unigram_entropy
     from .plots.cost import CostPoint, draw_cost
@@ -72,6 +72,7 @@ __all__ = [
     "FrontierPoint",
     "GenerativePerplexity",
     "ImageFeatures",
+    "ImageShapeError",
     "KmerComparison",
     "Likelihood",
     "MoleculeProperty",
@@ -157,7 +158,7 @@ _MODULES = {
         "MoleculeProperty MoleculeReport ReferenceMolecules canonical_smiles evaluate_molecules "
         "property_values qed ring_count sa_score"
     ),
-    "metrics.pixels": "Pixels",
+    "metrics.pixels": "ImageShapeError Pixels",
     "metrics.sequence_classifier": "SequenceClassifier",
     "metrics.text": "distinct_n remove_special_tokens split_words unigram_entropy",
     "plots.cost": "CostPoint draw_cost",

@@ -1,22 +1,23 @@
-"""How well a classifier names classes."""
+"""Accuracy, F1 and correlation of a classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 from sklearn.metrics import accuracy_score, matthews_corrcoef, precision_recall_fscore_support
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class.
+    """Scores of one class.
 
-    Attributes:
-        name: what it is.
-        precision: share of those given this class that have it; 0 where none are given it.
-        recall: share of those that have this class that are given it; 0 where none have it.
-        f1: harmonic mean of both; 0 where either is.
-        support: how many have it.
+    Args:
+        name: Name of the class.
+        precision: Share of the rows predicted as this class that belong to it; 0 if there are none.
+        recall: Share of the rows of this class that are predicted as it; 0 if there are none.
+        f1: Harmonic mean of precision and recall; 0 if either is.
+        support: Number of rows of this class.
     """
 
     name: str
@@ -28,14 +29,14 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """Accuracy over all, and scores of each class.
+    """Scores over all rows and of each class. Scores over no rows are None.
 
-    Attributes:
-        count: how many there are.
-        accuracy: share whose most probable class is theirs.
-        macro_f1: mean F1 over all classes, those that none has included, as arXiv 2412.10193 reports it.
-        mcc: Matthews' correlation coefficient of given and true classes, in [-1, 1]; 0 where either is always the same.
-        classes: each class, by id.
+    Args:
+        count: Number of rows.
+        accuracy: Share of the rows whose most probable class is the true one.
+        macro_f1: Mean F1 over all classes, including those without rows, as in arXiv 2412.10193.
+        mcc: Matthews correlation coefficient of predicted and true classes, in [-1, 1]; 0 if either is constant.
+        classes: Scores of each class, by id.
     """
 
     count: int
@@ -45,7 +46,7 @@ class ClassificationReport:
     classes: tuple[ClassScore, ...]
 
     def row(self) -> dict[str, float | int | None]:
-        """One flat row of a table: the numbers over all, and `precision_NAME`, `recall_NAME`, ... of each class."""
+        """Return the scores as a flat table row; those of class X are in `precision_X`, `recall_X` and so on."""
         row: dict[str, float | int | None] = {
             "count": self.count,
             "accuracy": self.accuracy,
@@ -53,23 +54,25 @@ class ClassificationReport:
             "mcc": self.mcc,
         }
         for one in self.classes:
-            for name in ("precision", "recall", "f1", "support"):
-                row[f"{name}_{one.name}"] = getattr(one, name)
+            scores = {"precision": one.precision, "recall": one.recall, "f1": one.f1, "support": one.support}
+            row |= {f"{score}_{one.name}": value for score, value in scores.items()}
         return row
 
 
 def classification_report(
-    labels: "np.ndarray | Sequence[int]", log_probs: np.ndarray, class_names: Sequence[str] | None = None
+    labels: Int[np.ndarray, " n"] | Sequence[int],
+    log_probs: Float[np.ndarray, "n classes"],
+    class_names: Sequence[str] | None = None,
 ) -> ClassificationReport:
-    """Compares the most probable class of each row with the true one.
+    """Compare the most probable class of each row with the true one.
 
     Args:
-        labels: true class ids, (n,).
-        log_probs: log-probabilities or any scores, (n, classes).
-        class_names: what the classes are, their ids if None.
+        labels: True class ids.
+        log_probs: Log-probabilities of the classes, or any scores.
+        class_names: Names of the classes; by default their ids.
 
     Raises:
-        ValueError: if the shapes do not agree, a label is no class, or a score is NaN.
+        ValueError: If the shapes do not agree, a label is not the id of a class, or a score is NaN.
     """
     true, scores = np.asarray(labels, dtype=np.int64), np.asarray(log_probs, dtype=np.float64)
     if true.ndim != 1 or scores.ndim != 2 or len(scores) != len(true):
@@ -81,19 +84,19 @@ def classification_report(
     if len(true) and not 0 <= true.min() <= true.max() < classes:
         raise ValueError(f"Expected `labels` from 0 to {classes - 1}, got {true.min()} to {true.max()}.")
     if np.isnan(scores).any():
-        raise ValueError("Expected `log_probs` that are numbers, got NaN.")
+        raise ValueError("Expected `log_probs` without missing values, got NaN.")
     if not len(true):
         return ClassificationReport(0, None, None, None, tuple(ClassScore(name, 0.0, 0.0, 0.0, 0) for name in names))
-    given = scores.argmax(1)
-    each = precision_recall_fscore_support(true, given, labels=range(classes), average=None, zero_division=0.0)
-    told = tuple(
+    predicted = scores.argmax(1)
+    each = precision_recall_fscore_support(true, predicted, labels=range(classes), average=None, zero_division=0.0)
+    by_class = tuple(
         ClassScore(name, float(precision), float(recall), float(f1), int(support))
         for name, precision, recall, f1, support in zip(names, *each, strict=True)
     )
     return ClassificationReport(
         count=len(true),
-        accuracy=float(accuracy_score(true, given)),
-        macro_f1=float(np.mean([one.f1 for one in told])),
-        mcc=float(matthews_corrcoef(true, given)) if len({*true.tolist(), *given.tolist()}) > 1 else 0.0,
-        classes=told,
+        accuracy=float(accuracy_score(true, predicted)),
+        macro_f1=float(np.mean([one.f1 for one in by_class])),
+        mcc=float(matthews_corrcoef(true, predicted)) if len({*true.tolist(), *predicted.tolist()}) > 1 else 0.0,
+        classes=by_class,
     )

@@ -1,8 +1,9 @@
-"""How well a classifier tells samples from data."""
+"""Discriminability of samples and data."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float, Real
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -10,12 +11,20 @@ from sklearn.preprocessing import StandardScaler
 
 from discrete_diffusion.eval.metrics.dna import kmer_counts
 
-Features = Callable[[Sequence[str]], np.ndarray]
-"""From n strings to numbers, (n, d)."""
+Features = Callable[[Sequence[str]], Real[np.ndarray, "n d"]]
+"""Function from n strings to their features."""
 
 
-def kmer_shares(sequences: Sequence[str], k: int = 3) -> np.ndarray:
-    """The share of each k-mer in each sequence, (n, 4^k); zeros for a sequence that has none."""
+def kmer_shares(sequences: Sequence[str], k: int = 3) -> Float[np.ndarray, "n kmers"]:
+    """Return the share of each of the 4^k k-mers in each sequence; zeros for a sequence without any.
+
+    Args:
+        sequences: Sequences of DNA.
+        k: Letters in a k-mer.
+
+    Raises:
+        ValueError: If `k` < 1.
+    """
     counts = kmer_counts(sequences, k)
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
@@ -23,23 +32,26 @@ def kmer_shares(sequences: Sequence[str], k: int = 3) -> np.ndarray:
 def discriminator_auroc(
     real: Sequence[str], generated: Sequence[str], *, features: Features = kmer_shares, folds: int = 5, seed: int = 0
 ) -> float | None:
-    """The area under the ROC curve of a logistic regression that tells samples from data by their features.
+    """Return the area under the ROC curve of a logistic regression that separates samples from data.
 
-        AUROC = P(score of a sample > score of a real one),    averaged over the folds of a cross-validation
+        AUROC = P(score of a sample > score of a real sequence),    mean over the folds of a cross-validation
 
-    1/2 means that the features tell nothing, and 1 that they tell every sample; around 1/2 it scatters, below it too.
-    The paper (arXiv 2412.10193) trains a HyenaDNA for this; here any function may give the features, such as the hidden
-    states of such a network.
+    At 1/2 samples and data are indistinguishable by these features, at 1 they are separable. Estimates near 1/2 scatter
+    on both sides of it. arXiv 2412.10193 trains a HyenaDNA as discriminator; here any function can compute the
+    features, such as the hidden states of that network.
 
     Args:
-        real: sequences that no model was trained on, or at least not copied from.
-        features: (n, d) numbers of n sequences.
+        real: Sequences, ideally held out from training.
+        generated: Samples.
+        features: Function from n sequences to features (n, d).
+        folds: Folds of the cross-validation.
+        seed: Seed of the assignment to folds.
 
     Returns:
-        None where there are fewer than `folds` of either.
+        The area, or None if there are fewer than `folds` real or generated sequences.
 
     Raises:
-        ValueError: if `folds` < 2, or the features are not (n, d).
+        ValueError: If `folds` < 2, or the features do not have shape (n, d).
     """
     if folds < 2:
         raise ValueError(f"Expected `folds` >= 2, got {folds}.")
@@ -52,8 +64,8 @@ def discriminator_auroc(
     return float(cross_val_score(model, x, y, cv=split, scoring="roc_auc").mean())
 
 
-def _matrix(features: Features, sequences: Sequence[str]) -> np.ndarray:
-    made = np.asarray(features(sequences), dtype=np.float64)
-    if made.ndim != 2 or len(made) != len(sequences):
-        raise ValueError(f"Expected `features` of the shape ({len(sequences)}, d), got {made.shape}.")
-    return made
+def _matrix(features: Features, sequences: Sequence[str]) -> Float[np.ndarray, "n d"]:
+    values = np.asarray(features(sequences), dtype=np.float64)
+    if values.ndim != 2 or len(values) != len(sequences):
+        raise ValueError(f"Expected `features` of shape ({len(sequences)}, d), got {values.shape}.")
+    return values

@@ -1,4 +1,4 @@
-"""Spectra of k-mers, and how far two of them are apart."""
+"""Composition of DNA: k-mer spectra and their distances, GC content."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from jaxtyping import Float, Int
 
 LETTERS = "ACGT"
 
@@ -15,26 +16,34 @@ for _letters in (LETTERS, LETTERS.lower()):
 
 
 def kmers(k: int) -> tuple[str, ...]:
-    """All strings of k letters A, C, G, T in lexicographic order, which is that of every spectrum."""
+    """Return all strings of k letters A, C, G, T in lexicographic order, the order of every spectrum."""
     return tuple("".join(letters) for letters in product(LETTERS, repeat=k))
 
 
-def kmer_counts(sequences: Sequence[str], k: int) -> np.ndarray:
-    """How often each k-mer occurs in each sequence, (n, 4^k), int64.
+def kmer_counts(sequences: Sequence[str], k: int) -> Int[np.ndarray, "n kmers"]:
+    """Count each of the 4^k k-mers in each sequence.
 
-    Windows overlap; one with another letter in it, such as N, counts for nothing.
+    Windows overlap. A window with another letter, such as N, is not counted.
+
+    Args:
+        sequences: Sequences of DNA.
+        k: Letters in a k-mer.
 
     Raises:
-        ValueError: if `k` < 1.
+        ValueError: If `k` < 1.
     """
     return np.stack([_counts(one, k) for one in sequences]) if len(sequences) else np.zeros((0, 4**k), dtype=np.int64)
 
 
-def kmer_spectrum(sequences: Iterable[str], k: int) -> np.ndarray:
-    """The share of each k-mer among those of all sequences, (4^k,); zeros where there are none.
+def kmer_spectrum(sequences: Iterable[str], k: int) -> Float[np.ndarray, " kmers"]:
+    """Return the share of each of the 4^k k-mers among those of all sequences; zeros if there are none.
+
+    Args:
+        sequences: Sequences of DNA.
+        k: Letters in a k-mer.
 
     Raises:
-        ValueError: if `k` < 1.
+        ValueError: If `k` < 1.
     """
     counts = np.zeros(4**k, dtype=np.int64)
     for one in sequences:
@@ -42,46 +51,54 @@ def kmer_spectrum(sequences: Iterable[str], k: int) -> np.ndarray:
     return counts / max(counts.sum(), 1)
 
 
-def jensen_shannon_divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """What one draw tells of which of two laws it came from, each as likely beforehand, in nats.
+def jensen_shannon_divergence(p: Float[np.ndarray, " n"], q: Float[np.ndarray, " n"]) -> float:
+    """Return the Jensen-Shannon divergence of two distributions, in nats.
 
         JSD(p, q) = KL(p ‖ m) / 2 + KL(q ‖ m) / 2,    m = (p + q) / 2,    0 <= JSD <= log 2
 
-    (Lin, IEEE Transactions on Information Theory 37, 1991).
+    It is the information of one draw about which of two equally likely distributions it came from (Lin, IEEE
+    Transactions on Information Theory 37, 1991).
+
+    Args:
+        p: Probabilities.
+        q: Probabilities.
 
     Raises:
-        ValueError: if `p` and `q` are not of one shape (n,), or one does not sum to 1.
+        ValueError: If `p` and `q` do not have the same shape (n,), or one is negative or does not sum to 1.
     """
     p, q = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     if p.ndim != 1 or p.shape != q.shape:
-        raise ValueError(f"Expected two laws of one shape (n,), got {p.shape} and {q.shape}.")
-    for law in (p, q):
-        if (law < 0).any() or not math.isclose(law.sum(), 1.0, abs_tol=1e-6):
-            raise ValueError(f"Expected probabilities that sum to 1, got a sum of {law.sum():g}.")
+        raise ValueError(f"Expected two distributions of one shape (n,), got {p.shape} and {q.shape}.")
+    for one in (p, q):
+        if (one < 0).any() or not math.isclose(one.sum(), 1.0, abs_tol=1e-6):
+            raise ValueError(f"Expected probabilities that sum to 1, got a sum of {one.sum():g}.")
     m = (p + q) / 2
-    return max(0.0, sum(0.5 * float((law[law > 0] * np.log(law[law > 0] / m[law > 0])).sum()) for law in (p, q)))
+    return max(0.0, sum(0.5 * float((one[one > 0] * np.log(one[one > 0] / m[one > 0])).sum()) for one in (p, q)))
 
 
-def jensen_shannon_distance(p: np.ndarray, q: np.ndarray) -> float:
-    """The square root of the divergence in nats: a metric, at most √(log 2) = 0.833.
+def jensen_shannon_distance(p: Float[np.ndarray, " n"], q: Float[np.ndarray, " n"]) -> float:
+    """Return the square root of the Jensen-Shannon divergence in nats: a metric, at most √(log 2) = 0.833.
 
-    This is what arXiv 2412.10193 reports as "k-mer JS": its code calls `scipy.spatial.distance.jensenshannon`, which
-    returns the distance, in nats.
+    arXiv 2412.10193 reports this distance as "k-mer JS": its code calls `scipy.spatial.distance.jensenshannon`.
+
+    Args:
+        p: Probabilities.
+        q: Probabilities.
 
     Raises:
-        ValueError: as `jensen_shannon_divergence` does.
+        ValueError: If `p` and `q` do not have the same shape (n,), or one is negative or does not sum to 1.
     """
     return math.sqrt(jensen_shannon_divergence(p, q))
 
 
 @dataclass(frozen=True)
 class KmerComparison:
-    """How far the k-mers of samples are from those of data; None where either has none.
+    """Distance of the k-mer spectra of samples and data; None if either has no k-mers.
 
-    Attributes:
-        k: letters in a k-mer.
-        divergence: the Jensen-Shannon divergence of the spectra, in nats.
-        distance: its square root.
+    Args:
+        k: Letters in a k-mer.
+        divergence: Jensen-Shannon divergence of the spectra, in nats.
+        distance: Square root of the divergence.
     """
 
     k: int
@@ -90,12 +107,22 @@ class KmerComparison:
 
 
 def compare_kmers(
-    generated: "Iterable[str] | np.ndarray", reference: "Iterable[str] | np.ndarray", k: int
+    generated: Iterable[str] | Float[np.ndarray, " kmers"],
+    reference: Iterable[str] | Float[np.ndarray, " kmers"],
+    k: int,
 ) -> KmerComparison:
-    """Compares two sets of sequences, or their spectra where those are known.
+    """Compare the k-mer spectra of samples and data.
 
-    Both numbers are above zero for any finite samples: of n windows, about (4^k - 1) / (8 n) nats in the divergence are
-    chance. Compare with what as many sequences of held-out data give.
+    Finite samples differ by chance: n windows add about (4^k - 1) / (8 n) nats to the divergence. Compare with the
+    result for equally many sequences of held-out data.
+
+    Args:
+        generated: Samples, or their spectrum.
+        reference: Data, or their spectrum.
+        k: Letters in a k-mer.
+
+    Raises:
+        ValueError: If `k` < 1, or given spectra differ in shape or do not sum to 1.
     """
     p, q = (one if isinstance(one, np.ndarray) else kmer_spectrum(one, k) for one in (generated, reference))
     if not p.any() or not q.any():
@@ -107,30 +134,36 @@ def compare_kmers(
 def compare_kmers_by_species(
     generated: Mapping[str, Sequence[str]], reference: Mapping[str, Sequence[str]], k: int
 ) -> KmerComparison:
-    """Compares each species' samples with its own data, and averages over species with their shares of the data.
+    """Compare the samples of each species with its data, and average over species by their share of the data.
 
-        Σ_s n_s d(samples of s, data of s) / Σ_s n_s,    n_s sequences of s in `reference`
+        Σ_s n_s d(samples of s, data of s) / Σ_s n_s,    n_s = number of sequences of s in `reference`
 
-    for the divergence and for the distance, as arXiv 2412.10193 averages the distance. Species without samples are left
-    out.
+    where d is the divergence or the distance; arXiv 2412.10193 averages the distance in this way. Species without
+    samples are left out.
+
+    Args:
+        generated: Samples by species.
+        reference: Data by species.
+        k: Letters in a k-mer.
 
     Raises:
-        ValueError: if samples are of a species that the data do not have.
+        ValueError: If a species has samples and no data, or `k` < 1.
     """
     missing = sorted({species for species, samples in generated.items() if samples} - set(reference))
     if missing:
         raise ValueError(
-            f"Expected data of every species that there are samples of, but {', '.join(missing)} has none."
+            f"Expected `reference` to have data of every species in `generated`, but not of {', '.join(missing)}."
         )
-    made = {species: compare_kmers(samples, reference[species], k) for species, samples in generated.items() if samples}
-    told = {species: one for species, one in made.items() if one.divergence is not None}
-    if not told:
+    weights, divergences, distances = [], [], []
+    for species, samples in generated.items():
+        one = compare_kmers(samples, reference[species], k) if samples else KmerComparison(k, None, None)
+        if one.divergence is not None and one.distance is not None:
+            weights.append(len(reference[species]))
+            divergences.append(one.divergence)
+            distances.append(one.distance)
+    if not weights:
         return KmerComparison(k, None, None)
-    weights = [len(reference[species]) for species in told]
-    divergence, distance = (
-        float(np.average([getattr(one, name) for one in told.values()], weights=weights))
-        for name in ("divergence", "distance")
-    )
+    divergence, distance = (float(np.average(values, weights=weights)) for values in (divergences, distances))
     return KmerComparison(k, divergence, distance)
 
 
@@ -148,12 +181,12 @@ def _counts(sequence: str, k: int) -> np.ndarray:
 
 
 def is_dna(sequence: str) -> bool:
-    """Whether a string is made of A, C, G, T and N alone, and is not empty."""
+    """Return whether a string consists of the letters A, C, G, T and N, and is not empty."""
     return bool(sequence) and set(sequence) <= {*LETTERS, "N"}
 
 
 def gc_content(sequence: str) -> float:
-    """The share of G and C among the letters A, C, G and T, in [0, 1]; NaN where there are none.
+    """Return the share of G and C among the letters A, C, G and T, in [0, 1]; NaN if there are none.
 
     (n_G + n_C) / (n_A + n_C + n_G + n_T)
     """

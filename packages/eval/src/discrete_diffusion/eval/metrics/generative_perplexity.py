@@ -1,4 +1,4 @@
-"""Generative perplexity: how likely a language model finds generated text."""
+"""Generative perplexity: perplexity of generated text under a language model."""
 
 import math
 import os
@@ -13,11 +13,11 @@ from discrete_diffusion.eval.metrics.pretrained import context_limit, pretrained
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """What a language model makes of texts.
+    """Likelihood of texts under a language model.
 
-    Attributes:
-        nats: Negative log-likelihood of each text's counted tokens.
-        tokens: How many these are.
+    Args:
+        nats: Negative log-likelihood of the counted tokens of each text, in nats.
+        tokens: Number of counted tokens of each text.
     """
 
     nats: tuple[float, ...]
@@ -25,13 +25,13 @@ class TextPerplexity:
 
     @property
     def perplexity(self) -> float | None:
-        """exp(Σ_i nats_i / Σ_i tokens_i), None where nothing is counted."""
+        """Perplexity of all texts, exp(Σ_i nats_i / Σ_i tokens_i); None if no token is counted."""
         total = sum(self.tokens)
         return math.exp(math.fsum(self.nats) / total) if total else None
 
     @property
     def per_text(self) -> tuple[float | None, ...]:
-        """The perplexity of each text by itself."""
+        """Perplexity of each text; None if it has no counted token."""
         pairs = zip(self.nats, self.tokens, strict=True)
         return tuple(math.exp(nats / tokens) if tokens else None for nats, tokens in pairs)
 
@@ -41,20 +41,20 @@ class GenerativePerplexity:
 
         exp( -Σ_i Σ_l log p(w_l^i | w_{<l}^i) / Σ_i (L_i - 1) )
 
-    over the tokens w of the model's own tokenizer. As in the code of arXiv 2406.07524 and 2412.10193 no special tokens
-    are put around a text, so that its first token is not counted. Unlike there no text is left out because it fills no
-    batch, and one longer than the model's context is read in windows that share one token: every other token is counted
-    once.
+    over the tokens w of the model's own tokenizer. As in the code of arXiv 2406.07524 and 2412.10193, texts are read
+    without special tokens, so the first token of a text is not counted. Two things differ from that code: texts of an
+    incomplete batch are included, and a text longer than the model's context is read in windows that share one token,
+    so that every token but the first is counted once.
 
     Args:
-        name_or_path: A folder, or a name on the Hugging Face hub, such as "gpt2-large".
-        batch_size: Windows at a time.
-        device: Where the model runs.
-        max_length: Tokens in a window; None is the model's context, or whole texts where it has no limit.
+        name_or_path: Folder of the model, or its name on the Hugging Face hub, such as "gpt2-large".
+        batch_size: Windows per batch.
+        device: Device of the model.
+        max_length: Tokens in a window; by default the context of the model, or whole texts if it has no limit.
         trust_remote_code: Whether code that comes with the model may run.
 
     Raises:
-        ValueError: If the model cannot be loaded, or its context is shorter than `max_length`.
+        ValueError: If the model cannot be loaded, its context is shorter than `max_length`, or `batch_size` < 1.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class GenerativePerplexity:
         self.max_length = context_limit(self.model, max_length)
 
     def __call__(self, texts: Sequence[str]) -> TextPerplexity:
-        """Read texts; take the generator's special tokens out of them first (`without`)."""
+        """Measure texts, from which `remove_special_tokens` should have removed the tokens of the generator."""
         encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
         windows = [(i, window) for i, ids in enumerate(encoded) for window in self._windows(ids)]
-        # Windows of like length go together, so that little is padded.
+        # Batches of windows of similar length need little padding.
         windows.sort(key=lambda pair: len(pair[1]), reverse=True)
         nats = [0.0] * len(encoded)
         for start in range(0, len(windows), self.batch_size):

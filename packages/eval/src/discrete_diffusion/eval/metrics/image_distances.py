@@ -1,4 +1,4 @@
-"""Frechet distance and Inception Score of images, with any features."""
+"""Fréchet distance and Inception Score of images, with any features."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -6,32 +6,33 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 
-ImageFeatures = Callable[[Tensor], Tensor]
-"""From images, uint8 (n, c, h, w) with values from 0 to 255, to features (n, d)."""
+ImageFeatures = Callable[[UInt8[Tensor, "n c h w"]], Float[Tensor, "n d"]]
+"""Function from images to their features."""
 
 
 class FrechetDistance:
-    """Distance of images to `real` ones, as Gaussians fitted to the features of each (Heusel et al., arXiv 1706.08500).
+    """Distance of Gaussians fitted to the features of images and of real images (Heusel et al., arXiv 1706.08500).
 
         d² = |μ - μ'|² + tr(Σ + Σ' - 2 (Σ Σ')^½)
 
-    With `inception_features` it is the Frechet Inception Distance. It falls as the number of images grows: distances
-    are comparable where they are of equally many. torchmetrics computes it, in float64.
+    With `inception_features` it is the Fréchet Inception Distance. The distance falls as the number of images grows, so
+    compare equal numbers. torchmetrics computes it, in float64.
 
     Args:
-        real: uint8 (n, c, h, w).
-        features: from images to (n, d).
-        batch_size: images whose features are computed at once.
+        real: Real images.
+        features: Function from images to their features.
+        batch_size: Images per batch.
 
     Raises:
-        ValueError: If there are fewer than two images.
+        ValueError: If there are fewer than two images, or they are not uint8 (n, c, h, w).
     """
 
-    def __init__(self, real: Tensor, features: ImageFeatures, *, batch_size: int = 256) -> None:
+    def __init__(self, real: UInt8[Tensor, "n c h w"], features: ImageFeatures, *, batch_size: int = 256) -> None:
         _check(real)
         self.batch_size = batch_size
         extractor = _Extractor(features)
@@ -39,16 +40,19 @@ class FrechetDistance:
         self._metric = FrechetInceptionDistance(extractor, reset_real_features=False).to(real.device)
         self._update(real, real=True)
 
-    def __call__(self, images: Tensor) -> float:
-        """The distance of images, uint8 (n, c, h, w), to the real ones.
+    def __call__(self, images: UInt8[Tensor, "n c h w"]) -> float:
+        """Return the distance of images to the real images.
+
+        Args:
+            images: Images to compare.
 
         Raises:
-            ValueError: If there are fewer than two.
+            ValueError: If there are fewer than two images, or they are not uint8 (n, c, h, w).
         """
         _check(images)
         self._metric.reset()
         self._update(images, real=False)
-        # Of equal Gaussians it is zero up to rounding, which may be below.
+        # Rounding can put the distance of equal Gaussians below zero.
         return max(float(self._metric.compute()), 0.0)
 
     def _update(self, images: Tensor, *, real: bool) -> None:
@@ -56,29 +60,45 @@ class FrechetDistance:
             self._metric.update(batch, real=real)
 
 
-def frechet_distance(real: Tensor, generated: Tensor, features: ImageFeatures, *, batch_size: int = 256) -> float:
-    """The `FrechetDistance` of two sets of images, uint8 (n, c, h, w) each."""
+def frechet_distance(
+    real: UInt8[Tensor, "n c h w"],
+    generated: UInt8[Tensor, "m c h w"],
+    features: ImageFeatures,
+    *,
+    batch_size: int = 256,
+) -> float:
+    """Return the `FrechetDistance` of two sets of images.
+
+    Args:
+        real: Real images.
+        generated: Images to compare.
+        features: Function from images to their features.
+        batch_size: Images per batch.
+
+    Raises:
+        ValueError: If there are fewer than two images in a set, or they are not uint8 (n, c, h, w).
+    """
     return FrechetDistance(real, features, batch_size=batch_size)(generated)
 
 
 def inception_score(
-    images: Tensor, logits: ImageFeatures, *, splits: int = 10, batch_size: int = 256, seed: int = 0
+    images: UInt8[Tensor, "n c h w"], logits: ImageFeatures, *, splits: int = 10, batch_size: int = 256, seed: int = 0
 ) -> tuple[float, float | None]:
-    """Mean and standard deviation over splits of the Inception Score (Salimans et al., arXiv 1606.03498).
+    """Return mean and standard deviation of the Inception Score over splits (Salimans et al., arXiv 1606.03498).
 
         IS = exp(E_x KL(p(y | x) || p(y))),    p(y) = E_x p(y | x)
 
-    between 1, where images say nothing of their class or all say the same, and the number of classes.
+    The score is between 1, if all images have the same p(y | x), and the number of classes.
 
     Args:
-        images: uint8 (n, c, h, w).
-        logits: from images to the logits of p(y | x), (n, classes).
-        splits: parts, drawn at random, for each of which it is computed; of one there is no standard deviation.
-        batch_size: images whose logits are computed at once.
-        seed: decides the parts.
+        images: Images to score.
+        logits: Function from images to the logits of p(y | x).
+        splits: Number of random parts to score; with one part the standard deviation is None.
+        batch_size: Images per batch.
+        seed: Seed of the split.
 
     Raises:
-        ValueError: If there are fewer images than parts.
+        ValueError: If `splits` < 1, or there are fewer images than splits.
     """
     if not 1 <= splits <= len(images):
         raise ValueError(f"Expected 1 <= `splits` <= {len(images)}, the number of images, got {splits}.")
@@ -91,13 +111,13 @@ def inception_score(
 
 
 class _Extractor(nn.Module):
-    """Any function as the module that torchmetrics asks for."""
+    """Module that torchmetrics requires, around a function."""
 
     num_features: int
 
     def __init__(self, features: ImageFeatures) -> None:
         super().__init__()
-        # Hidden in a partial, a module of the caller's is not moved or copied as a part of this one.
+        # A partial hides a caller's module, so that it is not moved or copied with this one.
         self.features = partial(features)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,7 +132,7 @@ def _check(images: Tensor) -> None:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """torchmetrics draws from the global generator, which is put back."""
+    """Seed the global generator, from which torchmetrics draws, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -120,7 +140,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torchmetrics' warning that it keeps the logits, and torch's of a deviation of one number."""
+    """Silence warnings about kept logits (torchmetrics) and the deviation of a single number (torch)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

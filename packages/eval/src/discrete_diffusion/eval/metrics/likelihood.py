@@ -1,4 +1,4 @@
-"""Negative log-likelihood of a corpus, gathered batch by batch."""
+"""Negative log-likelihood of a corpus, accumulated batch by batch."""
 
 import math
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ class Likelihood:
         nats per sequence = Σ_i nll_i / n,    bits per token = Σ_i nll_i / (Σ_i tokens_i · ln 2),
         perplexity = exp(Σ_i nll_i / Σ_i tokens_i)
 
-    The standard error of the first is s / √n with s² = Σ_i (nll_i - mean)² / (n - 1). Those of the ratios follow by the
-    delta method, which for sequences of one length is division by that length. A sequence is the unit of sampling:
-    tokens of a sequence are not independent, and a noise level drawn once per sequence counts as part of its error.
+    The standard error of the mean is s / √n with s² = Σ_i (nll_i - mean)² / (n - 1). Standard errors of the ratios
+    follow by the delta method, which for sequences of equal length is division by that length. The unit of sampling is
+    a sequence: its tokens are not independent, and the draw of its noise level is part of its error.
 
-    `Likelihood.of_batch` makes one from a batch, `+` merges two, `Likelihood()` is the empty one. A quantity that is
-    undefined (no sequences, no tokens, a standard error of one sequence) is None, never NaN.
+    `Likelihood.of_batch` reads a batch, `+` merges two corpora, and `Likelihood()` is the empty corpus. A quantity that
+    is undefined (no sequences, no tokens, a standard error of one sequence) is None, never NaN.
 
-    Attributes:
-        sequences: Number of sequences seen.
-        tokens: Number of tokens seen.
+    Args:
+        sequences: Number of sequences.
+        tokens: Number of tokens.
         nats: Sum of the negative log-likelihoods, in nats.
         part_nats: Sums of the named terms of the bound (prior, diffusion, reconstruction, ...), in nats.
         spread: Sums over sequences of squared deviations from the mean: of nats, nats x tokens, and tokens.
@@ -43,16 +43,16 @@ class Likelihood:
         tokens: npt.ArrayLike | None = None,
         parts: Mapping[str, npt.ArrayLike] | None = None,
     ) -> "Likelihood":
-        """Gather one batch.
+        """Return the likelihood of one batch.
 
         Args:
             nats: Negative log-likelihoods in nats, per sequence (b,) or per token (b, l).
-            tokens: For (b,): the number of tokens of each sequence, (b,) or one integer. For (b, l): None to count
-                every position, or a boolean mask (b, l) of those to count; the others are left out of the sum.
-            parts: Terms of the bound by name, each shaped like `nats`. They need not add up to it.
+            tokens: For (b,): number of tokens of each sequence, (b,) or one integer. For (b, l): None to count every
+                position, or a boolean mask (b, l) of the positions to count.
+            parts: Terms of the bound by name, each of the shape of `nats`. They need not add up to it.
 
         Raises:
-            ValueError: If a shape does not fit.
+            ValueError: If a shape does not fit, `tokens` is missing or negative, or a mask is not boolean.
         """
         values = np.asarray(nats, dtype=np.float64)
         if values.ndim not in (1, 2):
@@ -61,10 +61,10 @@ class Likelihood:
         if values.ndim == 1:
             if tokens is None:
                 raise ValueError("Expected `tokens`, the number of tokens of each sequence, with `nats` of shape (b,).")
-            given = np.asarray(tokens)
-            if given.dtype.kind not in "iu" or given.shape not in ((), values.shape) or (given < 0).any():
+            counts = np.asarray(tokens)
+            if counts.dtype.kind not in "iu" or counts.shape not in ((), values.shape) or (counts < 0).any():
                 raise ValueError(f"Expected `tokens` to be one integer >= 0 or {values.shape} of them, got {tokens!r}.")
-            lengths = np.broadcast_to(given, values.shape).astype(np.int64)
+            lengths = np.broadcast_to(counts, values.shape).astype(np.int64)
         else:
             if tokens is not None:
                 weights = np.asarray(tokens)
@@ -87,14 +87,18 @@ class Likelihood:
         totals = per_sequence(values)
         if len(totals) == 0:
             return cls()
-        # An infinite likelihood is a legitimate answer; its deviation from the mean is not, and is reported as None.
+        # A likelihood can be infinite. The deviation from its mean is then undefined and reported as None.
         with np.errstate(invalid="ignore"):
             a, b = totals - totals.mean(), lengths - lengths.mean()
             spread = (float(a @ a), float(a @ b), float(b @ b))
         return cls(len(totals), int(lengths.sum()), float(totals.sum()), sums, spread)
 
     def __add__(self, other: "Likelihood") -> "Likelihood":
-        """Both corpora together, by the pairwise update of Chan, Golub and LeVeque (1979)."""
+        """Merge two corpora, by the pairwise update of Chan, Golub and LeVeque (1979).
+
+        Raises:
+            ValueError: If the corpora have different parts.
+        """
         if not self.sequences or not other.sequences:
             return self if self.sequences else other
         if self.part_nats.keys() != other.part_nats.keys():
@@ -147,11 +151,11 @@ class Likelihood:
 
     @property
     def parts(self) -> dict[str, float]:
-        """The named terms, each in nats per sequence."""
+        """Terms of the bound by name, in nats per sequence."""
         return {name: total / self.sequences for name, total in self.part_nats.items()}
 
     def row(self) -> dict[str, float | int | None]:
-        """Everything above as one flat row of a table; a part `x` is in column `x_nats_per_sequence`."""
+        """Return all numbers as a flat table row, with part `x` in column `x_nats_per_sequence`."""
         return {
             "sequences": self.sequences,
             "tokens": self.tokens,
@@ -164,7 +168,7 @@ class Likelihood:
         } | {f"{name}_nats_per_sequence": value for name, value in self.parts.items()}
 
     def _error(self, ratio: float) -> float | None:
-        """Standard error of the mean of nats - ratio · tokens."""
+        """Return the standard error of the mean of nats - ratio · tokens."""
         if self.sequences < 2:
             return None
         aa, ab, bb = self.spread

@@ -1,10 +1,11 @@
-"""MAUVE: how close generated text is to human text."""
+"""MAUVE score of generated text against human text."""
 
 import os
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from mauve import compute_mauve
 from transformers import AutoModel
 
@@ -12,29 +13,34 @@ from discrete_diffusion.eval.metrics.pretrained import context_limit, pretrained
 
 
 def mauve_score(
-    samples: np.ndarray, references: np.ndarray, *, buckets: int | None = None, scaling: float = 5.0, seed: int = 25
+    samples: Float[np.ndarray, "n d"],
+    references: Float[np.ndarray, "m d"],
+    *,
+    buckets: int | None = None,
+    scaling: float = 5.0,
+    seed: int = 25,
 ) -> float:
-    """MAUVE of samples and references given as features, in (0, 1], 1 where they cannot be told apart.
+    """Return MAUVE of the features of samples and references, in (0, 1]; 1 means that they are indistinguishable.
 
-    The area under the divergence curve of the histograms of both over joint clusters (Pillutla et al., arXiv
-    2102.01454), by the authors' library. It depends on how many samples and clusters there are: only the same
-    numbers compare.
+    MAUVE is the area under the divergence curve of the histograms of both sets over joint clusters (Pillutla et al.,
+    arXiv 2102.01454), computed by the library of the authors. It depends on the numbers of samples and clusters, so
+    compare equal numbers.
 
     Args:
-        samples: Features (n, d), such as `TextFeatures` gives.
-        references: Features (m, d).
-        buckets: Clusters; None is a tenth of the smaller number, at least two.
-        scaling: The constant c of the paper.
-        seed: Of the clustering.
+        samples: Features of the samples, such as those of `TextFeatures`.
+        references: Features of the references.
+        buckets: Number of clusters; by default a tenth of the smaller set, and at least two.
+        scaling: Constant c of the paper.
+        seed: Seed of the clustering.
 
     Raises:
-        ValueError: If the features do not match, or either set has fewer than two rows.
+        ValueError: If the features differ in width, or a set has fewer than two rows.
     """
     samples, references = np.asarray(samples), np.asarray(references)
     if samples.ndim != 2 or references.ndim != 2 or samples.shape[1] != references.shape[1]:
         raise ValueError(f"Expected features (n, d) and (m, d), got {samples.shape} and {references.shape}.")
     if min(len(samples), len(references)) < 2:
-        raise ValueError(f"Expected two samples and references at least, got {len(samples)} and {len(references)}.")
+        raise ValueError(f"Expected at least two samples and two references, got {len(samples)} and {len(references)}.")
     result = compute_mauve(
         p_features=samples,
         q_features=references,
@@ -47,17 +53,17 @@ def mauve_score(
 
 
 class TextFeatures:
-    """The last hidden state of each text's last token, under any causal language model: what MAUVE compares.
+    """Features of texts for MAUVE: the last hidden state of the last token under any causal language model.
 
     Args:
-        name_or_path: A folder, or a name on the Hugging Face hub, such as "gpt2-large".
-        batch_size: Texts at a time.
-        device: Where the model runs.
-        max_length: Tokens that are read of a text; None is the model's context.
+        name_or_path: Folder of the model, or its name on the Hugging Face hub, such as "gpt2-large".
+        batch_size: Texts per batch.
+        device: Device of the model.
+        max_length: Tokens after which a text is cut; by default the context of the model.
         trust_remote_code: Whether code that comes with the model may run.
 
     Raises:
-        ValueError: If the model cannot be loaded, or its context is shorter than `max_length`.
+        ValueError: If the model cannot be loaded, its context is shorter than `max_length`, or `batch_size` < 1.
     """
 
     def __init__(
@@ -76,15 +82,15 @@ class TextFeatures:
         self.batch_size, self.device = batch_size, device
         self.max_length = context_limit(self.model, max_length)
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Read texts; (n, d). A text of no tokens is read as one token of padding."""
+    def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
+        """Return the features of each text. A text without tokens is read as one token of padding."""
         encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         ids = [one[: self.max_length] or [self.tokenizer.pad_token_id] for one in encoded]
         parts = [self._features(ids[i : i + self.batch_size]) for i in range(0, len(ids), self.batch_size)]
         return np.concatenate(parts)
 
     @torch.inference_mode()
-    def _features(self, ids: list[list[int]]) -> np.ndarray:
+    def _features(self, ids: list[list[int]]) -> Float[np.ndarray, "b d"]:
         lengths = torch.tensor([len(one) for one in ids], device=self.device)
         width = int(lengths.max())
         padded = torch.tensor([one + [0] * (width - len(one)) for one in ids], device=self.device)

@@ -1,4 +1,4 @@
-"""How different the molecules of a set are: their fingerprints, their scaffolds."""
+"""Diversity of a set of molecules: fingerprints and scaffolds."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,25 +9,28 @@ from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
 from discrete_diffusion.eval.metrics.molecules import valid_molecule
 
-_ROWS = 2048  # of the matrix of similarities that is in memory at once
+_ROWS = 2048  # rows of the similarity matrix in memory at once
 
 
 def internal_diversity(smiles: Iterable[str], power: float = 1.0, *, radius: int = 2, bits: int = 1024) -> float | None:
-    """One minus the mean Tanimoto similarity of all pairs, each molecule with itself included; None for no molecules.
+    """Return one minus the mean Tanimoto similarity of all pairs of molecules, each with itself included.
 
         IntDiv_p = 1 - (1 / n² · Σ_ij T(m_i, m_j)^p)^(1/p)
 
-    with T of Morgan fingerprints (Polykovskiy et al., MOSES, Frontiers in Pharmacology 11, 565644, 2020; arXiv
+    where T compares Morgan fingerprints (Polykovskiy et al., MOSES, Frontiers in Pharmacology 11, 565644, 2020; arXiv
     1811.12823). Repeats count: a set that repeats one molecule has diversity 0.
 
     Args:
-        smiles: valid strings, with repeats.
-        power: the exponent p; larger ones see near duplicates more.
-        radius: bonds that a fingerprint looks around each atom.
-        bits: length of a fingerprint.
+        smiles: Valid strings, with repeats.
+        power: Exponent p; a larger one gives near duplicates more weight.
+        radius: Radius of a fingerprint around each atom, in bonds.
+        bits: Length of a fingerprint.
+
+    Returns:
+        The diversity, or None if there are no molecules.
 
     Raises:
-        ValueError: if a string is not a valid SMILES, or `power` is not positive.
+        ValueError: If a string is not a valid SMILES, or `power` is not positive.
     """
     if not power > 0:
         raise ValueError(f"Expected `power` > 0, got {power}.")
@@ -48,21 +51,27 @@ def internal_diversity(smiles: Iterable[str], power: float = 1.0, *, radius: int
 
 
 def scaffold(smiles: str) -> str | None:
-    """The Bemis-Murcko scaffold, as canonical SMILES without stereochemistry; None for a molecule without rings.
+    """Return the Bemis-Murcko scaffold as canonical SMILES without stereochemistry; None for molecules without rings.
 
-    What is left of a molecule without its side chains: its rings and what links them (Bemis and Murcko, Journal of
-    Medicinal Chemistry 39, 2887-2893, 1996). RDKit's keeps atoms that are bonded to it by a double bond.
+    The scaffold is the rings of a molecule and the linkers between them, without side chains (Bemis and Murcko, Journal
+    of Medicinal Chemistry 39, 2887-2893, 1996). RDKit also keeps atoms that are double-bonded to the scaffold.
+
+    Args:
+        smiles: Valid string.
 
     Raises:
-        ValueError: if the string is not a valid SMILES.
+        ValueError: If the string is not a valid SMILES.
     """
     return MurckoScaffoldSmiles(mol=valid_molecule(smiles)) or None
 
 
 def scaffolds(smiles: Iterable[str]) -> frozenset[str]:
-    """The distinct scaffolds of molecules; those without rings have none.
+    """Return the distinct scaffolds of molecules; molecules without rings have none.
+
+    Args:
+        smiles: Valid strings.
 
     Raises:
-        ValueError: if a string is not a valid SMILES.
+        ValueError: If a string is not a valid SMILES.
     """
     return frozenset(found for found in map(scaffold, dict.fromkeys(smiles)) if found is not None)

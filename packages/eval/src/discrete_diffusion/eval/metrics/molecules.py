@@ -1,4 +1,4 @@
-"""Validity, uniqueness and novelty of generated molecules, and properties of molecules."""
+"""Validity, uniqueness, novelty and properties of molecules."""
 
 import importlib.util
 from collections.abc import Callable, Iterable
@@ -11,12 +11,12 @@ from rdkit import Chem, RDConfig, rdBase
 from rdkit.Chem import QED, rdMolDescriptors
 
 MoleculeProperty = Callable[[str], float]
-"""Any function from a valid SMILES string to a number; NaN where it has none."""
+"""Function from a valid SMILES string to a number, NaN if undefined."""
 
 
 def parse_smiles(smiles: str) -> Chem.Mol | None:
-    """The sanitized molecule, None where the string is not valid."""
-    # RDKit reads what follows a space as the molecule's name and the empty string as a molecule of no atoms.
+    """Return the sanitized molecule, or None if the string is not valid."""
+    # RDKit would read text after a space as the name of the molecule, and the empty string as a molecule without atoms.
     if not smiles or any(character.isspace() for character in smiles):
         return None
     with rdBase.BlockLogs():
@@ -24,19 +24,25 @@ def parse_smiles(smiles: str) -> Chem.Mol | None:
 
 
 def canonical_smiles(smiles: str) -> str | None:
-    """RDKit's canonical form of a string that parses and sanitizes, None for one that does not.
+    """Return the canonical form of a string in RDKit, or None if it does not parse and sanitize.
 
-    The empty string and strings with white space are not valid. RDKit's messages are silenced inside the call only.
+    The empty string and strings with whitespace are not valid. Messages of RDKit are silenced during the call only.
+
+    Args:
+        smiles: Any string.
     """
     molecule = parse_smiles(smiles)
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def valid_molecule(molecule: "str | Chem.Mol") -> Chem.Mol:
-    """The molecule of a string that must be valid.
+    """Return the molecule of a string.
+
+    Args:
+        molecule: SMILES string, or a molecule, which is returned as it is.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If the string is not a valid SMILES.
     """
     parsed = parse_smiles(molecule) if isinstance(molecule, str) else molecule
     if parsed is None:
@@ -45,7 +51,10 @@ def valid_molecule(molecule: "str | Chem.Mol") -> Chem.Mol:
 
 
 def qed(molecule: "str | Chem.Mol") -> float:
-    """Quantitative estimate of drug-likeness, in (0, 1) (Bickerton et al., Nature Chemistry 4, 2012).
+    """Return the quantitative estimate of drug-likeness, in (0, 1) (Bickerton et al., Nature Chemistry 4, 2012).
+
+    Args:
+        molecule: SMILES string or molecule.
 
     Raises:
         ValueError: If the string is not a valid SMILES.
@@ -54,9 +63,12 @@ def qed(molecule: "str | Chem.Mol") -> float:
 
 
 def ring_count(molecule: "str | Chem.Mol") -> float:
-    """Number of rings in RDKit's symmetrized smallest set of smallest rings.
+    """Return the number of rings in the symmetrized smallest set of smallest rings of RDKit.
 
-    This is the count that QM9's published labels hold. It can exceed the cyclomatic number: cubane has 6, not 5.
+    The published labels of QM9 are this count. It can exceed the cyclomatic number: cubane has 6, not 5.
+
+    Args:
+        molecule: SMILES string or molecule.
 
     Raises:
         ValueError: If the string is not a valid SMILES.
@@ -65,14 +77,24 @@ def ring_count(molecule: "str | Chem.Mol") -> float:
 
 
 def property_values(smiles: Iterable[str], function: MoleculeProperty) -> list[float]:
-    """The property of each string, computed once for each distinct one."""
+    """Return the property of each string, computed once per distinct string.
+
+    Args:
+        smiles: Strings.
+        function: Property of a string.
+    """
     known: dict[str, float] = {}
     return [known[one] if one in known else known.setdefault(one, float(function(one))) for one in smiles]
 
 
 @dataclass(frozen=True)
 class ReferenceMolecules:
-    """The training molecules, as they are written and in canonical form."""
+    """Training molecules, to compare samples with.
+
+    Args:
+        raw: Strings as in the training data.
+        canonical: Canonical forms of the valid strings.
+    """
 
     raw: frozenset[str]
     canonical: frozenset[str]
@@ -81,11 +103,12 @@ class ReferenceMolecules:
     def of(
         cls, strings: Iterable[str], canonical_form: Callable[[str], str | None] | None = None
     ) -> "ReferenceMolecules":
-        """Canonicalize training strings once, for any number of comparisons; invalid ones stay in `raw` alone.
+        """Canonicalize training strings, once for any number of comparisons. Invalid strings are in `raw` only.
 
         Args:
-            canonical_form: From a string to canonical SMILES, None where it is not valid; `canonical_smiles` by
-                default.
+            strings: Training strings.
+            canonical_form: Function from a string to its canonical SMILES, None if it is not valid; by default
+                `canonical_smiles`.
         """
         read = canonical_form or canonical_smiles
         raw, canonical = set(), set()
@@ -101,19 +124,19 @@ class ReferenceMolecules:
 
 @dataclass(frozen=True)
 class MoleculeReport:
-    """What became of the generated strings.
+    """Valid, unique and novel strings among generated ones.
 
-    A molecule has many SMILES strings: "OCC" and "CCO" are both ethanol. `unique` and `novel` compare canonical forms
-    and so count molecules. `unique_raw` and `novel_raw` compare strings as they come and so count spellings, as the
-    paper's evaluation does (arXiv 2412.10193, QM9 experiments): a training molecule spelled differently is novel there.
+    A molecule has many SMILES strings: "OCC" and "CCO" are both ethanol. `unique` and `novel` compare canonical forms,
+    so they count molecules. `unique_raw` and `novel_raw` compare strings, so they count spellings, as the evaluation of
+    arXiv 2412.10193 does on QM9: a training molecule in another spelling is novel there.
 
-    Attributes:
-        generated: Number of strings given.
-        valid: Those that parse and sanitize in RDKit and are not empty, in the order given, with repeats.
-        unique: Distinct canonical forms among the valid, in order of first appearance.
-        novel: Those of `unique` that are not in the training data.
-        unique_raw: Distinct strings among the valid, in order of first appearance.
-        novel_raw: Those of `unique_raw` that are not in the training data as it is written.
+    Args:
+        generated: Number of generated strings.
+        valid: Strings that parse and sanitize in RDKit and are not empty, in order and with repeats.
+        unique: Distinct canonical forms of `valid`, in order of first appearance.
+        novel: Strings of `unique` that are not in the training data.
+        unique_raw: Distinct strings of `valid`, in order of first appearance.
+        novel_raw: Strings of `unique_raw` that are not in the training data as written there.
     """
 
     generated: int
@@ -124,7 +147,7 @@ class MoleculeReport:
     novel_raw: tuple[str, ...]
 
     def counts(self) -> dict[str, int]:
-        """The length of each list."""
+        """Return the number of strings in each list."""
         return {
             "generated": self.generated,
             "valid": len(self.valid),
@@ -135,13 +158,13 @@ class MoleculeReport:
         }
 
     def fractions(self) -> dict[str, float | None]:
-        """Each count over the number generated; None where nothing was generated."""
+        """Return each count divided by the number of generated strings; None if there are none."""
         counts = self.counts()
         total = counts.pop("generated")
         return {name: count / total if total else None for name, count in counts.items()}
 
     def row(self) -> dict[str, float | int | None]:
-        """Counts, and fractions under `<name>_fraction`, as one flat row of a table."""
+        """Return counts, and fractions in columns `<name>_fraction`, as a flat table row."""
         return {**self.counts(), **{f"{name}_fraction": value for name, value in self.fractions().items()}}
 
 
@@ -150,13 +173,13 @@ def evaluate_molecules(
     training: "Iterable[str] | ReferenceMolecules",
     canonical_form: Callable[[str], str | None] | None = None,
 ) -> MoleculeReport:
-    """Compare generated strings with the training data's.
+    """Compare generated strings with the training data.
 
     Args:
-        generated: Strings without special tokens, one for each sample.
-        training: Training strings, or `ReferenceMolecules.of` them where they are compared with more than once.
-        canonical_form: How both are written, where that is not SMILES: from a string to canonical SMILES, None where
-            it is not valid.
+        generated: String of each sample, without special tokens.
+        training: Training strings; for several comparisons, `ReferenceMolecules.of` them.
+        canonical_form: Function from a string to its canonical SMILES, None if it is not valid, for data in another
+            notation; by default `canonical_smiles`.
     """
     read = canonical_form or canonical_smiles
     reference = training if isinstance(training, ReferenceMolecules) else ReferenceMolecules.of(training, read)
@@ -175,16 +198,19 @@ def evaluate_molecules(
 
 
 def sa_score(molecule: "str | Chem.Mol") -> float:
-    """Synthetic accessibility score, from 1 (easy to make) to 10 (hard).
+    """Return the synthetic accessibility score, from 1 (easy to synthesize) to 10 (hard).
 
-    The frequency in PubChem of the molecule's circular fragments, less penalties for size, stereocenters, spiro and
-    bridgehead atoms and large rings (Ertl and Schuffenhauer, Journal of Cheminformatics 1:8, 2009). It is the authors'
-    implementation, which RDKit ships as a contribution, and which says where it departs from the paper. It was made
-    for molecules of the size of drugs.
+    The score is the frequency in PubChem of the circular fragments of the molecule, with penalties for size,
+    stereocenters, spiro and bridgehead atoms and large rings (Ertl and Schuffenhauer, Journal of Cheminformatics 1:8,
+    2009). It was developed for molecules of the size of drugs. RDKit ships the implementation of the authors, whose
+    comments name its differences from the paper.
+
+    Args:
+        molecule: SMILES string or molecule.
 
     Raises:
         ValueError: If the string is not a valid SMILES.
-        ModuleNotFoundError: If this RDKit was installed without its contributions.
+        ModuleNotFoundError: If RDKit is installed without its contributions.
     """
     return float(_scorer().calculateScore(valid_molecule(molecule)))
 
@@ -193,7 +219,7 @@ def sa_score(molecule: "str | Chem.Mol") -> float:
 def _scorer() -> ModuleType:
     path = Path(RDConfig.RDContribDir) / "SA_Score" / "sascorer.py"
     if not path.is_file():
-        raise ModuleNotFoundError(f"`sa_score` needs RDKit's contribution SA_Score, but there is no {path}.")
+        raise ModuleNotFoundError(f"`sa_score` needs the contribution SA_Score of RDKit, but {path} does not exist.")
     spec = importlib.util.spec_from_file_location("sascorer", path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Any sequence classifier of `transformers`, as a judge of generated strings."""
+"""Sequence classifiers of `transformers` as judges of generated strings."""
 
 import os
 from collections.abc import Sequence
@@ -6,31 +6,31 @@ from inspect import signature
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from transformers import AutoModelForSequenceClassification
 
 from discrete_diffusion.eval.metrics.pretrained import context_limit, pretrained
 
-_LARGEST = 1_000_000  # tokenizers without a limit say 10^30
+_LARGEST = 1_000_000  # tokenizers without a limit report 10^30
 
 
 class SequenceClassifier:
-    """Log-probabilities of the classes of strings, under a classifier from a folder or the Hugging Face hub.
+    """Log-probabilities of the classes of strings under any sequence classifier of `transformers`.
 
-    Sentiment, species, or what else it was trained on. Strings are read as its own tokenizer does, special tokens
-    included, and truncated to what it can read.
+    The tokenizer of the classifier adds its special tokens and truncates strings to `max_length`.
 
     Args:
-        name_or_path: A folder, or a name on the hub.
-        batch_size: Strings at a time.
-        device: Where the model runs.
+        name_or_path: Folder of the model, or its name on the Hugging Face hub.
+        batch_size: Strings per batch.
+        device: Device of the model.
         trust_remote_code: Whether code that comes with the model may run.
-        max_length: Tokens that are read of a string; None is as many as the model can.
+        max_length: Tokens after which a string is cut; by default the context of the model.
 
     Attributes:
-        class_names: What each class is, by id, as the model's config has it.
+        class_names: Name of each class, by id, from the config of the model.
 
     Raises:
-        ValueError: If the model cannot be loaded, or reads less than `max_length`.
+        ValueError: If the model cannot be loaded, its context is shorter than `max_length`, or `batch_size` < 1.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class SequenceClassifier:
         )
         self.batch_size, self.device = batch_size, device
         limit = context_limit(self.model, max_length)
-        # Some models have positions that their tokenizer keeps free, as RoBERTa's for the padding.
-        told = self.tokenizer.model_max_length
-        self.max_length = min(limit or told, told) if told < _LARGEST else limit
-        # A model of no special tokens has nothing to read in an empty string.
+        # Some tokenizers allow fewer tokens than the model has positions: RoBERTa reserves two for padding.
+        allowed = self.tokenizer.model_max_length
+        self.max_length = min(limit or allowed, allowed) if allowed < _LARGEST else limit
+        # Without special tokens an empty string has no tokens, so it is read as padding.
         self.empty = "" if self.tokenizer("")["input_ids"] else self.tokenizer.pad_token
         self.class_names = tuple(str(self.model.config.id2label[i]) for i in range(self.model.config.num_labels))
 
-    def __call__(self, strings: Sequence[str]) -> np.ndarray:
-        """Judge strings; (n, classes), float64."""
+    def __call__(self, strings: Sequence[str]) -> Float64[np.ndarray, "n classes"]:
+        """Return the log-probabilities of the classes of each string."""
         accepted = signature(self.model.forward).parameters
         found = [np.empty((0, len(self.class_names)))]
         for start in range(0, len(strings), self.batch_size):

@@ -1,4 +1,4 @@
-"""Summaries of a list of numbers, and of one number over seeds."""
+"""Summary statistics and confidence intervals."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,15 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Description:
-    """Mean and quartiles of `count` values; every field but `count` is None where there are none."""
+    """Mean and quartiles of values; all None if there are no values.
+
+    Args:
+        count: Number of values.
+        mean: Mean.
+        lower_quartile: 25th percentile.
+        median: Median.
+        upper_quartile: 75th percentile.
+    """
 
     count: int
     mean: float | None
@@ -21,9 +29,13 @@ class Description:
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """Mean of `count` values and the half-width of its interval at `level`.
+    """Mean of values and its confidence interval.
 
-    The mean is None for no values, the half-width for fewer than two.
+    Args:
+        count: Number of values.
+        mean: Mean, None without values.
+        half_width: Half the width of the interval, None for fewer than two values.
+        level: Level of the interval, in (0, 1).
     """
 
     count: int
@@ -33,12 +45,12 @@ class ConfidenceInterval:
 
     @property
     def low(self) -> float | None:
-        """Lower end, None where the half-width is."""
+        """Lower end of the interval, None for fewer than two values."""
         return None if self.mean is None or self.half_width is None else self.mean - self.half_width
 
     @property
     def high(self) -> float | None:
-        """Upper end, None where the half-width is."""
+        """Upper end of the interval, None for fewer than two values."""
         return None if self.mean is None or self.half_width is None else self.mean + self.half_width
 
 
@@ -47,9 +59,10 @@ def _defined(values: Iterable[float | None]) -> np.ndarray:
 
 
 def describe(values: Iterable[float | None]) -> Description:
-    """Describe values by count, mean, median and quartiles (linear interpolation between order statistics).
+    """Return count, mean and quartiles of values, with linear interpolation between order statistics.
 
-    None and NaN mean "not defined here": they are left out and not counted, so that no result is ever NaN.
+    Args:
+        values: Values; None and NaN mean "undefined" and are not counted.
     """
     defined = _defined(values)
     if not len(defined):
@@ -59,11 +72,13 @@ def describe(values: Iterable[float | None]) -> Description:
 
 
 def confidence_interval(values: Iterable[float | None], level: float = 0.95) -> ConfidenceInterval:
-    """Student's interval for the mean of independent values, one for each seed.
+    """Return Student's interval for the mean of independent values, such as one per seed.
 
         mean ± t_{n-1, (1+level)/2} · s / √n
 
-    None and NaN are left out and not counted. One value has a mean and no half-width, none has neither.
+    Args:
+        values: Values; None and NaN mean "undefined" and are not counted.
+        level: Level of the interval.
 
     Raises:
         ValueError: If `level` is not inside (0, 1).

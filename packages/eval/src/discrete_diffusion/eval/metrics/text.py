@@ -1,4 +1,4 @@
-"""How varied generated text is."""
+"""Diversity of generated text."""
 
 import re
 from collections import Counter
@@ -10,23 +10,31 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
 
 def split_words(text: str) -> list[str]:
-    """The words and signs of a text, in lower case."""
+    """Return the words and punctuation marks of a text, in lower case."""
     return _WORD.findall(text.lower())
 
 
 def remove_special_tokens(text: str, special_tokens: Iterable[str]) -> str:
-    """A text without the special tokens that a model put into it, and without the space around it."""
+    """Remove special tokens from a text, and the whitespace around it.
+
+    Args:
+        text: Generated text.
+        special_tokens: Special tokens of the tokenizer.
+    """
     tokens = sorted({token for token in special_tokens if token}, key=len, reverse=True)
     return re.sub("|".join(map(re.escape, tokens)), "", text).strip() if tokens else text.strip()
 
 
 def unigram_entropy(tokens: Sequence[Hashable]) -> float | None:
-    """Entropy of the tokens of one sample, in nats; None where it has none.
+    """Return the entropy of the tokens of one sample, in nats; None if it has no tokens.
 
-        H = -Σ_v p_v ln p_v,    p_v the share of the sample's tokens that are v
+        H = -Σ_v p_v ln p_v,    p_v = share of token v among the tokens of the sample
 
-    It tells a text that repeats itself, whose perplexity under a language model is low for no merit (arXiv 2409.02908).
-    It is at most the logarithm of the number of tokens, so that only samples of one length compare.
+    Low entropy reveals text that repeats itself, whose perplexity under a language model is low without being good
+    (arXiv 2409.02908). The entropy is at most the logarithm of the number of tokens, so compare samples of one length.
+
+    Args:
+        tokens: Tokens of the sample.
     """
     if not len(tokens):
         return None
@@ -35,9 +43,13 @@ def unigram_entropy(tokens: Sequence[Hashable]) -> float | None:
 
 
 def distinct_n(samples: Iterable[Sequence[Hashable]], n: int) -> float | None:
-    """Share of the n-grams of all samples that are distinct (Li et al., arXiv 1510.03055); None where there are none.
+    """Return the share of distinct n-grams among those of all samples (Li et al., arXiv 1510.03055); None without any.
 
-    It falls as there are more samples, so that only equally many compare.
+    The share falls as the number of samples grows, so compare equal numbers.
+
+    Args:
+        samples: Tokens of each sample.
+        n: Tokens in an n-gram.
 
     Raises:
         ValueError: If `n` < 1.

@@ -1,23 +1,29 @@
-"""Picture: tokens being denoised, step by step, as an animation."""
+"""Animation of tokens from noise to data."""
 
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from discrete_diffusion.eval.plots.style import ACCENT, INK, MUTED, PAPER, RULE, font
 
-_SCALE = 2  # drawn at twice the size and reduced, for smooth edges
+_SCALE = 2  # drawn at twice the size, then reduced, for smooth edges
 _CELL, _GAP, _MARGIN, _PANEL = (44, 34), 4, 18, 136
 _HEADER, _FOOTER = 70, 34
 _MASK, _SPECIAL, _PUNCTUATION, _BAR = "#9aa1ad", "#e3e6ea", "#f5f6f8", "#0072b2"
 _ELEMENTS = {"C": "#e9e2d3", "N": "#c9e0f5", "O": "#fbd3bd", "F": "#c5ead9", "S": "#f6eab5"}
 _OTHERS = ("#d9d5ee", "#f5d3e4", "#d3ecf2", "#e6ecc4", "#f3dccb", "#cfe3d4")
 
-Illustrator = Callable[[str, tuple[int, int]], Image.Image | None]
-"""From a string and a size (width, height) in pixels to its picture, None where it has none."""
+
+@runtime_checkable
+class Illustrator(Protocol):
+    """Function that draws a string."""
+
+    def __call__(self, string: str, size: tuple[int, int], /) -> Image.Image | None:
+        """Return an image of `size` (width, height) in pixels, or None if the string cannot be drawn."""
 
 
 def draw_denoising(
@@ -35,26 +41,27 @@ def draw_denoising(
     hold_ms: int = 3000,
     title: str = "Denoising",
 ) -> Path:
-    """Animate the tokens of one or several samples from noise to data, holding the last state.
+    """Write a GIF of the tokens of one or more samples from noise to data.
 
-    Special tokens are light gray, masks dark gray, tokens that differ from the frame before are outlined.
+    Special tokens are light gray and masks dark gray. Tokens that changed since the last frame are outlined.
 
     Args:
-        samples: For each sample its states from noise to data, each the list of its tokens.
+        samples: States of each sample from noise to data; a state is a list of tokens.
         path: GIF to write.
-        times: The time t of each state, 1 = noise, 0 = data; evenly spaced from 1 to 0 if not given.
-        special: Tokens drawn gray and left out of the text: begin, end, padding.
-        mask: The mask token. A state with a mask in it gets no picture.
-        text: From the tokens of a state to its string; joins those that are not special if not given.
-        illustrate: From that string to a picture beside the tokens, such as `molecule_image`.
+        times: Time t of each state, 1 = noise, 0 = data; by default evenly spaced from 1 to 0.
+        special: Tokens drawn in gray and left out of the text, such as begin, end and padding.
+        mask: Mask token. States that contain it are not illustrated.
+        text: Function from the tokens of a state to its string; by default it joins the tokens that are not special.
+        illustrate: Function that draws this string beside the tokens, such as `molecule_image`.
         columns: Tokens in a row.
-        max_frames: Longer trajectories are thinned evenly, first and last state kept.
-        frame_ms: Time for which a frame is shown, in milliseconds.
-        hold_ms: Time for which the last is.
+        max_frames: Number of frames to which longer trajectories are thinned, keeping the first and last state.
+        frame_ms: Duration of a frame, in milliseconds.
+        hold_ms: Duration of the last frame, in milliseconds.
         title: Title.
 
     Raises:
-        ValueError: If there is no sample or state, or the samples or `times` differ in their number of states.
+        ValueError: If there is no sample or no state, samples or `times` differ in their number of states,
+            `columns` < 1, or `max_frames` < 2.
     """
     steps = {len(states) for states in samples}
     if len(steps) != 1 or 0 in steps:
@@ -122,7 +129,7 @@ def _draw_cell(pen: ImageDraw.ImageDraw, corner: tuple[int, int], token: str, gr
     pen.rounded_rectangle(box, 6 * _SCALE, fill=gray or _cell_color(token), outline=outline, width=border)
     shown = token.strip("<>[]") if gray else token
     size, room = (10.0 if gray else 15.5) * _SCALE, w - 7 * _SCALE
-    # Regular letters are narrower than bold ones: a token too wide for its cell shrinks less.
+    # Regular letters are narrower than bold ones, so a token that is too wide for its cell shrinks less.
     bold = not gray and pen.textlength(shown, font=font(size, bold=True)) <= room
     length = pen.textlength(shown, font=font(size, bold=bold))
     size = max(size * min(1.0, room / max(length, 1.0)), 5.0 * _SCALE)
@@ -173,12 +180,12 @@ def _draw_legend(pen: ImageDraw.ImageDraw, y: int, special: bool, mask: bool) ->
 
 
 def _save(frames: Sequence[Image.Image], path: Path, frame_ms: int, hold_ms: int) -> Path:
-    # One palette for all frames: no flicker, and equal areas of consecutive frames need no bytes.
+    # One palette for all frames avoids flicker and lets the GIF skip areas that do not change.
     chosen = [frames[0], frames[len(frames) // 2], frames[-1]]
     sheet = Image.new("RGB", (frames[0].width, frames[0].height * len(chosen)))
     for index, frame in enumerate(chosen):
         sheet.paste(frame, (0, index * frame.height))
-    # Colors of the layout are kept exactly, those of smooth edges and of pictures approximately.
+    # The palette holds the colors of the layout exactly, those of smooth edges and illustrations approximately.
     exact = (PAPER, INK, MUTED, RULE, ACCENT, _MASK, _SPECIAL, _PUNCTUATION, _BAR, *_ELEMENTS.values(), *_OTHERS)
     found = sheet.quantize(100, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette() or []
     colors = np.array([ImageColor.getrgb(color)[:3] for color in exact])

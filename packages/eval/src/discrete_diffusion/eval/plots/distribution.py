@@ -1,4 +1,4 @@
-"""Picture: distribution of a property in the training data and in what was generated at each strength of guidance."""
+"""Plot of the distribution of a property in the training data and in samples at each guidance scale."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 from scipy import stats
 
+from discrete_diffusion.eval.plots.label_placement import format_gamma
 from discrete_diffusion.eval.plots.style import (
     add_legend,
     mark_x,
@@ -19,6 +20,7 @@ from discrete_diffusion.eval.plots.style import (
 )
 
 _TRAINING = "#c9ced6"
+_FEWEST = 10  # values with a density
 
 
 def draw_distribution(
@@ -29,22 +31,22 @@ def draw_distribution(
     property_name: str = "QED",
     threshold: float | None = None,
     threshold_label: str = "threshold",
-    title: str = "Property of generated molecules",
+    title: str | None = None,
 ) -> Path:
-    """Draw the training data as a filled histogram and each gamma as a line over it.
+    """Draw the training data as a filled histogram and the samples at each guidance scale as a line over it.
 
-    Lines are kernel density estimates (Scott's bandwidth). If every value is an integer, the picture shows shares of
-    molecules instead. A gamma whose values have no spread (fewer than two, or all the same) is drawn as a tick at the
-    bottom. NaN and infinite values are left out.
+    Lines are kernel density estimates with Scott's bandwidth. If all values are in [0, 1], the lines end there. Fewer
+    than 10 values, or values without spread, are drawn as ticks at the bottom. If every value is an integer, the plot
+    shows the share of each integer instead. NaN and infinite values are left out.
 
     Args:
         training: Values of the training data.
-        generated: Values at each gamma; a list may be empty.
+        generated: Values of the samples by guidance scale; a list may be empty.
         path: File to write; its suffix decides the format.
         property_name: Name of the property, with its unit if it has one.
-        threshold: Value marked by a vertical line.
-        threshold_label: What that value is.
-        title: Title.
+        threshold: Value to mark by a vertical line.
+        threshold_label: Name of that value.
+        title: Title; by default it names the property.
     """
     reference = _finite(training)
     samples = {gamma: _finite(generated[gamma]) for gamma in sorted(generated)}
@@ -52,7 +54,12 @@ def draw_distribution(
     counted = len(everything) > 0 and bool((everything == np.round(everything)).all())
     figure = new_figure(9.2, 4.6)
     axes = figure.add_axes((0.085, 0.15, 0.665, 0.67))
-    style_axes(axes, title=title, x_label=property_name, y_label="share of molecules" if counted else "density")
+    style_axes(
+        axes,
+        title=title or f"{property_name} of the samples and the training data",
+        x_label=property_name,
+        y_label="share" if counted else "density",
+    )
     colors = ordered_colors(len(samples))
     if counted:
         _draw_shares(axes, reference, samples, colors)
@@ -74,7 +81,7 @@ def _finite(values: Iterable[float]) -> np.ndarray:
 
 
 def _label(gamma: float, values: np.ndarray) -> str:
-    return f"γ = {gamma:g}  (n = {len(values):,})"
+    return f"γ = {format_gamma(gamma)}  (n = {len(values):,})"
 
 
 def _draw_densities(
@@ -83,13 +90,17 @@ def _draw_densities(
     if len(reference):
         spread = reference.min() < reference.max()
         bins: int | list[float] = 50 if spread else [reference[0] - 0.01, reference[0] + 0.01]
-        label = f"training  (n = {len(reference):,})"
+        label = f"training data  (n = {len(reference):,})"
         axes.hist(reference, bins=bins, density=True, color=_TRAINING, label=label)
     everything = np.concatenate([reference, *samples.values()])
     for (gamma, values), color in zip(samples.items(), colors, strict=True):
-        if len(values) and values.min() < values.max():
-            margin = 0.1 * (everything.max() - everything.min())
-            grid = np.linspace(everything.min() - margin, everything.max() + margin, 400)
+        if len(values) >= _FEWEST and values.min() < values.max():
+            low, high = everything.min(), everything.max()
+            margin = 0.1 * (high - low)
+            ends = np.array([low - margin, high + margin])
+            # A share has no density outside [0, 1].
+            ends = np.clip(ends, 0.0, 1.0) if low >= 0.0 and high <= 1.0 else ends
+            grid = np.linspace(ends[0], ends[1], 400)
             axes.plot(grid, stats.gaussian_kde(values)(grid), color=color, linewidth=1.9, label=_label(gamma, values))
         else:
             ticks = axes.get_xaxis_transform()
@@ -113,13 +124,13 @@ def _draw_shares(
     if len(reference):
         edges = [*(positions - 0.5).tolist(), positions[-1] + 0.5]
         weights = np.full(len(reference), 1.0 / len(reference))
-        label = f"training  (n = {len(reference):,})"
+        label = f"training data  (n = {len(reference):,})"
         axes.hist(reference, bins=edges, weights=weights, rwidth=0.8, color=_TRAINING, label=label)
     for (gamma, values), color in zip(samples.items(), colors, strict=True):
         shares = [(values == x).mean() for x in positions] if len(values) else [np.nan] * len(positions)
         axes.plot(
             positions, shares, "o-", color=color, linewidth=1.7, markersize=5.5, markeredgecolor="white",
-            label=_label(gamma, values),
+            label=_label(gamma, values), clip_on=False,
         )  # fmt: skip
     axes.xaxis.set_major_locator(MultipleLocator(max(1, round(len(positions) / 12))))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

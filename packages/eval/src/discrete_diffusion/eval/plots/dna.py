@@ -1,10 +1,11 @@
-"""Pictures: which k-mers sequences of DNA are made of, and which letters stand where."""
+"""Plots of DNA: k-mer spectra, composition by position, colored sequences."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from PIL import Image, ImageDraw
@@ -24,30 +25,31 @@ from discrete_diffusion.eval.plots.style import (
 )
 
 LETTER_COLORS = {"A": "#009e73", "C": "#0072b2", "G": "#e69f00", "T": "#d55e00", "N": "#c9ced6"}
-"""The usual green, blue, orange and red of the bases, in colors told apart with every common color vision."""
+"""The usual green, blue, orange and red of the bases, in hues that are distinct with every common color vision."""
 
 _DATA = "#c9ced6"
+_LETTERS_PER_BAR = 30  # at least: with fewer, a bar shows chance
 
 
 def draw_kmer_spectrum(
-    reference: np.ndarray,
-    generated: Mapping[str, np.ndarray],
+    reference: Float[np.ndarray, " kmers"],
+    generated: Mapping[str, Float[np.ndarray, " kmers"]],
     path: str | Path,
     *,
     title: str | None = None,
     note: str = "",
 ) -> Path:
-    """Draw the share of each k-mer in the data as a bar, and in each set of samples as a mark over it.
+    """Draw the share of each k-mer in the data as a bar, and its share in each set of samples as a marker.
 
     Args:
-        reference: The data's spectrum, (4^k,), k at most 3, as `kmer_spectrum` gives it.
-        generated: The spectrum of each set of samples, by its name.
+        reference: Spectrum of the data, from `kmer_spectrum`, for k <= 3.
+        generated: Spectrum of each set of samples, by its name.
         path: File to write; its suffix decides the format.
-        title: Title, names what is drawn if not given.
-        note: Line below the picture, such as how far the spectra are apart.
+        title: Title; by default it names k.
+        note: Line below the plot, such as the distance of the spectra.
 
     Raises:
-        ValueError: If the spectra are not those of k-mers of one k from 1 to 3.
+        ValueError: If the spectra do not all have length 4^k for one k from 1 to 3.
     """
     shapes = {np.shape(one) for one in (reference, *generated.values())}
     k = next((k for k in (1, 2, 3) if shapes == {(4**k,)}), None)
@@ -94,37 +96,37 @@ def draw_composition(
     path: str | Path,
     *,
     bins: int = 64,
-    title: str = "Letters by their place in the sequence",
+    title: str = "Composition along the sequence",
 ) -> Path:
-    """Draw, for each set of sequences, the share of each letter along the sequence: a row of stacked bars.
+    """Draw the share of each letter along the sequence, as one row of stacked bars for each set of sequences.
 
-    Genomes have no preferred places, so that each row of them is even, but for chance; a model that is worse at the
-    ends, or repeats itself, is not. Letters other than A, C, G, T and N count for nothing.
+    Windows of a genome start anywhere, so their rows are even up to chance. Rows of a model that is worse at the ends
+    of a sequence, or that repeats itself, are uneven. Letters other than A, C, G, T and N are not counted.
 
     Args:
         rows: Sequences by the name of their row.
         path: File to write; its suffix decides the format.
-        bins: Bars in a row, at most; places next to each other share one.
+        bins: Maximum number of bars in a row. Rows of few letters have fewer, of about 30 letters each.
         title: Title.
 
     Raises:
         ValueError: If `rows` is empty, or `bins` < 1.
     """
     if not rows:
-        raise ValueError("Expected `rows` to draw, got none.")
+        raise ValueError("Expected `rows` with at least one set of sequences, got none.")
     if bins < 1:
         raise ValueError(f"Expected `bins` >= 1, got {bins}.")
     length = max((len(one) for row in rows.values() for one in row), default=0)
     height = 1.05 + 1.25 * len(rows)
     figure = new_figure(10.0, height)
     figure.text(0.09, 1 - 0.32 / height, title, fontsize=13, color=INK, fontweight="bold")
-    edges = np.unique(np.linspace(0, max(length, 1), min(bins, max(length, 1)) + 1).round())
+    has_unknown = any("N" in one for row in rows.values() for one in row)
     for index, (name, sequences) in enumerate(rows.items()):
         bottom = (0.62 + 1.25 * (len(rows) - 1 - index)) / height
         axes = figure.add_axes((0.09, bottom, 0.8, 0.9 / height))
         style_axes(axes, title="", x_label="", y_label="", pad=0.0)
         axes.set_title(f"{name}  (n = {len(sequences):,})", loc="left", fontsize=10, color=INK, pad=5.0)
-        _stack(axes, _shares(sequences, edges), edges)
+        _stack(axes, sequences, bins, [*LETTERS, "N"] if has_unknown else [*LETTERS])
         axes.set(xlim=(0, max(length, 1)), ylim=(0, 1), yticks=(0, 0.5, 1))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.grid(visible=False)
@@ -133,31 +135,29 @@ def draw_composition(
         if index < len(rows) - 1:
             axes.tick_params(labelbottom=False)
         else:
-            axes.set_xlabel("place in the sequence, in letters", fontsize=10, color=INK, labelpad=6)
+            axes.set_xlabel("position in the sequence, in letters", fontsize=10, color=INK, labelpad=6)
     return save_figure(figure, path)
 
 
-def _shares(sequences: Iterable[str], edges: np.ndarray) -> np.ndarray:
-    """The share of each of the letters A, C, G, T, N in each bin, (5, bins); zeros where there are none."""
-    counts = np.zeros((len(LETTER_COLORS), len(edges) - 1))
+def _stack(axes: Axes, sequences: Sequence[str], bins: int, letters: Sequence[str]) -> None:
+    """Draw bars up to the end of the longest sequence."""
+    length = max(map(len, sequences), default=0)
+    bars = min(bins, length, max(sum(map(len, sequences)) // _LETTERS_PER_BAR, 1))
+    edges = np.unique(np.linspace(0, length, bars + 1).round())
+    counts = np.zeros((len(letters), len(edges) - 1))
     for one in sequences:
-        letters = np.frombuffer(one.encode("ascii", "replace"), dtype=np.uint8)
-        for row, letter in enumerate(LETTER_COLORS):
-            counts[row] += np.histogram((letters == ord(letter)).nonzero()[0], edges)[0]
-    return counts / np.maximum(counts.sum(0), 1)
-
-
-def _stack(axes: Axes, shares: np.ndarray, edges: np.ndarray) -> None:
-    bottom = np.zeros(shares.shape[1])
-    for (letter, color), share in zip(LETTER_COLORS.items(), shares, strict=True):
-        if letter in LETTERS or share.any():
-            axes.bar(edges[:-1], share, np.diff(edges), bottom, color=color, align="edge", label=letter)
-        bottom += share
+        codes = np.frombuffer(one.encode("ascii", "replace"), dtype=np.uint8)
+        for row, letter in enumerate(letters):
+            counts[row] += np.histogram((codes == ord(letter)).nonzero()[0], edges)[0]
+    shares = counts / np.maximum(counts.sum(0), 1)
+    bottoms = shares.cumsum(0) - shares
+    for letter, share, bottom in zip(letters, shares, bottoms, strict=True):
+        axes.bar(edges[:-1], share, np.diff(edges), bottom, color=LETTER_COLORS[letter], align="edge", label=letter)
     if not shares.any():
         write_message(axes, "no letters")
 
 
-_SCALE = 2  # pixels for each unit of the layout, so that a page can show the sheet at half its size
+_SCALE = 2  # pixels per unit of the layout, for sharp images on screens of high resolution
 
 
 def draw_dna(
@@ -170,19 +170,19 @@ def draw_dna(
     columns: int = 64,
     title: str = "",
 ) -> Path:
-    """Draw sequences one below the other, the first `letters` letters of each, in lines of `columns`.
+    """Draw the first letters of sequences in color, one sequence below the other.
 
     Args:
-        sequences: Sequences, in the order drawn; an empty list makes a sheet that says so.
+        sequences: Sequences from top to bottom. Without any, the image says so.
         path: File to write; its suffix decides the format.
-        values: The property of each.
+        values: Property of each sequence.
         property_name: Name of the property.
-        letters: Letters of each that are drawn.
+        letters: Number of letters of each sequence.
         columns: Letters in a line.
         title: Title.
 
     Raises:
-        ValueError: If there is not one value for each sequence, or `letters` or `columns` < 1.
+        ValueError: If `values` and `sequences` differ in length, or `letters` or `columns` is below 1.
     """
     if values is not None and len(values) != len(sequences):
         raise ValueError(f"Expected {len(sequences)} `values`, one for each sequence, got {len(values)}.")
@@ -203,12 +203,12 @@ def draw_dna(
         pen.text(middle, "no sequences", fill=MUTED, font=font(12 * _SCALE), anchor="mm")
     y, inside = top, font(0.72 * cell, bold=True)
     for index, (one, count) in enumerate(zip(sequences, lines, strict=True)):
-        told = f"{index + 1}"
+        label = f"{index + 1}"
         if values is not None:
-            told += f"   ·   {property_name} " + (f"{values[index]:.3f}" if math.isfinite(values[index]) else "–")
+            label += f"   ·   {property_name} " + (f"{values[index]:.3f}" if math.isfinite(values[index]) else "–")
         if len(one) > letters:
-            told += f"   ·   the first {letters:,} of {len(one):,} letters"
-        pen.text((margin, y), told, fill=MUTED, font=font(9.5 * _SCALE))
+            label += f"   ·   the first {letters:,} of {len(one):,} letters"
+        pen.text((margin, y), label, fill=MUTED, font=font(9.5 * _SCALE))
         y += caption
         for i, letter in enumerate(one[:letters]):
             row, column = divmod(i, columns)

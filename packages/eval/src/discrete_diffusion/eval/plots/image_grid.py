@@ -1,24 +1,28 @@
-"""Picture: images of few pixels, enlarged."""
+"""Sheet of small images, enlarged."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from discrete_diffusion.eval.plots.style import INK, MUTED, PAPER, RULE, font
 
-_SCALE = 2  # pixels for each unit of the layout, so that a page can show the sheet at half its size
+_SCALE = 2  # pixels per unit of the layout, for sharp images on screens of high resolution
 _MARGIN, _GAP, _HEADING, _CAPTION = 14 * _SCALE, 3 * _SCALE, 24 * _SCALE, 15 * _SCALE
 
 
-def pixel_image(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """An image of `size` (width, height) with the pixels as squares, as large as they fit.
+def pixel_image(pixels: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> Image.Image:
+    """Return an image of `size` that shows each pixel as a square, as large as fits.
 
     Args:
-        pixels: uint8 (h, w, c), of one or three channels.
-        size: in pixels.
+        pixels: Image of one or three channels.
+        size: Width and height in pixels.
+
+    Raises:
+        ValueError: If the image has another number of channels.
     """
     height, width, channels = pixels.shape
     if channels not in (1, 3):
@@ -35,7 +39,7 @@ def pixel_image(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 
 def draw_image_grid(
-    groups: Mapping[str, np.ndarray],
+    groups: Mapping[str, UInt8[np.ndarray, "_ h w c"]],
     path: str | Path,
     *,
     captions: Mapping[str, Sequence[str]] | None = None,
@@ -43,18 +47,19 @@ def draw_image_grid(
     cell: int = 48,
     title: str = "",
 ) -> Path:
-    """Draw groups of images beside each other, each in rows under its name.
+    """Draw groups of images side by side, each in rows under its name.
 
     Args:
-        groups: Name to images, uint8 (n, h, w, c); a group may be empty.
+        groups: Images by the name of their group; a group may be empty.
         path: File to write; its suffix decides the format.
-        captions: What stands under each image of a group, for the groups that have any.
+        captions: Text under each image, by group; groups may be left out.
         columns: Images in a row of a group.
-        cell: Width of an image; the file has two pixels for each unit.
+        cell: Width of an image; the file has two pixels per unit.
         title: Title.
 
     Raises:
-        ValueError: If there is no group, not one caption for each image, or `columns` < 1.
+        ValueError: If `groups` is empty, `columns` < 1, a group has not one caption per image, or images have neither
+            one nor three channels.
     """
     captions = captions or {}
     if not groups or columns < 1:

@@ -1,4 +1,4 @@
-"""Labels beside points that avoid the points, the lines and each other."""
+"""Placement of labels beside points, clear of points, lines and each other."""
 
 import math
 from collections.abc import Sequence
@@ -19,25 +19,25 @@ def place_labels(
     colors: Sequence[str],
     segments: Sequence[Segment],
 ) -> None:
-    """Write each label where it covers least, greedily in the order given.
+    """Write each label at the position around its point where it covers least, greedily in order.
 
     Args:
         axes: Axes whose limits are final.
-        points: One point for each label, in data coordinates.
-        labels: The texts.
-        colors: Their colors.
-        segments: Lines to keep clear of, as pairs of points in data coordinates.
+        points: Point of each label, in data coordinates.
+        labels: Texts.
+        colors: Color of each label.
+        segments: Lines to keep clear of.
     """
     if not points:
         return
-    # Figures made by `new_figure` have this canvas; only it can measure text before it is drawn.
+    # Figures of `new_figure` have this canvas. It is the one that can measure text before drawing.
     canvas = axes.figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     renderer = canvas.get_renderer()
     scale = axes.figure.dpi / 72.0
     centers = axes.transData.transform(np.asarray(points, dtype=float))
     strokes = [axes.transData.transform(np.asarray(pair, dtype=float)) for pair in segments]
-    # A line is avoided by avoiding points sampled along it, at the distance of half a letter.
+    # Lines are sampled at the distance of half a letter.
     steps = [max(2, int(np.hypot(*(b - a)) / (3 * scale))) for a, b in strokes]
     ink = [np.linspace(a, b, n) for (a, b), n in zip(strokes, steps, strict=True)]
     ink_points = np.concatenate([*ink, centers])
@@ -56,7 +56,7 @@ def place_labels(
                 middle = center + direction * (half + radius * scale)
                 (left, bottom), (right, top) = middle - half, middle + half
                 inside = (np.abs(ink_points - middle) < half).all(axis=1).sum()
-                # Covering another label is worse than covering a line, leaving the axes worse than both.
+                # It is worse to cover a label than a line, and worst to leave the axes.
                 clashes = sum(left < r and right > x and bottom < t and top > y for x, y, r, t in taken)
                 out = left < frame.x0 or right > frame.x1 or bottom < frame.y0 or top > frame.y1
                 total = 10.0 * inside + 300.0 * clashes + 1000.0 * out + 4.0 * ring + 0.2 * rank
@@ -78,7 +78,16 @@ def label_gammas(
     *,
     symbol: str = "γ = ",
 ) -> None:
-    """Label points by gamma; consecutive ones of a color whose markers overlap share one label."""
+    """Label points by their guidance scale. Consecutive points of a color whose markers overlap share a label.
+
+    Args:
+        axes: Axes whose limits are final.
+        points: Points in data coordinates.
+        gammas: Guidance scale of each point.
+        colors: Color of each label.
+        segments: Lines to keep clear of.
+        symbol: Text before each number.
+    """
     pixels = [tuple(axes.transData.transform(point)) for point in points]
     reach = 6.0 * axes.figure.dpi / 72.0
     groups: list[list[int]] = []
@@ -93,12 +102,12 @@ def label_gammas(
     place_labels(axes, [points[i] for i in firsts], labels, [colors[i] for i in firsts], segments)
 
 
-def join_first(absent: Sequence[str], most: int = 4) -> str:
-    """The first few of a list, and how many more there are."""
-    rest = len(absent) - most
-    return ", ".join(absent[:most]) + (f" and {rest} more" if rest > 0 else "")
+def join_first(names: Sequence[str], most: int = 4) -> str:
+    """Join the first few names and count the rest."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def format_gamma(gamma: float) -> str:
-    """Gamma as it is written."""
+    """Return a guidance scale as text."""
     return "∞" if math.isinf(gamma) else f"{gamma:g}"

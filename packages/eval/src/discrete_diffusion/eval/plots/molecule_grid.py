@@ -1,4 +1,4 @@
-"""Picture: a sheet of drawn molecules with their property beneath."""
+"""Sheet of molecules with their property."""
 
 import io
 import math
@@ -12,22 +12,27 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from discrete_diffusion.eval.metrics.molecules import parse_smiles
 from discrete_diffusion.eval.plots.style import INK, MUTED, PAPER, RULE, font
 
-_SCALE = 2  # pixels for each unit of the layout, so that a page can show the sheet at half its size
+_SCALE = 2  # pixels per unit of the layout, for sharp images on screens of high resolution
 
 
 def molecule_image(smiles: str, size: tuple[int, int]) -> Image.Image | None:
-    """A drawing of the molecule, `size` (width, height) in pixels; None where the string is not valid."""
+    """Return a drawing of the molecule, or None if the string is not valid.
+
+    Args:
+        smiles: Molecule.
+        size: Width and height in pixels.
+    """
     molecule = parse_smiles(smiles)
     if molecule is None:
         return None
     drawer = rdMolDraw2D.MolDraw2DCairo(*size)
     options: Any = drawer.drawOptions()
-    # One bond length for all makes molecules comparable; larger ones are still shrunk to fit.
+    # Equal bond lengths make molecules comparable. RDKit shrinks those that do not fit.
     options.fixedBondLength = 0.2 * min(size)
     options.bondLineWidth = max(1, round(min(size) / 120))
     options.minFontSize = options.maxFontSize = max(6, round(0.085 * min(size)))
     options.padding = 0.06
-    # Nitrogen, oxygen, fluorine in the colors of the other pictures.
+    # Nitrogen, oxygen and fluorine in the colors of the other plots.
     options.updateAtomPalette({7: (0.0, 0.447, 0.698), 8: (0.835, 0.369, 0.0), 9: (0.0, 0.62, 0.451)})
     drawer.DrawMolecule(rdMolDraw2D.PrepareMolForDrawing(molecule))
     drawer.FinishDrawing()
@@ -44,19 +49,19 @@ def draw_molecule_grid(
     cell: int = 170,
     title: str = "",
 ) -> Path:
-    """Draw molecules in rows, each over its value and its string; a string that is not valid is left as text.
+    """Draw molecules in rows, each above its property and its string. Invalid strings are marked as such.
 
     Args:
-        smiles: Molecules, in the order drawn; an empty list makes a sheet that says so.
+        smiles: Molecules in the order of the cells. Without any, the sheet says so.
         path: File to write; its suffix decides the format.
-        values: The property of each molecule.
+        values: Property of each molecule.
         property_name: Name of the property.
         columns: Molecules in a row.
-        cell: Width of a cell; the file has two pixels for each unit.
+        cell: Width of a cell; the file has two pixels per unit.
         title: Title.
 
     Raises:
-        ValueError: If there is not one value for each molecule, or `columns` < 1.
+        ValueError: If `values` and `smiles` differ in length, or `columns` < 1.
     """
     if values is not None and len(values) != len(smiles):
         raise ValueError(f"Expected {len(smiles)} `values`, one for each molecule, got {len(values)}.")
@@ -99,7 +104,7 @@ def draw_molecule_grid(
 
 
 def _format(values: Sequence[float]) -> list[str]:
-    """Three significant digits of the largest value, the same number of decimals for all."""
+    """Format values with equally many decimals, so that the largest has three significant digits."""
     finite = [abs(value) for value in values if math.isfinite(value)]
     whole = all(value == round(value) for value in finite)
     largest = max(finite, default=0.0)
@@ -108,7 +113,7 @@ def _format(values: Sequence[float]) -> list[str]:
 
 
 def _write_fitted(pen: ImageDraw.ImageDraw, middle: tuple[int, int], text: str, width: int) -> None:
-    """Write text no wider than `width`: smaller first, then cut short."""
+    """Write text no wider than `width`: in a smaller font, then cut short."""
     for size in (9.5, 8.5, 7.5):
         if pen.textlength(text, font=font(size * _SCALE)) <= width:
             break

@@ -1,4 +1,4 @@
-"""Table and picture: how well a classifier does at each noise level."""
+"""Table and plot of the quality of a classifier at each noise level."""
 
 import csv
 import math
@@ -27,13 +27,18 @@ MEASURES = {
     "within_sigma": "data within one σ",
 }
 REFERENCES = {
-    "majority": "always the commonest class",
-    "normal_within_sigma": "within one σ of a normal law",
+    "majority": "always the most common class",
+    "normal_within_sigma": "normal distribution within one σ",
 }
 
 
 def write_noise_levels(rows: Sequence[Mapping[str, float | None]], path: str | Path) -> Path:
-    """Write rows of `level_from`, `level_to` and whatever was measured there as CSV; None is an empty cell."""
+    """Write one CSV row per bin of noise levels; None is an empty cell.
+
+    Args:
+        rows: `level_from`, `level_to` and the measured numbers of each bin.
+        path: File to write.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -52,21 +57,22 @@ def draw_noise_levels(
     title: str = "Classifier by noise level",
     note: str = "",
 ) -> Path:
-    """Draw accuracy, F1 and expected calibration error against the noise level, at the middle of each bin.
+    """Draw accuracy, F1 and expected calibration error of a classifier at the middle of each bin of noise levels.
 
-    Of a regressor's rows it draws R² and the share of data within one predicted standard deviation. What a constant
-    answer or a calibrated law would reach is dashed. R² below zero, worse than the mean, is drawn at the bottom.
+    For a regressor, draw R² and the share of data within one predicted standard deviation. Dashed lines show the
+    accuracy of always predicting the most common class, and the share of a calibrated normal distribution. R² below
+    zero, which is worse than predicting the mean, is drawn at zero.
 
     Args:
-        rows: for each bin `level_from`, `level_to`, and any of the columns in MEASURES and REFERENCES; None and NaN
-            leave a gap.
+        rows: `level_from`, `level_to` and any columns of MEASURES and REFERENCES, for each bin. None and NaN leave a
+            gap.
         path: File to write; its suffix decides the format.
-        level_name: What a level is, for the x axis.
+        level_name: Label of the x axis.
         title: Title.
-        note: Line below the picture, such as what was classified.
+        note: Line below the plot, such as the name of the classified data.
 
     Raises:
-        ValueError: if a row has no bounds.
+        ValueError: If a row has no `level_from` or `level_to`.
     """
     for row in rows:
         if row.get("level_from") is None or row.get("level_to") is None:
@@ -80,7 +86,7 @@ def draw_noise_levels(
         if heights := _column(rows, name):
             axes.plot(middles, heights, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label=label, zorder=1.5)
             drawn = True
-    # by place in MEASURES, so that a measure has the same color in every picture
+    # The position in MEASURES decides the color, so that a measure has the same color in every plot.
     for index, (name, label) in enumerate(MEASURES.items()):
         if heights := _column(rows, name):
             color, marker = CATEGORIES[index % len(CATEGORIES)], MARKERS[index % len(MARKERS)]
@@ -93,13 +99,13 @@ def draw_noise_levels(
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if not drawn:
-        write_message(axes, "nothing was measured")
+        write_message(axes, "no measurements")
     add_legend(axes)
     figure.text(0.085, 0.025, note, fontsize=8.5, color=MUTED)
     return save_figure(figure, path)
 
 
 def _column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
-    """The values of a column with NaN for None, nothing where it has no value."""
+    """Return a column with NaN for None, or an empty list if it has no value."""
     values = [math.nan if (value := row.get(name)) is None else value for row in rows]
     return [] if all(map(math.isnan, values)) else values

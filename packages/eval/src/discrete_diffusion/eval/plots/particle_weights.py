@@ -1,4 +1,4 @@
-"""Picture: what becomes of the weights of particles on their way from noise to data."""
+"""Plot of the weights of particles from noise to data."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,20 +23,20 @@ def draw_particle_weights(
     threshold: float | None = None,
     title: str = "Particles",
 ) -> Path:
-    """Draw the effective sample size and the share of searches that resampled, against time.
+    """Draw the effective sample size and the share of searches that resampled, over time.
 
     Args:
-        series: Time, effective sample size as a share of the particles, and share of the searches that resampled, at
-            each step (NaN leaves a gap); by name, such as "γ = 2", in ascending order.
+        series: Steps of each series, by its name such as "γ = 2", in ascending order. A step is its time, its effective
+            sample size as a share of the particles, and the share of searches that resampled; NaN leaves a gap.
         path: File to write; its suffix decides the format.
-        threshold: The share of effective particles below which they are resampled, drawn as a horizontal line.
+        threshold: Share of effective particles below which a search resamples, drawn as a horizontal line.
         title: Title.
     """
     figure = new_figure(9.2, 5.8)
     upper = figure.add_axes((0.085, 0.5, 0.7, 0.42))
     lower = figure.add_axes((0.085, 0.115, 0.7, 0.31))
-    style_axes(upper, title=title, x_label="", y_label="effective particles", pad=14)
-    style_axes(lower, title="", x_label="time t: 1 is noise, 0 data", y_label="searches resampled")
+    style_axes(upper, title=title, x_label="", y_label="effective sample size", pad=14)
+    style_axes(lower, title="", x_label="time t (1 = noise, 0 = data)", y_label="searches resampled")
     if threshold is not None:
         upper.axhline(threshold, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)), label="resampled below")
     for (name, steps), color in zip(series.items(), ordered_colors(len(series)), strict=True):

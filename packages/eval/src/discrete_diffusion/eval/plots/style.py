@@ -1,4 +1,4 @@
-"""The look that all pictures share: colors, fonts, axes."""
+"""Style of all plots: colors, fonts, axes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,35 +20,52 @@ RULE = "#d8dce3"
 PAPER = "#ffffff"
 ACCENT = "#d55e00"
 
-# Okabe and Ito's palette, told apart with every common color vision; its yellow is too light for lines on white.
+# Palette of Okabe and Ito, distinct with every common color vision, without its yellow, which is too light on white.
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2430")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-# Light blue to deep purple: monotone in lightness, so that order survives any color vision and gray print.
+# Light blue to deep purple, monotone in lightness: the order is visible with any color vision and in gray.
 _SEQUENCE = LinearSegmentedColormap.from_list("sequence", ["#7cc4e8", "#2b8cbe", "#5a54a4", "#7a1f6b", "#3b0a33"])
 
 
 def ordered_colors(count: int) -> list[tuple[float, float, float, float]]:
-    """Colors for `count` ordered values, light for the first and dark for the last."""
+    """Return colors for `count` ordered values, from light to dark."""
     return [_SEQUENCE(0.0 if count < 2 else i / (count - 1)) for i in range(count)]
 
 
 def series_style(index: int) -> dict[str, Any]:
-    """Color, marker and line of the series of this index: no two of the first fourteen look the same."""
+    """Return color, marker and line style of a series; the first 14 are distinct.
+
+    Args:
+        index: Position of the series in the plot, from 0.
+    """
     turn, place = divmod(index, len(CATEGORIES))
     marker = MARKERS[(place + 3 * turn) % len(MARKERS)]
     return {"color": CATEGORIES[place], "marker": marker, "linestyle": "-" if turn % 2 == 0 else "--"}
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, width and height in inches, drawn by Agg and unknown to pyplot."""
+    """Return an empty figure for the Agg renderer, independent of pyplot.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+    """
     figure = Figure(figsize=(width, height), dpi=160, facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
 
 
 def style_axes(axes: Axes, *, title: str, x_label: str, y_label: str, pad: float = 34.0) -> None:
-    """Give axes their labels, a quiet grid, and no box; `pad` points below the title are for `reference_lines`."""
+    """Set the title, labels, grid and spines of axes.
+
+    Args:
+        axes: Axes to style.
+        title: Title above the axes.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        pad: Space below the title in points; 34 leaves room for the labels of `mark_x`.
+    """
     axes.set_title(title, loc="left", fontsize=13, color=INK, fontweight="bold", pad=pad)
     axes.set_xlabel(x_label, fontsize=11, color=INK, labelpad=8)
     axes.set_ylabel(y_label, fontsize=11, color=INK, labelpad=8)
@@ -138,7 +155,7 @@ def write_message(axes: Axes, message: str) -> None:
 
 
 def add_legend(axes: Axes) -> None:
-    """A legend to the right of the axes, where it covers nothing."""
+    """Add a legend to the right of the axes, if they have labeled artists."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             loc="upper left",
@@ -152,7 +169,12 @@ def add_legend(axes: Axes) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write the figure in the format of the path's suffix, making its folder."""
+    """Write a figure to a file, and make its folder.
+
+    Args:
+        figure: Figure to write.
+        path: File to write; its suffix decides the format.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target)
@@ -160,6 +182,6 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 
 def font(size: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib ships it, `size` in pixels: the same on every machine."""
+    """Return matplotlib's own DejaVu Sans, which is the same on every machine; `size` is in pixels."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
