@@ -9,7 +9,7 @@ from panels import write
 from torch import Tensor
 from world import ABSORBING, SIZE, UNIFORM, World, ring, total_variation
 
-from discrete_diffusion.eval.style import dress, new_figure, series_style
+from discrete_diffusion.eval import new_figure, series_style, style_axes
 from discrete_diffusion.guidance import Model, TauLeaping
 from discrete_diffusion.guidance.samplers.leaping import leap, second_stage
 from discrete_diffusion.processes import (
@@ -115,7 +115,7 @@ def draw(path: Path) -> None:
             x, y = zip(*points, strict=True)
             place.plot(x, y, label=name, linewidth=1.6, markersize=5, **style)
         label = "total variation distance to the data" if place is axes[0] else ""
-        dress(place, title=title, x_label="network evaluations per sample", y_label=label, pad=10)
+        style_axes(place, title=title, x_label="network evaluations per sample", y_label=label, pad=10)
         place.set_xscale("log", base=2)
         place.set_yscale("log")
         place.set_xticks(BUDGETS, [str(n) for n in BUDGETS])
