@@ -56,18 +56,23 @@ def test_what_a_person_can_mend_is_said_without_a_traceback(tmp_path: Path, argu
 
 
 @pytest.mark.slow
-def test_a_run_tells_where_everything_is(tmp_path: Path):
-    told = trainer(*TINY, "steps=4", "validate_every=2", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
+@pytest.mark.parametrize(("options", "samples"), [(["validate_every=2"], True), (["preview.samples=0"], False)])
+def test_every_path_that_a_run_prints_exists(tmp_path: Path, options: list[str], samples: bool):
+    result = trainer(*TINY, "steps=3", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     (checkpoint,) = tmp_path.glob("outputs/molecules/*/checkpoint")
-    assert f"uv run evaluator checkpoint={checkpoint.relative_to(tmp_path)}" in told.stdout
-    assert "valid " in told.stdout
-    assert {path.name for path in checkpoint.parent.iterdir()} >= {
-        "checkpoints",
-        "metrics.csv",
-        "samples",
-        "tensorboard",
-    }
+    run, lines = checkpoint.parent, result.stdout.splitlines()
+    assert lines[0] == f"Run folder: {run.relative_to(tmp_path)}"
+    assert f"uv run evaluator checkpoint={checkpoint.relative_to(tmp_path)}" in result.stdout
+    assert ("valid " in result.stdout) is samples
+    start = next(i for i, line in enumerate(lines) if line.endswith(f"in {run.relative_to(tmp_path)}"))
+    paths = [line.split()[-1] for line in lines[start + 1 : lines.index("", start)]]
+    assert all((run / path).exists() for path in paths)
+    assert ("samples" in paths) is samples
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
+    log = (run / "trainer.log").read_text()
+    for line in (lines[0], "Training 33,", "Trained in "):
+        assert line in log
     load(checkpoint)
 
 

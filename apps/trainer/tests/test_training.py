@@ -63,6 +63,36 @@ def test_a_resumed_run_is_the_same_run(run, tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("default")
+def test_the_last_step_is_saved_and_validated(run, tmp_path: Path):
+    run(tmp_path / "run", "steps=5", "validate_every=3", "preview.samples=2")
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 5
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"last.ckpt", "step-000005.ckpt"}
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows if row["val/nll"]] == ["2", "4"]
+    assert sorted(path.stem for path in (tmp_path / "run" / "samples").iterdir()) == ["step-000003", "step-000005"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_without_a_regular_validation_saves_the_weights_that_it_trains(run, tmp_path: Path):
+    made = run(tmp_path / "run", "steps=2", "validate_every=1000", "preview.samples=2")
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    average, current = saved["state_dict"], saved["current_model_state"]
+    assert all(torch.equal(average[f"network.{name}"], weight) for name, weight in made.network.state_dict().items())
+    assert not all(torch.equal(average[name], weight) for name, weight in current.items())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_finished_run_goes_on_to_the_same_weights(run, tmp_path: Path):
+    options, constant = ["validate_every=3", "preview.samples=2"], "lr_scheduler=constant"
+    whole = run(tmp_path / "whole", *options, constant, "steps=8")
+    run(tmp_path / "half", *options, constant, "steps=5")
+    resumed = run(tmp_path / "rest", *options, "steps=8", f"resume={tmp_path / 'half' / 'checkpoints' / 'last.ckpt'}")
+    for name, weight in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], weight), name
+
+
+@pytest.mark.filterwarnings("default")
 def test_any_column_of_strings_trains(run, tmp_path: Path):
     table = tmp_path / "words.csv"
     table.write_text("word,kind\n" + "".join(f"{'ab' * (i % 5 + 1)},{'xy'[i % 2]}\n" for i in range(40)))

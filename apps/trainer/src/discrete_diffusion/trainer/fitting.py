@@ -10,10 +10,15 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from lightning.pytorch.callbacks import TQDMProgressBar
 from rich.console import Console
+from rich.text import Text
 
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
+from discrete_diffusion.trainer.last_step import FinalValidation
+
+LOG = logging.getLogger(__name__)
 
 ADVICE = (
     ".*does not have many workers.*",
@@ -34,6 +39,12 @@ class Run:
         self.console = Console(highlight=False, soft_wrap=True)
         self.directory = short(Path(HydraConfig.get().runtime.output_dir))
         quiet()
+        self.print(f"Run folder: {self.directory}")
+
+    def print(self, text: str) -> None:
+        """Print rich markup on the console and write it as plain text to the log file."""
+        self.console.print(text)
+        LOG.info(Text.from_markup(text).plain.strip())
 
     def took(self) -> str:
         """The time since the run began."""
@@ -46,7 +57,7 @@ def build_trainer(config: DictConfig, run: Run, callbacks: Sequence[L.Callback])
     return L.Trainer(
         **instantiate(config.trainer),
         default_root_dir=run.directory,
-        callbacks=[*instantiate(config.callbacks).values(), *callbacks],
+        callbacks=[FinalValidation(), *instantiate(config.callbacks).values(), *callbacks],
         logger=list(instantiate(config.logger).values()),
         use_distributed_sampler=False,
         enable_model_summary=False,
@@ -58,6 +69,13 @@ def build_batches(config: DictConfig, data: SequenceData) -> DataModule:
     return DataModule(
         data, batch_size=config.batch_size, steps=config.steps, seed=config.seed, num_workers=config.num_workers
     )
+
+
+def print_above_progress_bar(trainer: L.Trainer, line: str) -> None:
+    """Print a line without breaking the progress bar, and write it to the log file."""
+    bar = trainer.progress_bar_callback
+    (bar.print if isinstance(bar, TQDMProgressBar) and bar.is_enabled else print)(line)
+    LOG.info(line)
 
 
 def quiet() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.callbacks import TQDMProgressBar
 
 from discrete_diffusion.eval import draw_noise_levels, write_noise_levels
 from discrete_diffusion.trainer.classifier import Classifier
+from discrete_diffusion.trainer.fitting import print_above_progress_bar
 
 SAID = {
     "accuracy": "accuracy {:.0%} (always the commonest class {majority:.0%})",
@@ -55,10 +55,8 @@ class LevelReport(L.Callback):
         said = [
             form.format(value, **overall) for name, form in SAID.items() if (value := overall.get(name)) is not None
         ]
-        bar = trainer.progress_bar_callback
-        (bar.print if isinstance(bar, TQDMProgressBar) and bar.is_enabled else print)(
-            " | ".join([f"step {self.step}", f"validation {overall['loss']:.3f} nats", *said])
-        )
+        line = " | ".join([f"step {self.step}", f"validation {overall['loss']:.3f} nats", *said])
+        print_above_progress_bar(trainer, line)
         if pl_module.view.levels is None:
             return
         self.rows += [{"step": self.step, **row} for row in pl_module.by_level]

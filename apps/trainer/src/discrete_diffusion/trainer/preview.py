@@ -5,11 +5,11 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.guidance import last
+from discrete_diffusion.trainer.fitting import print_above_progress_bar
 from discrete_diffusion.trainer.generator import Generator
 
 Score = Callable[[Sequence[str]], Mapping[str, float]]
@@ -77,8 +77,7 @@ class Preview(L.Callback):
         said = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
         said += [f"{name} {value:.0%}" for name, value in scores.items()]
         said.append("  ".join(shorten(one) for one in strings[: self.shown]) if self.picture is None else str(path))
-        bar = trainer.progress_bar_callback
-        (bar.print if isinstance(bar, TQDMProgressBar) and bar.is_enabled else print)(" | ".join(said))
+        print_above_progress_bar(trainer, " | ".join(said))
 
 
 def shorten(string: str, longest: int = 72) -> str:

@@ -38,7 +38,7 @@ def train(config: DictConfig) -> Checkpoint:
         label=_label(config.label),
         length=config.data.length if initial is None else config.data.length or initial.length,
     )
-    run.console.print(_describe(data))
+    run.print(_describe(data))
     checkpoint = build_checkpoint(config, settings, data) if initial is None else continued(initial, settings, data)
     module = Generator(
         checkpoint.network,
@@ -62,18 +62,19 @@ def train(config: DictConfig) -> Checkpoint:
     trainer = build_trainer(config, run, [preview])
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     device = trainer.strategy.root_device
-    run.console.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
+    run.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
     try:
         trainer.fit(module, build_batches(config, data), ckpt_path=resume, weights_only=True)
     except SystemExit:
         # Lightning's answer to Ctrl-C, after the callbacks have saved what there is
-        run.console.print(f"\nStopped at step {trainer.global_step}. Go on with:")
+        run.print(f"\nStopped at step {trainer.global_step}.")
         saved = run.directory / "checkpoints" / "last.ckpt"
-        run.console.print(f"  [bold]uv run trainer resume={saved}[/bold]")
+        if saved.is_file():
+            run.print(f"Resume with:\n  [bold]uv run trainer resume={saved}[/bold]")
         raise KeyboardInterrupt from None
-    where = checkpoint.save(run.directory / "checkpoint")
     if trainer.is_global_zero:
-        run.console.print(_closing(run, where))
+        where = checkpoint.save(run.directory / "checkpoint")
+        run.print(_closing(run, where))
     return checkpoint
 
 
@@ -152,9 +153,9 @@ def _closing(run: Run, checkpoint: Path) -> str:
         "metrics": directory / "metrics.csv",
         "TensorBoard": directory / "tensorboard",
         "configuration": directory / ".hydra" / "config.yaml",
-        "to go on with": directory / "checkpoints" / "last.ckpt",
+        "to resume": directory / "checkpoints" / "last.ckpt",
     }
     lines = [f"\nTrained in {run.took()}. Everything is in {directory}"]
-    lines += [f"  {name:15}{path.relative_to(directory)}" for name, path in where.items()]
+    lines += [f"  {name:15}{path.relative_to(directory)}" for name, path in where.items() if path.exists()]
     lines += ["\nMeasure and steer it:", f"  [bold]uv run evaluator checkpoint={checkpoint}[/bold]"]
     return "\n".join(lines)

@@ -35,9 +35,9 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     data, target = load_data(config, generator)
     about = describe_generator(generator)
     noise = "left to right" if about["process"] is None else f"{about['process']}, {about['schedule']}"
-    run.console.print(f"A {shown.kind} {_kind_of(target)} for the generator {short(folder.absolute())} ({noise}).")
+    run.print(f"A {shown.kind} {_kind_of(target)} for the generator {short(folder.absolute())} ({noise}).")
     answers = torch.as_tensor(data.rows[target.column][:])
-    run.console.print(f"{describe_sequences(data)}; {target.describe(answers)}.")
+    run.print(f"{describe_sequences(data)}; {target.describe(answers)}.")
 
     checkpoint = build_classifier(config, generator, folder, shown, target)
     generator.network.requires_grad_(False)
@@ -58,20 +58,17 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     trainer = build_trainer(config, run, [report])
     generator.network.to(trainer.strategy.root_device)
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
-    run.console.print(f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}.")
-    batches = build_batches(config, data)
+    run.print(f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}.")
     try:
-        trainer.fit(module, batches)
+        trainer.fit(module, build_batches(config, data))
     except SystemExit:
         # Lightning's answer to Ctrl-C. Under another name, so that nobody takes it for what was asked for.
         where = checkpoint.save(run.directory / "unfinished")
-        run.console.print(f"\nStopped at step {trainer.global_step}. The classifier as it stands is in {where}.")
+        run.print(f"\nStopped at step {trainer.global_step}. The classifier as it stands is in {where}.")
         raise KeyboardInterrupt from None
-    if report.step != trainer.global_step:
-        trainer.validate(module, batches, verbose=False)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "classifier")
-        run.console.print(_closing(run, where, folder, shown, report))
+        run.print(_closing(run, where, folder, shown, report))
     return checkpoint
 
 
