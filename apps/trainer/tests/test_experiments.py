@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.trainer.train import train
 from discrete_diffusion.trainer.train_classifier import refuse
+from discrete_diffusion.trainer.weight_average import WarmupEMA
 
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config" / "experiment"))
 TABLE = Path(__file__).parents[3] / "docs" / "presets.md"
@@ -108,7 +109,9 @@ def test_a_generator_has_the_published_numbers(configure, tmp_path: Path, name: 
     assert config.name == name
     assert config.trainer.precision == "bf16-mixed"
     assert config.trainer.gradient_clip_val == 1.0
-    assert config.callbacks.average.decay == 0.9999
+    average = instantiate(config.callbacks.average)
+    assert isinstance(average, WarmupEMA)
+    assert average.decay == 0.9999
     assert config.optimizer._target_.endswith("AdamW")
     assert (*config.optimizer.betas, config.optimizer.weight_decay) == (0.9, 0.999, 0.0)
     assert config.lr_scheduler._target_.endswith("_warmup")

@@ -9,8 +9,8 @@ from pathlib import Path
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 from lightning.pytorch.callbacks import TQDMProgressBar
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
