@@ -171,6 +171,13 @@ def test_a_classifier_has_the_published_numbers_and_builds_what_it_names(
         network = instantiate(config.backbone)
     assert network.num_outputs == 2
     assert getattr(network, "causal", False) is (kind == "prefix")
+    if kind == "hidden":
+        assert (config.backbone.pooling, config.backbone.mlp_size) == ("mean", None)
+    else:
+        assert config.backbone.pooling == ("last" if kind == "prefix" else "mean")
+        size = {"DiTClassifier": (512, 8), "DiMambaClassifier": (128, 4)}[type(network).__name__]
+        assert (config.backbone.hidden_size, config.backbone.num_blocks) == size
+        assert config.backbone.get("final_norm", False) is False
     optimizer = instantiate(config.optimizer)(network.named_parameters())
     assert isinstance(optimizer, torch.optim.AdamW)
     instantiate(config.lr_scheduler)(optimizer)
