@@ -14,8 +14,7 @@ from torch import Tensor
 from world import ABSORBING, SIZE, World, classes, empirical, reward, total_variation
 
 from discrete_diffusion.eval import INK, MUTED, series_style
-from discrete_diffusion.guidance import Model, Particles, last, trajectory
-from discrete_diffusion.guidance.searches.search import Search
+from discrete_diffusion.guidance import Model, Particles, Search, last, trajectory
 from discrete_diffusion.schedules import uniform_grid
 
 TIMES = uniform_grid(16)

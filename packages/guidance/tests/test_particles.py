@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discrete_diffusion.guidance import CountEvaluations, State, last, sample
-from discrete_diffusion.guidance.searches.particles import Particles, ParticleState
-from discrete_diffusion.guidance.searches.resampling import effective_sample_size, systematic
+from discrete_diffusion.guidance.searches.particles import Particles, ParticleState, effective_sample_size, systematic
 
 GRID = torch.linspace(1, 0, 5, dtype=torch.float64)
 GAMMA = 2.0
@@ -169,8 +168,7 @@ def test_states_tell_the_weights(model, generator):
         found = states(threshold)
         assert [state.t for state in found] == GRID.tolist()
         for state in found:
-            t, x = state
-            assert (t, x.shape) == (state.t, (300, 2))
+            assert state.x.shape == (300, 2)
             assert isinstance(state, State)
             assert isinstance(state, ParticleState)
             assert ((state.ess > 1 - 1e-9) & (state.ess < 8 + 1e-9)).all()

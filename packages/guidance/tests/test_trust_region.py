@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discrete_diffusion.guidance import Causal, Latent
 from discrete_diffusion.guidance.evaluations import CountEvaluations
 from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
 from discrete_diffusion.guidance.methods.classifier_free import ClassifierFree
@@ -170,22 +171,25 @@ def test_other_arguments_are_other_calls():
     assert (base.calls, base.rows) == (2, 3 * B)
 
 
-def test_the_remembered_base_can_what_the_base_can():
+def test_the_remembered_base_has_the_capabilities_of_the_base():
     class Opened:
-        def __call__(self, xt, t):
+        def __call__(self, xt, t, *, y=None, at=None):
             return table(11)
 
-        def encode(self, xt, t):
+        def encode(self, xt, t, *, y=None):
             return "hidden"
 
+        def decode(self, hidden, xt, t, *, y=None, at=None):
+            return table(11)
+
     def guidance(base):
+        assert isinstance(base, Latent)
+        assert not isinstance(base, Causal)
         assert base.encode(XT, T) == "hidden"
-        assert not hasattr(base, "decode")
         return Temperature(base, 0.5)
 
-    torch.testing.assert_close(
-        TrustRegion(Opened(), guidance, math.inf)(XT, T), Temperature(model(table(11)), 0.5)(XT, T)
-    )
+    guided = TrustRegion(Opened(), guidance, math.inf)(XT, T)
+    torch.testing.assert_close(guided, Temperature(model(table(11)), 0.5)(XT, T))
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-4), (torch.bfloat16, 0.2)])

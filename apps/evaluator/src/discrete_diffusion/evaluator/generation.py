@@ -12,7 +12,7 @@ from torch import Tensor
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.steering import Steering
-from discrete_diffusion.guidance import CountEvaluations, State
+from discrete_diffusion.guidance import CountEvaluations, ParticleState, State
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Generation:
             for index, state in enumerate(self._states(denoiser, rows, labels, steering, generator)):
                 if start == 0 and self.keep_states_of:
                     kept.append(State(state.t, state.x[: self.keep_states_of].cpu()))
-                if hasattr(state, "ess"):
+                if isinstance(state, ParticleState):
                     sums.setdefault(state.t, [0.0, 0.0])
                     sums[state.t][0] += state.ess.sum().item()
                     sums[state.t][1] += state.resampled.sum().item()

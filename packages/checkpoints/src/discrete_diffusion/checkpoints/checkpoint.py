@@ -26,8 +26,7 @@ from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config, write_weights
 from discrete_diffusion.datasets import Label, SequenceData, decode, label_from_dict, load_label, save_label
-from discrete_diffusion.guidance import last
-from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance import State, last
 from discrete_diffusion.processes import Ancestral, Objective
 
 OWN = ("model", "backbone", "data", "length", "label")

@@ -3,7 +3,8 @@
 from discrete_diffusion.guidance.constraints import Allowed
 from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
+from discrete_diffusion.guidance.likelihoods import ClassLikelihood, Complemented, GaussianAbove, GaussianTarget, Not
+from discrete_diffusion.guidance.log_probs import kl_divergence, normalize
 from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
 from discrete_diffusion.guidance.methods.classifier_free import ClassifierFree
 from discrete_diffusion.guidance.methods.first_order import FirstOrder
@@ -12,14 +13,23 @@ from discrete_diffusion.guidance.methods.hybrid import Hybrid
 from discrete_diffusion.guidance.methods.nos import NOS
 from discrete_diffusion.guidance.methods.pplm import PPLM
 from discrete_diffusion.guidance.methods.trust_region import TrustRegion
-from discrete_diffusion.guidance.normalize import normalize
 from discrete_diffusion.guidance.protocols import (
+    Causal,
     Denoiser,
+    HasBase,
     Kernel,
+    Latent,
+    LeftToRight,
     Lift,
     LogLikelihood,
     Model,
     Noise,
+    Past,
+    Reward,
+    Rollout,
+    Sampler,
+    Search,
+    Wrapper,
     evaluate,
     is_left_to_right,
 )
@@ -39,12 +49,11 @@ from discrete_diffusion.guidance.samplers.corrected import corrected, gibbs_step
 from discrete_diffusion.guidance.samplers.first_hitting import first_hitting
 from discrete_diffusion.guidance.samplers.leaping import LogRates, TauLeaping, trapezoidal
 from discrete_diffusion.guidance.samplers.masked_ancestral import masked_ancestral
-from discrete_diffusion.guidance.samplers.state import State, last
 from discrete_diffusion.guidance.samplers.uniformization import uniformization
 from discrete_diffusion.guidance.searches.best_of import BestOf
 from discrete_diffusion.guidance.searches.particles import Particles, ParticleState
-from discrete_diffusion.guidance.searches.search import Reward, Search
 from discrete_diffusion.guidance.searches.svdd import SVDD
+from discrete_diffusion.guidance.state import State, last
 from discrete_diffusion.guidance.strength import (
     CosineRamp,
     Interval,
@@ -65,9 +74,11 @@ __all__ = [
     "AncestralSampler",
     "AutoregressiveSampler",
     "BestOf",
+    "Causal",
     "ClassLikelihood",
     "ClassifierBased",
     "ClassifierFree",
+    "Complemented",
     "CosineRamp",
     "CountEvaluations",
     "Denoiser",
@@ -75,11 +86,14 @@ __all__ = [
     "FirstOrder",
     "GaussianAbove",
     "GaussianTarget",
+    "HasBase",
     "HighestConfidence",
     "Hybrid",
     "Interval",
     "Kernel",
     "LargestMargin",
+    "Latent",
+    "LeftToRight",
     "Lift",
     "LogLikelihood",
     "LogRates",
@@ -91,9 +105,12 @@ __all__ = [
     "Order",
     "ParticleState",
     "Particles",
+    "Past",
     "Ramp",
     "RandomOrder",
     "Reward",
+    "Rollout",
+    "Sampler",
     "Search",
     "State",
     "Strength",
@@ -101,6 +118,7 @@ __all__ = [
     "Temperature",
     "TopK",
     "TrustRegion",
+    "Wrapper",
     "autoregressive",
     "by_order",
     "check_strength",
@@ -109,6 +127,7 @@ __all__ = [
     "first_hitting",
     "gibbs_step",
     "is_left_to_right",
+    "kl_divergence",
     "last",
     "masked_ancestral",
     "normalize",

@@ -1,4 +1,4 @@
-"""Hard constraints."""
+"""Hard constraints: tables of allowed tokens, and the model that obeys one."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,30 +8,34 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.normalize import normalize
+from discrete_diffusion.guidance.log_probs import normalize
 from discrete_diffusion.guidance.protocols import Model, evaluate
 
 
 # Tensors have no equality that is a single truth value.
 @dataclass(frozen=True, eq=False)
 class Allowed:
-    """Leave each position its allowed tokens alone: log p(v) + const for v allowed, -inf for all others.
+    """Model restricted to the allowed tokens of each position: log p(v) + const for v allowed, -inf for all others.
 
-    Around a denoiser no forbidden token is ever predicted; the noise of a latent is not its concern. Around a kernel no
-    forbidden token is ever drawn, latents included: an absorbing kernel must be allowed the mask. Around a
-    left-to-right model the two are one. Samples obey in each case, in any number of steps.
+    Around a denoiser, no forbidden token is ever predicted, but a latent may hold one as noise. Around a kernel, no
+    forbidden token is ever drawn, in latents either, so an absorbing kernel must be allowed the mask. Around a
+    left-to-right model the two are the same. The samples obey in each case, in any number of steps.
 
-    The law is not p(x_0 | x_0 allowed): each prediction knows its own position's constraint and not those of what is
-    still noise. For that, give `Particles` a reward which is -inf where a sequence is not allowed.
+    The distribution is not p(x_0 | x_0 allowed): each prediction obeys the constraint of its own position, and does not
+    know those of positions that are still noise. For the exact distribution, use `Particles` with a reward of -inf
+    for sequences that are not allowed.
 
-    Where the base has no probability on any allowed token, as on a forbidden token that was carried over from a
-    clamp, the row is -inf throughout, and `sample_categorical` says so.
+    If the base has no probability on any allowed token of a position, such as a forbidden token from a clamp, the row
+    is -inf throughout, and `sample_categorical` raises.
 
     Args:
-        base: a denoiser or a kernel.
-        allowed: true where a token may stand, (l, v) for all sequences or (b, l, v) for each its own. The latter
-            belongs outermost, since wrappers may call what they wrap with other numbers of rows. `constraints` makes
-            the former.
+        base: Denoiser or kernel.
+        allowed: True for each token that may stand at a position, (l, v) for all sequences, as the functions of
+            `constraints` return it, or (b, l, v) for one table per sequence. The latter belongs outermost, since
+            wrappers may call their base with another number of rows.
+
+    Raises:
+        ValueError: If `allowed` has another number of axes, or a position without an allowed token.
     """
 
     base: Model
@@ -55,7 +59,11 @@ class Allowed:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
-        """Return the log-probabilities of the allowed tokens, -inf for the others."""
+        """Return the log-probabilities of the allowed tokens, -inf for the others.
+
+        Raises:
+            ValueError: If the length, the batch or the vocabulary differs from that of `allowed`.
+        """
         if self.allowed.shape[:-1] not in (xt.shape, xt.shape[1:]):
             raise ValueError(
                 f"Expected tokens of shape {'(b, l)' if self.allowed.ndim == 3 else '(., l)'} = "
@@ -71,19 +79,27 @@ class Allowed:
 
 
 def anything(length: int, vocab_size: int) -> Bool[Tensor, "l v"]:
-    """Every token at every position."""
+    """Allow every token at every position."""
     return torch.ones(length, vocab_size, dtype=torch.bool)
 
 
 def ban(tokens: Iterable[int], length: int, vocab_size: int) -> Bool[Tensor, "l v"]:
-    """Every token but these, at every position."""
+    """Allow every token but these, at every position.
+
+    Raises:
+        ValueError: If a token is outside the vocabulary.
+    """
     allowed = anything(length, vocab_size)
     allowed[:, _checked(tokens, vocab_size, "token")] = False
     return allowed
 
 
 def only(tokens: Mapping[int, Iterable[int]], length: int, vocab_size: int) -> Bool[Tensor, "l v"]:
-    """At each position that `tokens` names these tokens alone; at the others every token."""
+    """Allow, at each position in `tokens`, only its tokens; at the other positions, every token.
+
+    Raises:
+        ValueError: If a position is beyond the length, or a token outside the vocabulary.
+    """
     allowed = anything(length, vocab_size)
     for position in _checked(tokens, length, "position"):
         allowed[position] = False
@@ -101,18 +117,21 @@ def exact_length(
     bos_id: int | None = None,
     special_ids: Iterable[int] = (),
 ) -> Bool[Tensor, "l v"]:
-    """Sequences of exactly n tokens: n that are not special, then `eos_id`, then `pad_id` to the end.
+    """Allow sequences of exactly n tokens: n that are not special, then `eos_id`, then `pad_id` to the end.
 
-    With a `bos_id` that stands first and is not counted, so that the end is at position n + 1, else at n.
+    A `bos_id` comes first and is not counted: `eos_id` is then at position n + 1, and otherwise at position n.
 
     Args:
-        n: how many tokens before the end, in [0, length - 1], or length - 2 behind a `bos_id`.
-        length: of the whole sequence.
-        vocab_size: of the last axis.
-        eos_id: what ends a sequence.
-        pad_id: what follows it.
-        bos_id: what every sequence begins with, None if there is no such token.
-        special_ids: what may not stand among the n tokens beside these three (a mask, an unknown).
+        n: Number of tokens before `eos_id`, in [0, length - 1], or [0, length - 2] with a `bos_id`.
+        length: Length of the whole sequence.
+        vocab_size: Size of the vocabulary.
+        eos_id: Token that ends a sequence.
+        pad_id: Token that fills the positions after it.
+        bos_id: Token that begins every sequence, None if there is none.
+        special_ids: Further tokens that may not be among the n, such as a mask.
+
+    Raises:
+        ValueError: If n tokens do not fit into `length`, or a token is outside the vocabulary.
     """
     first = 0 if bos_id is None else 1
     if not 0 <= n <= length - first - 1:

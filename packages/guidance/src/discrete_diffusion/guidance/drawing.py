@@ -1,4 +1,4 @@
-"""The one place where tokens are drawn."""
+"""Categorical sampling, accurate in the tail."""
 
 import math
 
@@ -13,20 +13,22 @@ _CHUNK = 2**24  # float64 numbers held at a time, 128 MiB
 def sample_categorical(
     log_probs: Float[Tensor, "*rows v"], generator: torch.Generator | None = None
 ) -> Int[Tensor, "*rows"]:
-    """Draw one token per row, accurate in the tail: the first k with P(x <= k) > u, in float64, u uniform on [0, 1).
+    """Draw one token per row: the first k with P(x <= k) > u, in float64, for u uniform on [0, 1).
 
-    The Gumbel trick in float32 cannot tell probabilities below 6e-8 from zero, which acts as a temperature that nobody
-    asked for (arXiv 2409.02908); here the resolution is 2^-53. A token of log-probability -inf is never drawn. Rows
-    are taken as proportional to the law, so they need not sum to one exactly.
+    The Gumbel trick in float32 cannot tell probabilities below 6e-8 from zero, which acts as an unintended temperature
+    (arXiv 2409.02908); here the resolution is 2^-53. A token of log-probability -inf is never drawn. Rows need not be
+    normalized.
+
+    Every sampler of this package draws its tokens here. The check of the rows costs one synchronization with the device
+    per 2^24 log-probabilities, little beside the network call that computed them.
 
     Args:
-        log_probs: log-probabilities, up to a constant in each row.
-        generator: where the randomness comes from, torch's default generator if None. The uniforms are drawn on the
-            generator's device, so that one on the CPU gives the same uniforms wherever `log_probs` is.
+        log_probs: Log-probabilities, up to a constant in each row.
+        generator: Source of randomness, torch's default generator if None. The uniform numbers are drawn on the
+            generator's device: one on the CPU gives the same numbers for every device of `log_probs`.
 
     Raises:
-        ValueError: a row has no possible token, or holds NaN or +inf. Noticing costs one synchronization with
-            the device (per 2^24 log-probabilities), small beside the network call that made them.
+        ValueError: If a row has no possible token, or holds NaN or +inf.
     """
     home = log_probs.device
     # Apple's devices have no float64.
@@ -42,7 +44,7 @@ def sample_categorical(
 
 def _invert_cdf(log_probs: Float[Tensor, "n v"], uniform: Float[Tensor, "n 1"]) -> Int[Tensor, " n"]:
     peak = log_probs.amax(-1, keepdim=True)
-    # float32 minus float64 is float64 in one pass; the rest reuses that one copy.
+    # float32 minus float64 gives float64 in one pass; the following operations reuse that copy.
     cdf = torch.sub(log_probs, peak.double()).exp_().cumsum_(-1)
     token = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True).clamp_(max=log_probs.shape[-1] - 1)
     possible = log_probs.gather(-1, token) > -math.inf
@@ -54,7 +56,7 @@ def _invert_cdf(log_probs: Float[Tensor, "n v"], uniform: Float[Tensor, "n 1"]) 
             f"Expected a possible token in every row of `log_probs`, got {bad} of {len(peak)} rows that are -inf "
             "throughout or hold NaN or +inf: check what the model returns."
         )
-    # A parallel scan may round up at an impossible token; its weight belongs to the possible one before it.
+    # A parallel scan may round up at an impossible token; its weight belongs to the possible token before it.
     index = torch.arange(log_probs.shape[-1], device=token.device)
     candidates = (log_probs > -math.inf) & (index <= token)
     return torch.where(candidates, index, -1).amax(-1)

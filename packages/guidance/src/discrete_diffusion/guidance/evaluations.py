@@ -1,45 +1,62 @@
-"""What a sample costs."""
+"""Cost of sampling in network evaluations."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 
+@runtime_checkable
+class _Latent(Protocol):
+    """Network that exposes its hidden states."""
+
+    encode: Callable[..., Any]
+    decode: Callable[..., Any]
+
+
+@runtime_checkable
+class _Causal(Protocol):
+    """Network that can be continued from the keys and values of earlier tokens."""
+
+    extend: Callable[..., Any]
+    decode: Callable[..., Any]
+
+
 class CountEvaluations:
-    """Count the passes through a network, per row of the batch, and change nothing else.
+    """Network that counts its forward passes, per row of the batch, and is otherwise unchanged.
 
-    Put it around the network itself, inside every wrapper: classifier-free guidance of b rows then counts 2b, because
-    that is what it costs. The first argument's leading axis is the batch.
+    Put it around the network itself, inside every wrapper: classifier-free guidance of b rows then counts 2b, which is
+    its cost. The leading axis of the first argument is the batch.
 
-    Counted are forward passes through the body of the network: calls of it, and of its `encode` and `extend`, which are
-    there if the network has them. `extend` counts a row as one however many tokens it reads. Not counted are `decode`,
-    which is the last layer alone, and backward passes.
+    Forward passes through the body of the network are counted: calls, and calls of `encode` and `extend`, which exist
+    if the network has them. A call of `extend` counts each row once, however many tokens it reads. `decode`, which is
+    the last layer alone, and backward passes are not counted.
+
+    Args:
+        network: Function of a batch of tokens.
 
     Attributes:
-        rows: network evaluations, one for each row of each call.
-        calls: calls.
+        rows: Network evaluations, one for each row of each call.
+        calls: Calls.
     """
 
     def __init__(self, network: Callable[..., Any]) -> None:
         self.network = network
         self.rows = 0
         self.calls = 0
+        # Attributes of the instance, not `__getattr__`: isinstance against a protocol must find them.
+        if isinstance(network, _Latent):
+            self.encode, self.decode = partial(self._count, network.encode), network.decode
+        if isinstance(network, _Causal):
+            self.extend, self.decode = partial(self._count, network.extend), network.decode
 
     def __call__(self, xt: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Call the network with the same arguments and return what it returns."""
+        """Call the network with the same arguments and return its result."""
         return self._count(self.network, xt, *args, **kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "decode":
-            return getattr(self.network, name)
-        if name in ("encode", "extend"):
-            return partial(self._count, getattr(self.network, name))
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     def reset(self) -> None:
-        """Start again from zero."""
+        """Set both counts to zero."""
         self.rows = 0
         self.calls = 0
 

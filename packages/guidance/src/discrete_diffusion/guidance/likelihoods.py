@@ -1,8 +1,9 @@
-"""What steers: log p(y | x_t) of one condition, made from a classifier or a regressor."""
+"""Log-likelihoods of a condition, log p(y | x_t), from a classifier or a regressor."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -11,13 +12,25 @@ from torch import Tensor
 from discrete_diffusion.guidance.protocols import LogLikelihood
 
 
+@runtime_checkable
+class Complemented(LogLikelihood, Protocol):
+    """Log-likelihood that computes log(1 - p(y | x_t)) more accurately than from log p(y | x_t) alone."""
+
+    def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"], /) -> Float[Tensor, " b"]:
+        """Return log(1 - p(y | x_t))."""
+        ...
+
+
 @dataclass(frozen=True)
 class ClassLikelihood:
-    """log p(y = label | x_t), one column of a classifier.
+    """log p(y = label | x_t): one column of a classifier.
 
     Args:
         classifier: (x, t) -> log p(y | x_t) of every class, (b, classes), normalized.
-        label: the class that is wanted.
+        label: Target class.
+
+    Raises:
+        ValueError: If `label` is negative.
     """
 
     classifier: Callable[[Tensor, Tensor], Tensor]
@@ -28,11 +41,15 @@ class ClassLikelihood:
             raise ValueError(f"Expected `label` >= 0, got {self.label}.")
 
     def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return the label's log-probability."""
+        """Return log p(y = label | x_t).
+
+        Raises:
+            ValueError: If the classifier returns another shape, or too few classes.
+        """
         return self._classes(x, t)[:, self.label]
 
     def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return log(1 - p) as the sum over the other classes: p rounds to 1 long before they round to 0."""
+        """Return log(1 - p) as the log-sum of the other classes, accurate even where p rounds to 1."""
         log_probs = self._classes(x, t)
         others = torch.arange(log_probs.shape[1], device=log_probs.device) != self.label
         return log_probs.masked_fill(~others, -math.inf).logsumexp(1)
@@ -53,7 +70,10 @@ class GaussianTarget:
 
     Args:
         regressor: (x, t) -> (b, 2), the property's mean and the logarithm of its standard deviation given x_t.
-        value: the property that is wanted, in its own units.
+        value: Target value, in units of the property.
+
+    Raises:
+        ValueError: If `value` is not finite.
     """
 
     regressor: Callable[[Tensor, Tensor], Tensor]
@@ -64,7 +84,11 @@ class GaussianTarget:
             raise ValueError(f"Expected a finite `value`, got {self.value}.")
 
     def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return the log-density at the value."""
+        """Return the log-density at the value.
+
+        Raises:
+            ValueError: If the regressor returns another shape.
+        """
         mean, log_std = _moments(self.regressor(x, t))
         return -0.5 * ((self.value - mean) * (-log_std).exp()) ** 2 - log_std - 0.5 * math.log(2 * math.pi)
 
@@ -75,8 +99,11 @@ class GaussianAbove:
 
     Args:
         regressor: (x, t) -> (b, 2), the property's mean and the logarithm of its standard deviation given x_t.
-        threshold: what to exceed, in the property's units.
-        below: log P(property < threshold) instead.
+        threshold: Threshold, in units of the property.
+        below: Use log P(property < threshold) instead.
+
+    Raises:
+        ValueError: If `threshold` is not finite.
     """
 
     regressor: Callable[[Tensor, Tensor], Tensor]
@@ -88,7 +115,11 @@ class GaussianAbove:
             raise ValueError(f"Expected a finite `threshold`, got {self.threshold}.")
 
     def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return the log-probability of that side of the threshold."""
+        """Return the log-probability of that side of the threshold.
+
+        Raises:
+            ValueError: If the regressor returns another shape.
+        """
         return torch.special.log_ndtr(-self._excess(x, t) if self.below else self._excess(x, t))
 
     def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -102,10 +133,16 @@ class GaussianAbove:
 
 @dataclass(frozen=True)
 class Not:
-    """log(1 - p(y | x_t)): a condition to keep away from.
+    """log(1 - p(y | x_t)): a condition to avoid.
 
-    A likelihood that knows its complement better than 1 - p tells it in a method `complement`; for others it is taken
-    from log p, accurately near p = 0, and near p = 1 as far as log p itself is.
+    A `Complemented` likelihood computes it in its own method. For others it is computed from log p, accurately near
+    p = 0, and near p = 1 as accurately as log p itself.
+
+    Args:
+        likelihood: Log-probability of the condition to avoid.
+
+    Raises:
+        ValueError: If `likelihood` is a density, `GaussianTarget`.
     """
 
     likelihood: LogLikelihood
@@ -116,11 +153,12 @@ class Not:
 
     def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return the log-probability that the condition does not hold."""
-        complement = getattr(self.likelihood, "complement", None)
-        return _log1mexp(self.likelihood(x, t)) if complement is None else complement(x, t)
+        if isinstance(self.likelihood, Complemented):
+            return self.likelihood.complement(x, t)
+        return _log1mexp(self.likelihood(x, t))
 
     def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return the log-probability that it does."""
+        """Return the log-probability that the condition holds."""
         return self.likelihood(x, t)
 
 
@@ -131,10 +169,10 @@ def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _log1mexp(log_p: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """log(1 - exp(log p)), each half of it in the form that does not cancel."""
+    """Return log(1 - exp(log p)), on each side of p = 1/2 in the form that does not cancel."""
     log_p = log_p.clamp(max=0)
     likely = log_p > -math.log(2)
-    # Each form sees only what is its own, so that the other's gradient is never 0 * inf.
+    # Each form gets only the values of its own side, so that no gradient is 0 * inf.
     near_one = (-torch.expm1(log_p.where(likely, -1.0))).log()
     near_zero = torch.log1p(-log_p.where(~likely, -1.0).exp())
     return near_one.where(likely, near_zero)

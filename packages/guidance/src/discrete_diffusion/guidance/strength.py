@@ -1,28 +1,33 @@
-"""How strongly guidance steers, as a number or as a function of time."""
+"""Guidance strength as a number or a function of time."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Strength = float | int | Callable[[Tensor], Tensor]
-"""A number, or a function of t (b,) that returns one number >= 0 for each row of the batch, (b,)."""
+Strength: TypeAlias = float | int | Callable[[Tensor], Tensor]
+"""Guidance scale gamma: a number >= 0, or a function of t (b,) that returns one for each row of the batch, (b,)."""
 
 
 def check_strength(gamma: Strength, name: str = "gamma") -> None:
-    """Raise unless a number is finite and at least 0; what a function returns is checked where it is called."""
+    """Raise unless `gamma` is a finite number >= 0 or a function, whose values are checked when it is called.
+
+    Raises:
+        ValueError: If `gamma` is a number that is negative or not finite.
+    """
     if not callable(gamma) and not (math.isfinite(gamma) and gamma >= 0):
         raise ValueError(f"Expected a finite `{name}` >= 0, got {gamma}.")
 
 
 def strength_at(gamma: Strength, t: Float[Tensor, " b"], dtype: torch.dtype | None = None) -> Float[Tensor, " b"]:
-    """Return the strength of each row at time t, in `dtype`, that of `t` if None.
+    """Return the strength of each row at time t, in `dtype`, or the dtype of `t` if None.
 
     Raises:
-        ValueError: a function returned another shape than that of `t`.
+        ValueError: If a function returns a shape other than that of `t`.
     """
     dtype = t.dtype if dtype is None else dtype
     if not callable(gamma):
@@ -36,12 +41,12 @@ def strength_at(gamma: Strength, t: Float[Tensor, " b"], dtype: torch.dtype | No
 
 
 def strength_range(gamma: Strength, t: Float[Tensor, " b"]) -> tuple[float, float]:
-    """Return the least and the greatest strength in the batch, so that work which none of its rows needs is left out.
+    """Return the least and the greatest strength in the batch.
 
-    A number costs no synchronization with the device, a function one.
+    Methods use it to skip work that no row needs. A number costs no synchronization with the device, a function one.
 
     Raises:
-        ValueError: a function returned a negative or infinite strength or NaN.
+        ValueError: If a function returns a strength that is negative or not finite.
     """
     if not callable(gamma):
         return float(gamma), float(gamma)
@@ -55,7 +60,15 @@ def strength_range(gamma: Strength, t: Float[Tensor, " b"]) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class Ramp:
-    """gamma(t) = start + (end - start) (1 - t): `start` at noise (t = 1), `end` at the data (t = 0)."""
+    """Linear strength: gamma(t) = start + (end - start) (1 - t).
+
+    Args:
+        start: Strength at noise, t = 1.
+        end: Strength at the data, t = 0.
+
+    Raises:
+        ValueError: If a strength is negative or not finite.
+    """
 
     start: float | int
     end: float | int
@@ -71,7 +84,15 @@ class Ramp:
 
 @dataclass(frozen=True)
 class CosineRamp:
-    """gamma(t) = start + (end - start) (1 + cos(pi t)) / 2: as `Ramp`, level at both ends."""
+    """Smooth strength, level at both ends: gamma(t) = start + (end - start) (1 + cos(pi t)) / 2.
+
+    Args:
+        start: Strength at noise, t = 1.
+        end: Strength at the data, t = 0.
+
+    Raises:
+        ValueError: If a strength is negative or not finite.
+    """
 
     start: float | int
     end: float | int
@@ -88,15 +109,18 @@ class CosineRamp:
 
 @dataclass(frozen=True)
 class Interval:
-    """gamma for first <= t <= last, `outside` elsewhere (after arXiv 2404.07724, who guide images so).
+    """Strength in an interval of time: gamma for first <= t <= last, `outside` elsewhere (after arXiv 2404.07724).
 
-    t is the time a step begins at, so that t = 0 is never asked for. Where the strength is 0 guidance costs nothing.
+    t is the time at which a step begins, so it is never 0. Guidance of strength 0 costs nothing.
 
     Args:
-        gamma: inside, a number or a function of t.
-        first: the end nearer the data.
-        last: the end nearer the noise.
-        outside: elsewhere, a number or a function of t.
+        gamma: Strength inside the interval, a number or a function of t.
+        first: End of the interval nearer the data.
+        last: End of the interval nearer the noise.
+        outside: Strength outside the interval, a number or a function of t.
+
+    Raises:
+        ValueError: If the interval is not within [0, 1], or a strength is negative or not finite.
     """
 
     gamma: Strength

@@ -1,4 +1,4 @@
-"""Temperature."""
+"""Temperature and truncation: Temperature, TopK and Nucleus."""
 
 import math
 from dataclasses import dataclass
@@ -7,20 +7,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.normalize import normalize
+from discrete_diffusion.guidance.log_probs import normalize
 from discrete_diffusion.guidance.protocols import Model, evaluate
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """Flatten or sharpen a model: log p_T = log p / T + const.
+    """Sharper or flatter model: log p_T = log p / T + const.
 
-    On a denoiser it acts on what a token becomes. On a kernel it also acts on whether the token changes at all: a
-    masked position that stays masked with probability 0.97 stays longer still under T < 1.
+    Around a denoiser, the temperature applies to the clean token. Around a kernel, it also applies to the choice
+    whether a token changes at all: a masked position that stays masked with probability 0.97 stays even longer with
+    T < 1.
 
     Args:
-        base: a denoiser or a kernel.
-        temperature: T > 0; 1 is the identity, below 1 is sharper.
+        base: Denoiser or kernel.
+        temperature: T > 0; 1 is the identity, less than 1 is sharper.
+
+    Raises:
+        ValueError: If `temperature` is not positive and finite.
     """
 
     base: Model
@@ -42,7 +46,7 @@ class Temperature:
         log_probs = evaluate(self.base, xt, *times, y=y, at=at)
         if self.temperature == 1:
             return log_probs
-        # Dividing after the peak is moved to zero: however low the temperature, the likeliest token survives.
+        # Move the peak to zero before dividing, so that the likeliest token survives any temperature.
         peak = log_probs.amax(-1, keepdim=True)
         tempered = (log_probs - peak) / self.temperature
         return normalize(tempered.masked_fill(log_probs == -math.inf, -math.inf))
@@ -50,17 +54,21 @@ class Temperature:
 
 @dataclass(frozen=True)
 class TopK:
-    """Keep the k likeliest tokens and renormalize (arXiv 1805.04833).
+    """Model restricted to its k likeliest tokens, renormalized (arXiv 1805.04833).
 
-    log p'(v) = log p(v) + const for the k likeliest v, -inf for the others. Of equally likely tokens the lower index
-    goes first, so that k = 1 is greedy decoding.
+        log p'(v) = log p(v) + const for the k likeliest v, -inf for the others
 
-    On a denoiser it truncates what a token may become. On a kernel "no change" is one of the k outcomes, and with many
-    small steps the likeliest of them.
+    Of equally likely tokens, those with lower indices come first, so k = 1 is greedy decoding.
+
+    Around a denoiser, the clean tokens are truncated. Around a kernel, "no change" is one of the k outcomes, and the
+    likeliest of them in small steps.
 
     Args:
-        base: a denoiser or a kernel.
-        k: tokens to keep, at least 1; the whole vocabulary or more is the identity.
+        base: Denoiser or kernel.
+        k: Number of tokens to keep; the size of the vocabulary or more is the identity.
+
+    Raises:
+        ValueError: If `k` < 1.
     """
 
     base: Model
@@ -86,25 +94,30 @@ class TopK:
 
 
 def likeliest(log_probs: Float[Tensor, "*rows v"], k: int) -> Bool[Tensor, "*rows v"]:
-    """Mark the k likeliest tokens of each row, the lower index first where two are as likely."""
-    # topk would leave it open which of equally likely tokens it takes.
+    """Mark the k likeliest tokens of each row; of equally likely tokens, the lower index comes first."""
+    # torch.topk does not specify which of equally likely tokens it takes.
     order = log_probs.sort(dim=-1, descending=True, stable=True).indices
     return torch.zeros_like(log_probs, dtype=torch.bool).scatter(-1, order[..., :k], True)
 
 
 @dataclass(frozen=True)
 class Nucleus:
-    """Keep the smallest set of tokens whose probability reaches p, and renormalize (arXiv 1904.09751).
+    """Model restricted to the smallest set of tokens with probability at least p, renormalized (arXiv 1904.09751).
 
-    log p'(k) = log p(k) + const for k in the nucleus, -inf outside. Of equally likely tokens the lower index goes
-    first. "Reaches" is meant up to one part in a million, so that rounding does not admit one token more.
+        log p'(v) = log p(v) + const for v in the nucleus, -inf outside
 
-    On a denoiser it truncates what a token may become. On a kernel "no change" is one of the outcomes: with many small
-    steps it soon is the whole nucleus, and nothing moves before the last step.
+    Of equally likely tokens, those with lower indices come first. The probability is compared with a relative
+    tolerance of 1e-6, so that rounding does not admit one more token.
+
+    Around a denoiser, the clean tokens are truncated. Around a kernel, "no change" is one of the outcomes: in small
+    steps it is soon the whole nucleus, and nothing changes before the last step.
 
     Args:
-        base: a denoiser or a kernel.
-        p: probability to keep, in (0, 1]; 1 is the identity.
+        base: Denoiser or kernel.
+        p: Probability to keep, in (0, 1]; 1 is the identity.
+
+    Raises:
+        ValueError: If `p` is not in (0, 1].
     """
 
     base: Model

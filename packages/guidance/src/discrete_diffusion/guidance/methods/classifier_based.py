@@ -1,4 +1,4 @@
-"""Discrete classifier-based guidance, exact."""
+"""Classifier-based guidance (D-CBG), exact."""
 
 from dataclasses import dataclass
 
@@ -13,33 +13,37 @@ from discrete_diffusion.guidance.strength import Strength, check_strength, stren
 
 @dataclass(frozen=True)
 class ClassifierBased:
-    """Weigh every single-token jump by what it does to a condition (D-CBG, arXiv 2412.10193).
+    """Classifier-based guidance by the likelihood of every single-token jump (D-CBG, arXiv 2412.10193).
 
-    log p^gamma(x^l = v | x_t, y) = log p(x^l = v | x_t) + gamma log p(y | x_t with x^l = v, t) + const
+        log p^gamma(x^l = v | x_t, y) = log p(x^l = v | x_t) + gamma log p(y | x_t with x^l = v, t) + const
 
-    The likelihood is read at t, the time the step begins at, of the sequence as it is but for that one token.
+    The likelihood is evaluated at t, the time at which the step begins, for the sequence with only that token changed.
 
-    Around a kernel this is the paper's law. For absorbing noise "stay masked" is then one more outcome to be weighed:
-    if the schedule reveals a position with probability rho, guidance does with probability
+    Around a kernel, this is the method of the paper. For absorbing noise, "stay masked" is then one of the outcomes
+    that are weighed: if the schedule reveals a position with probability rho, guidance reveals it with probability
 
         rho A / (rho A + 1 - rho),    A = sum_v p(x_0^l = v | x_t) (p(y | x_t with x^l = v) / p(y | x_t))^gamma.
 
-    For an exact classifier A is 1 at gamma = 1 and grows beyond. Where a third of the tokens' probability triples
-    the likelihood and the rest rules y out, A = 3^5 / 3 = 81 at gamma = 5, and one step of 32, rho = 3.1 %, reveals it
-    with probability 81 / (81 + 31) = 72 %: most positions at once, each ignorant of the others.
+    For an exact classifier, A is 1 at gamma = 1 and grows with gamma. Example: tokens with a total probability of 1/3
+    triple the likelihood and the others rule y out. At gamma = 5, A = 3^5 / 3 = 81, and one of 32 steps (rho = 3.1 %)
+    reveals the position with probability 81 / (81 + 31) = 72 %. Most positions are then revealed at once, each
+    regardless of the others.
 
-    Around a denoiser it is rate-preserving: no outcome is "stay masked", the schedule alone decides when a position is
-    revealed, and guidance what it becomes. With exact models gamma = 1 makes it p(x_0 | x_t, y) itself for absorbing
-    noise. For other noise the same sum is taken over clean tokens in the place of noisy ones, a heuristic.
+    Around a denoiser, guidance is rate-preserving: "stay masked" is not an outcome, so the schedule alone decides when
+    a position is revealed, and guidance decides its token. For absorbing noise and exact models, gamma = 1 gives
+    p(x_0 | x_t, y) itself. For other noise, the likelihood of noisy sequences is applied to clean tokens, a heuristic.
 
     The cost is one pass through the likelihood for each possible jump away from x_t at positions with more than one
-    outcome, and one for x_t itself where it is an outcome of such a position; none where gamma is 0.
+    outcome, plus one for x_t itself if it is an outcome of such a position. With gamma = 0 there is no cost.
 
     Args:
-        base: a denoiser or a kernel.
+        base: Denoiser or kernel.
         likelihood: (x (b, l), t (b,)) -> log p(y | x_t), (b,).
-        gamma: guidance strength, a number or a function of t; 0 is the base.
-        max_rows: sequences handed to the likelihood at a time.
+        gamma: Guidance scale, a number or a function of t; 0 is the base.
+        max_rows: Maximum number of sequences in a call of the likelihood.
+
+    Raises:
+        ValueError: If a number is out of range, or `base` is a left-to-right model.
     """
 
     base: Model
@@ -60,26 +64,26 @@ class ClassifierBased:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
-        """Return the guided log-probabilities; a position none of whose outcomes allows y is -inf throughout."""
+        """Return the guided log-probabilities; a position is -inf throughout if no outcome allows y."""
         log_probs = evaluate(self.base, xt, *times, y=y, at=at)
         if strength_range(self.gamma, times[0])[1] == 0:
             return log_probs
         gamma = strength_at(self.gamma, times[0], log_probs.dtype)
         jumps = Jumps.of(xt, times[0], log_probs, at, gamma)
 
-        # All stays of one row of the batch are the same sequence: the first stands for them.
+        # Every "stay" in a row of the batch is the same sequence, so score it once.
         stays, moves = jumps.stays, jumps.moves
         first = _first_of_each_row(stays.any(-1), jumps.row)
-        asked = moves | (stays & first[:, None])
+        scored = moves | (stays & first[:, None])
         score = torch.zeros_like(jumps.log_probs).masked_scatter(
-            asked, jumps.log_likelihoods(self.likelihood, asked, self.max_rows)
+            scored, jumps.log_likelihoods(self.likelihood, scored, self.max_rows)
         )
         own = score.new_zeros(len(xt)).index_put((jumps.row[first],), score[first][stays[first]])
         return jumps.tilt(score.where(~stays, own[jumps.row, None])).view_as(log_probs)
 
 
 def _first_of_each_row(true: Bool[Tensor, " n"], row: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Keep the first true of each value of `row`, which ascends."""
+    """Keep only the first true element of each value of `row`, which ascends."""
     index = true.nonzero()[:, 0]
     is_first = row[index].diff(prepend=row.new_full((1,), -1)) > 0
     return torch.zeros_like(true).index_fill(0, index[is_first], True)

@@ -1,4 +1,4 @@
-"""Discrete classifier-based guidance to first order."""
+"""Classifier-based guidance (D-CBG), to first order."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,22 @@ from discrete_diffusion.guidance.strength import Strength, check_strength, stren
 
 @dataclass(frozen=True)
 class FirstOrder:
-    """Classifier-based guidance with every jump read off one gradient (D-CBG's Taylor form, arXiv 2412.10193).
+    """Classifier-based guidance by one gradient of the likelihood (Taylor form of D-CBG, arXiv 2412.10193).
 
-    log p(y | x_t with x^l = v) ~ log p(y | x_t) + g[l, v] - g[l, x_t^l],    g = d log p(y | x_t) / d one-hot(x_t)
+        log p(y | x_t with x^l = v) ~ log p(y | x_t) + g[l, v] - g[l, x_t^l],    g = d log p(y | x_t) / d one-hot(x_t)
 
-    put in the place of the exact one in `ClassifierBased`, at either level. It costs one pass forward and one backward
-    of b rows, whatever the vocabulary, and is exact for a likelihood that is linear in the one-hots. Parameters get no
-    gradient; the caller may have gradients disabled.
+    This approximation replaces the exact likelihood of `ClassifierBased`, at either level. It is exact if the
+    likelihood is linear in the one-hots. It costs one forward and one backward pass of b rows, whatever the size of the
+    vocabulary. Parameters get no gradient, and it works where the caller has disabled gradients.
 
     Args:
-        base: a denoiser or a kernel.
-        likelihood: (x (b, l, v) floats, t (b,)) -> log p(y | x_t), (b,), differentiable in x; v is the base's
-            vocabulary, and x has the dtype of its log-probabilities.
-        gamma: guidance strength, a number or a function of t; 0 is the base.
+        base: Denoiser or kernel.
+        likelihood: (x (b, l, v) floats, t (b,)) -> log p(y | x_t), (b,), differentiable in x; v is the vocabulary of
+            the base, and x has the dtype of its log-probabilities.
+        gamma: Guidance scale, a number or a function of t; 0 is the base.
+
+    Raises:
+        ValueError: If `gamma` is negative or not finite, or `base` is a left-to-right model.
     """
 
     base: Model
@@ -44,7 +47,7 @@ class FirstOrder:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
-        """Return the guided log-probabilities; -inf throughout where x_t itself rules y out, which has no slope."""
+        """Return the guided log-probabilities; -inf throughout if y is impossible for x_t itself."""
         log_probs = evaluate(self.base, xt, *times, y=y, at=at)
         if strength_range(self.gamma, times[0])[1] == 0:
             return log_probs
@@ -57,14 +60,14 @@ class FirstOrder:
 
 
 def slopes(likelihood: LogLikelihood, jumps: Jumps) -> tuple[Float[Tensor, " b"], Float[Tensor, "n v"]]:
-    """Return log p(y | x_t), and to first order what each jump adds to it: -inf where it is -inf itself.
+    """Return log p(y | x_t), and the first-order change of it by each jump, -inf if log p(y | x_t) is.
 
     Raises:
-        ValueError: the likelihood returned the wrong shape, or does not depend on the one-hots by a gradient.
+        ValueError: If the likelihood returns the wrong shape, or is not differentiable in the one-hots.
     """
     xt, log_probs = jumps.xt, jumps.log_probs
     with torch.inference_mode(False), torch.enable_grad():
-        # Inference mode's tensors cannot be saved for a backward pass; their copies can.
+        # Tensors of inference mode cannot be saved for a backward pass, but copies of them can.
         onehot = torch.nn.functional.one_hot(xt.clone(), log_probs.shape[-1]).to(log_probs.dtype).requires_grad_()
         value = check_likelihoods(likelihood(onehot, jumps.t.clone()), onehot)
         if not value.requires_grad:
@@ -73,5 +76,5 @@ def slopes(likelihood: LogLikelihood, jumps: Jumps) -> tuple[Float[Tensor, " b"]
     value = value.detach().to(log_probs.dtype)
     rise = gradient[jumps.row, jumps.position]
     rise = rise - rise.gather(1, xt[jumps.row, jumps.position, None])
-    # The gradient of log 0 is no number.
+    # The gradient of log 0 is NaN.
     return value, rise.masked_fill((value == -torch.inf)[jumps.row, None], -torch.inf)

@@ -1,4 +1,4 @@
-"""Future discriminators."""
+"""Future discriminators for generation (FUDGE)."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.methods.columns import each_column, share_left
-from discrete_diffusion.guidance.normalize import normalize
+from discrete_diffusion.guidance.log_probs import normalize
+from discrete_diffusion.guidance.methods.left_to_right import each_position, remaining_share
 from discrete_diffusion.guidance.protocols import LogLikelihood, Model, evaluate, is_left_to_right
 from discrete_diffusion.guidance.strength import Strength, check_strength, strength_at, strength_range
 from discrete_diffusion.guidance.truncation import likeliest
@@ -16,28 +16,29 @@ from discrete_diffusion.guidance.truncation import likeliest
 
 @dataclass(frozen=True)
 class FUDGE:
-    """Weigh each next token by what a prefix classifier makes of it (Yang and Klein 2021, arXiv 2104.05218).
+    """Guidance of a left-to-right model by a prefix classifier (FUDGE, Yang and Klein 2021, arXiv 2104.05218).
 
         log p^gamma(x_i = v | x_{<i}, y) = log p(v | x_{<i}) + gamma log p(y | x_{<i}, v) + const
 
-    for the `top_k` likeliest v, -inf for the others. With the exact p(y | x_{<=i}), gamma = 1 and every token a
-    candidate it is Bayes' rule, and left-to-right sampling draws exactly from p(x | y).
+    for the `top_k` likeliest v, -inf for the others. With the exact p(y | x_{<=i}), gamma = 1 and every token as a
+    candidate, this is Bayes' rule, and left-to-right sampling draws exactly from p(x | y).
 
-    The likelihood is called as `likelihood(x (n, i + 1), t (n,))` on prefixes whose last token is the candidate, with
-    t = 1 - (i + 1) / l, the share of positions that is then still to draw. A column costs (rows of the batch) *
-    `top_k` rows of it; positions with one candidate cost none. `gamma` is read at t = 1 - i / l, where the sampler
-    stands before it draws, whatever time the model is called with: a left-to-right model knows its time from the
-    column. Where it is 0 the law is `TopK`'s, and no likelihood is evaluated.
+    The likelihood is called as `likelihood(x (n, i + 1), t (n,))` with prefixes whose last token is the candidate, and
+    t = 1 - (i + 1) / l, the share of positions still to draw after it. A position costs (rows of the batch) * `top_k`
+    rows of the likelihood; a position with one candidate costs none.
+
+    `gamma` is evaluated at 1 - i / l, the share of positions still to draw before this one, whatever time the model is
+    called with. Where it is 0, the result is that of `TopK`, and the likelihood is not evaluated.
 
     Args:
-        base: a left-to-right model, guided by something else or not.
-        likelihood: log p(y | prefix) of the condition that is wanted.
-        gamma: guidance strength; 0 is no guidance.
-        top_k: candidates for each position, None for every possible token.
-        max_rows: prefixes handed to the likelihood at a time, at most.
+        base: Left-to-right model, guided by other methods or not.
+        likelihood: log p(y | prefix).
+        gamma: Guidance scale, a number or a function of t; 0 is no guidance.
+        top_k: Number of candidates for each position, None for every possible token.
+        max_rows: Maximum number of prefixes in a call of the likelihood.
 
     Raises:
-        ValueError: a number out of range, or a base that is not left-to-right.
+        ValueError: If a number is out of range, or `base` is not a left-to-right model.
     """
 
     base: Model
@@ -64,20 +65,20 @@ class FUDGE:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
-        """Return the guided log-probabilities, each of a token given those to its left."""
+        """Return the guided log-probabilities of each token given those to its left."""
         log_probs = evaluate(self.base, xt, t, y=y, at=at)
-        wanted = torch.ones_like(xt, dtype=torch.bool) if at is None else at
-        if not bool(wanted.any()):
+        positions = torch.ones_like(xt, dtype=torch.bool) if at is None else at
+        if not bool(positions.any()):
             return log_probs
         rows = log_probs.flatten(0, -2)
 
-        def law(i: int, row: Tensor, order: Tensor) -> Tensor:
-            before, after = (share_left(drawn, xt.shape[1], t, len(row)) for drawn in (i, i + 1))
-            return self._column(rows[order], xt[row, :i], before, after)
+        def predict(i: int, row: Tensor, order: Tensor) -> Tensor:
+            before, after = (remaining_share(drawn, xt.shape[1], t, len(row)) for drawn in (i, i + 1))
+            return self._position(rows[order], xt[row, :i], before, after)
 
-        return each_column(wanted, law).view_as(log_probs)
+        return each_position(positions, predict).view_as(log_probs)
 
-    def _column(
+    def _position(
         self,
         log_probs: Float[Tensor, "m v"],
         prefix: Int[Tensor, "m i"],
@@ -94,7 +95,7 @@ class FUDGE:
         weights = log_probs.masked_fill(~candidates, -math.inf)
         if guided:
             gamma = strength_at(self.gamma, before, weights.dtype)[:, None]
-            # One that has no rival is drawn whatever the likelihood says of it.
+            # A candidate without a rival is drawn whatever its likelihood.
             rivals = candidates & (candidates.sum(-1, keepdim=True) > 1) & (gamma > 0)
             weights = weights + gamma * self._scores(rivals, prefix, after).to(weights.dtype)
         return normalize(weights)
@@ -102,7 +103,7 @@ class FUDGE:
     def _scores(
         self, candidates: Bool[Tensor, "m v"], prefix: Int[Tensor, "m i"], t: Float[Tensor, " m"]
     ) -> Float[Tensor, "m v"]:
-        """log p(y | prefix, v) where v is a candidate, 0 elsewhere."""
+        """Return log p(y | prefix, v) of each candidate v, 0 for the other tokens."""
         row, token = candidates.nonzero(as_tuple=True)
         if not len(row):
             return t.new_zeros(candidates.shape)

@@ -1,4 +1,4 @@
-"""Discrete classifier-based guidance, exact where it matters most and to first order elsewhere."""
+"""Classifier-based guidance (D-CBG), exact for the likeliest jumps and to first order for the others."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,22 @@ from discrete_diffusion.guidance.strength import Strength, check_strength, stren
 
 @dataclass(frozen=True)
 class Hybrid:
-    """Classifier-based guidance that asks the classifier about the likeliest jumps and its gradient about the rest.
+    """Classifier-based guidance with exact likelihoods of the likeliest jumps and first-order ones of the others.
 
-    Of each sequence the `exact` most probable possible jumps away from it, over all positions and tokens, are weighed
-    as by `ClassifierBased`, all others as by `FirstOrder`. Of equally probable jumps the earlier position, then the
-    lower token, goes first. exact = 0 is `FirstOrder`, and as many as there are jumps is `ClassifierBased`. The cost
-    is one pass forward and one backward, of one-hots, and at most `exact` passes forward, of tokens, for each row.
+    The `exact` most probable jumps of each sequence, over all positions and tokens, are weighed as by
+    `ClassifierBased`, and all others as by `FirstOrder`. Of equally probable jumps, the earlier position comes first,
+    then the lower token. `exact` = 0 is `FirstOrder`; the number of all jumps is `ClassifierBased`. The cost for each
+    row is one forward and one backward pass of one-hots, and at most `exact` forward passes of tokens.
 
     Args:
-        base: a denoiser or a kernel.
-        likelihood: (x, t (b,)) -> log p(y | x_t), (b,), for x tokens (b, l) and, differentiable, floats (b, l, v).
-        gamma: guidance strength, a number or a function of t; 0 is the base.
-        exact: jumps of each sequence that are weighed exactly.
-        max_rows: sequences handed to the likelihood at a time.
+        base: Denoiser or kernel.
+        likelihood: (x, t (b,)) -> log p(y | x_t), (b,), for tokens x (b, l) and, differentiable, floats (b, l, v).
+        gamma: Guidance scale, a number or a function of t; 0 is the base.
+        exact: Number of jumps of each sequence that are weighed exactly.
+        max_rows: Maximum number of sequences in a call of the likelihood.
+
+    Raises:
+        ValueError: If a number is out of range, or `base` is a left-to-right model.
     """
 
     base: Model
@@ -60,16 +63,16 @@ class Hybrid:
         own, score = slopes(self.likelihood, jumps)
         chosen = _likeliest(jumps, self.exact)
         exact = jumps.log_likelihoods(self.likelihood, chosen, self.max_rows)
-        # Slopes are relative to log p(y | x_t). Where that is -inf so are they, and any constant serves.
+        # Slopes are relative to log p(y | x_t). If that is -inf, so are they, and any constant will do.
         level = own.masked_fill(own == -torch.inf, 0)[jumps.row[chosen.nonzero()[:, 0]]]
         return jumps.tilt(score.masked_scatter(chosen, exact - level)).view_as(log_probs)
 
 
 def _likeliest(jumps: Jumps, count: int) -> Bool[Tensor, "n v"]:
-    """The `count` most probable moves of each row of the batch."""
+    """Mark the `count` most probable moves of each row of the batch."""
     moves = jumps.moves
     row = jumps.row[moves.nonzero()[:, 0]]
-    # Sorted by row, and within each by probability: the rank is the distance from where the row begins.
+    # Sort by row, and by probability within each: the rank of a move is its distance from the start of its row.
     order = jumps.log_probs[moves].sort(descending=True, stable=True).indices
     order = order[row[order].sort(stable=True).indices]
     sizes = row.bincount(minlength=len(jumps.xt))

@@ -1,4 +1,4 @@
-"""Single-token jumps, what classifier-based guidance weighs: the sequences that differ from x_t in one position."""
+"""Single-token jumps: the sequences that differ from x_t in one position, as classifier guidance weighs them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,21 +7,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.normalize import normalize
+from discrete_diffusion.guidance.log_probs import normalize
 from discrete_diffusion.guidance.protocols import LogLikelihood, Model, is_left_to_right
 
 
 @dataclass(frozen=True)
 class Jumps:
-    """The outcomes of a model at n positions of a batch, each read as the jump of x_t to that token there.
+    """Outcomes of a model at n positions of a batch, each read as a jump of x_t to that token at that position.
 
-    Attributes:
-        xt: the sequences.
-        t: their times.
-        row: the row of the batch of each of the n positions.
-        position: its place in the sequence.
-        log_probs: the model's law at each.
-        gamma: guidance strength of each.
+    Args:
+        xt: Sequences.
+        t: Times.
+        row: Row of the batch, for each of the n positions.
+        position: Index in the sequence, for each of the n positions.
+        log_probs: Log-probabilities of the model, for each of the n positions.
+        gamma: Guidance strength, for each of the n positions.
     """
 
     xt: Int[Tensor, "b l"]
@@ -40,24 +40,23 @@ class Jumps:
         at: Bool[Tensor, "b l"] | None,
         gamma: Float[Tensor, " b"],
     ) -> "Jumps":
-        """Read what a model returned, (b, l, v), or (n, v) for the positions of `at`."""
-        wanted = torch.ones_like(xt, dtype=torch.bool) if at is None else at
-        row, position = wanted.nonzero(as_tuple=True)
+        """Return the jumps for the log-probabilities of a model: (b, l, v), or (n, v) for the positions of `at`."""
+        row, position = (torch.ones_like(xt, dtype=torch.bool) if at is None else at).nonzero(as_tuple=True)
         return cls(xt, t, row, position, log_probs.flatten(0, -2), gamma[row])
 
     @cached_property
     def undecided(self) -> Bool[Tensor, " n"]:
-        """Where guidance can change anything: more than one possible outcome, and a strength above 0."""
+        """Positions that guidance can change: more than one possible outcome, and a strength above 0."""
         return ((self.log_probs > -torch.inf).sum(-1) > 1) & (self.gamma > 0)
 
     @property
     def stays(self) -> Bool[Tensor, "n v"]:
-        """The possible outcomes of undecided positions that leave the sequence as it is."""
+        """Possible outcomes of undecided positions that leave the sequence unchanged."""
         return self._outcomes & self._present
 
     @property
     def moves(self) -> Bool[Tensor, "n v"]:
-        """The possible outcomes of undecided positions that change it."""
+        """Possible outcomes of undecided positions that change the sequence."""
         return self._outcomes & ~self._present
 
     @cached_property
@@ -73,9 +72,9 @@ class Jumps:
     def log_likelihoods(
         self, likelihood: LogLikelihood, chosen: Bool[Tensor, "n v"], max_rows: int
     ) -> Float[Tensor, " m"]:
-        """Return log p(y | x_t with the jump made, t) of the m chosen jumps in row-major order.
+        """Return log p(y | x_t after the jump, t) of the m chosen jumps, in row-major order.
 
-        The sequences are built and handed to the likelihood at most `max_rows` at a time.
+        The likelihood is called with at most `max_rows` sequences at a time.
         """
         values = []
         for flat in chosen.flatten().nonzero()[:, 0].split(max_rows):
@@ -88,28 +87,40 @@ class Jumps:
         return torch.cat(values) if values else self.log_probs.new_zeros(0)
 
     def tilt(self, score: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-        """Return log p + gamma score + const, and what is decided or has gamma = 0 as it was."""
+        """Return log p + gamma score + const; decided positions and those with gamma = 0 keep log p."""
         tilted = normalize(self.log_probs + self.gamma[:, None] * score)
         return tilted.where(self.undecided[:, None], self.log_probs)
 
 
 def check_likelihoods(log_likelihoods: Tensor, x: Tensor) -> Tensor:
-    """Return what a likelihood returned for `x`, one number per row, or raise."""
+    """Return `log_likelihoods`, the result of a likelihood for `x`, if it has one number per row.
+
+    Raises:
+        ValueError: If it does not.
+    """
     if log_likelihoods.shape != x.shape[:1]:
         raise ValueError(
-            f"Expected `likelihood` to return ({len(x)},), log p(y | x_t) of the wanted condition alone, got "
+            f"Expected `likelihood` to return ({len(x)},), log p(y | x_t) of one condition, got "
             f"{tuple(log_likelihoods.shape)}: ClassLikelihood takes one column of a classifier."
         )
     return log_likelihoods
 
 
 def check_sees_all(base: Model, method: str) -> None:
-    """Raise over a left-to-right model: a classifier of noisy sequences cannot read what is not drawn yet."""
+    """Raise for a left-to-right model, since a classifier of whole sequences cannot read tokens not yet drawn.
+
+    Raises:
+        ValueError: If `base` is a left-to-right model.
+    """
     if is_left_to_right(base):
         raise ValueError(f"Expected a diffusion model under {method}, got one from left to right: use FUDGE or PPLM.")
 
 
 def check_count(name: str, value: int, least: int) -> None:
-    """Raise unless a number of sequences or jumps is at least what makes sense."""
+    """Raise unless a number of sequences or jumps is at least `least`.
+
+    Raises:
+        ValueError: If it is less.
+    """
     if value < least:
         raise ValueError(f"Expected `{name}` >= {least}, got {value}.")

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.constraints import Allowed
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.log_probs import check_log_probs
+from discrete_diffusion.guidance.protocols import Denoiser, Search, Wrapper, evaluate
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
-from discrete_diffusion.guidance.samplers.state import State
-from discrete_diffusion.guidance.samplers.wrapping import Wrapper, fold
-from discrete_diffusion.guidance.searches.search import Search
+from discrete_diffusion.guidance.samplers.wrapping import fold, guide_denoiser
+from discrete_diffusion.guidance.state import State
 
 
 def autoregressive(
-    model: Model,
+    model: Denoiser,
     xt: Int[Tensor, "b l"],
     *,
     y: Int[Tensor, " b"] | None = None,
@@ -28,35 +27,35 @@ def autoregressive(
 ) -> Iterator[State]:
     """Yield every state of left-to-right sampling: x_i ~ p(x_i | x_{<i}, y) for i = 0, 1, ..., l - 1.
 
-    The model has a denoiser's signature, (x, t, *, y, at), and returns log p(x_i | x_{<i}, y) for every i, each from
-    the tokens to its left alone, so that whatever wraps a denoiser wraps it too. t is the share of positions still to
-    draw, 1 - i / l. There are l + 1 states, the first is `xt` with the clamped tokens in place. Columns that are
-    clamped in every row cost no evaluation. Runs without gradients.
+    The model has the signature of a denoiser, (x, t, *, y, at), so every wrapper of denoisers works around it. It
+    returns log p(x_i | x_{<i}, y) for every i, each computed from the tokens to its left alone. t is the share of
+    positions still to draw, 1 - i / l. There are l + 1 states; the first is `xt` with the clamped tokens in place.
+    Positions that are clamped in every row cost no evaluation. Gradients are disabled.
 
-    With `use_at` the model is told which column is wanted: `at` is true there alone, in the rows that are free. A model
-    that keeps the keys and values of what it has read then reads each token once. Wrappers hand `at` on, so that
-    temperature and truncation go around the model: `TopK(model, 1)` is greedy decoding.
+    With `use_at`, the model is called for the next position alone: `at` is true there, in the rows where it is free. A
+    model that keeps keys and values then reads each token once. Wrappers pass `at` through, so temperature and
+    truncation go around the model: `TopK(model, 1)` is greedy decoding.
 
-    Clamping is exact where the given tokens come first (a prompt). Elsewhere it is a heuristic: what was drawn
-    before a given token knows nothing of it.
+    Clamping is exact for a prompt, where the clamped tokens come first. Elsewhere it is a heuristic: tokens drawn
+    before a clamped token do not depend on it.
 
     Args:
-        model: anything that returns log p(x_i | x_{<i}, y), (b, l, v).
-        xt: tokens to start from; what they are is of no consequence to a causal model.
-        y: labels, handed to the model.
-        clamp: the token each position must hold, -1 where it is free.
-        generator: where the randomness comes from, torch's default generator if None.
-        use_at: ask the model for the wanted column alone; for models that take `at`.
+        model: Left-to-right model: log p(x_i | x_{<i}, y), (b, l, v).
+        xt: Tokens to start from; they do not affect the predictions of a left-to-right model.
+        y: Labels, passed to the model.
+        clamp: Token that each position must hold, -1 where it is free.
+        generator: Source of randomness, torch's default generator if None.
+        use_at: Call the model with `at`; for models that take it.
 
     Raises:
-        ValueError: `clamp` is malformed (at once), or the model returns the wrong shape (on iterating).
+        ValueError: If `clamp` is malformed (at once), or the model returns the wrong shape (while iterating).
     """
     check_clamp(clamp, xt)
     return _positions(model, xt, y, clamp, generator, use_at)
 
 
 def _positions(
-    model: Model,
+    model: Denoiser,
     xt: Int[Tensor, "b l"],
     y: Int[Tensor, " b"] | None,
     clamp: Int[Tensor, "b l"] | None,
@@ -66,55 +65,64 @@ def _positions(
     x = hold(xt, clamp)
     b, length = x.shape
     free = torch.ones_like(x, dtype=torch.bool) if clamp is None else clamp < 0
-    wanted = free.any(0).tolist()
-    column = torch.arange(length, device=x.device)
+    to_draw = free.any(0).tolist()
+    index = torch.arange(length, device=x.device)
     yield State(1.0, x)
     for i in range(length):
-        if wanted[i]:
+        if to_draw[i]:
             with torch.no_grad():
                 t = torch.full((b,), 1 - i / length, device=x.device)
-                at = free & (column == i)
-                rows = evaluate(model, x, t, y=y, at=at) if use_at else _select(evaluate(model, x, t, y=y), at)
-                x = x.masked_scatter(at, sample_categorical(rows, generator))
+                at = free & (index == i)
+                x = x.masked_scatter(at, sample_categorical(_next_token(model, x, t, y, at, use_at), generator))
         yield State(1 - (i + 1) / length, x)
 
 
-def _select(log_probs: Tensor, at: Tensor) -> Tensor:
-    if log_probs.shape[:-1] != at.shape:
-        raise ValueError(
-            f"Expected the model to return ({', '.join(map(str, at.shape))}, vocabulary), got {tuple(log_probs.shape)}."
-        )
-    return log_probs[at]
+def _next_token(
+    model: Denoiser,
+    x: Int[Tensor, "b l"],
+    t: Float[Tensor, " b"],
+    y: Int[Tensor, " b"] | None,
+    at: Bool[Tensor, "b l"],
+    use_at: bool,
+) -> Float[Tensor, "n v"]:
+    if use_at:
+        return evaluate(model, x, t, y=y, at=at)
+    return check_log_probs(evaluate(model, x, t, y=y), at.shape, "model")[at]
 
 
 @dataclass(frozen=True)
 class AutoregressiveSampler:
-    """From left to right, one token at a time; guidance on the denoiser and on the kernel is one and the same."""
+    """Sampler of a left-to-right model, one token at a time; see `autoregressive` and `Sampler`.
+
+    There is no lift: methods around the kernel wrap the same model as methods around the denoiser, further out.
+
+    Args:
+        bos_id: Token that precedes every sequence.
+    """
 
     bos_id: int
 
     def __call__(
         self,
-        denoiser: Model,
+        denoiser: Denoiser,
         shape: tuple[int, int],
         *,
-        y: Tensor | None = None,
+        y: Int[Tensor, " b"] | None = None,
         on_hidden: Sequence[Wrapper] = (),
         on_denoiser: Sequence[Wrapper] = (),
         on_kernel: Sequence[Wrapper] = (),
         search: Search | None = None,
-        allowed: Tensor | None = None,
-        clamp: Tensor | None = None,
+        allowed: Bool[Tensor, "l v"] | None = None,
+        clamp: Int[Tensor, "b l"] | None = None,
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[State]:
-        """Yield every state; the last is the sample."""
+        """Yield every state of the samples; see `Sampler` for the arguments."""
         b, length = shape
-        model = fold(on_hidden, denoiser)
-        if allowed is not None:
-            model = Allowed(model, allowed.to(device))
-        model = fold(on_kernel, fold(on_denoiser, model))
-        run = partial(autoregressive, model, use_at=True)
-        xt = torch.full((b if search is None else search.rows(b), length), self.bos_id, device=device)
-        walk = run if search is None else partial(search, run)
-        return walk(xt, y=y, clamp=clamp, generator=generator)
+        model = guide_denoiser(denoiser, on_hidden, None if allowed is None else allowed.to(device), on_denoiser)
+        rollout = partial(autoregressive, fold(on_kernel, model), use_at=True)
+        if search is None:
+            xt = torch.full((b, length), self.bos_id, device=device)
+            return rollout(xt, y=y, clamp=clamp, generator=generator)
+        xt = torch.full((search.rows(b), length), self.bos_id, device=device)
+        return search(rollout, xt, y=y, clamp=clamp, generator=generator)

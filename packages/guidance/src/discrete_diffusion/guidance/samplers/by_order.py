@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, evaluate
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
-from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.state import State
 
 
 @runtime_checkable
@@ -189,7 +189,7 @@ class EntropyBound:
 
 
 def by_order(
-    denoiser: Model,
+    denoiser: Denoiser,
     xt: Int[Tensor, "b l"],
     order: Order,
     *,
@@ -228,7 +228,7 @@ def by_order(
 
 
 def order_log_likelihood(
-    denoiser: Model,
+    denoiser: Denoiser,
     x0: Int[Tensor, "b l"],
     order: Order,
     *,
@@ -276,7 +276,7 @@ def order_log_likelihood(
 
 
 def _reveal(
-    denoiser: Model,
+    denoiser: Denoiser,
     x: Int[Tensor, "b l"],
     order: Order,
     mask_id: int,
@@ -294,7 +294,7 @@ def _reveal(
 
 
 def _predict(
-    denoiser: Model,
+    denoiser: Denoiser,
     x: Int[Tensor, "b l"],
     order: Order,
     mask_id: int,

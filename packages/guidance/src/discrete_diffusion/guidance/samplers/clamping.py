@@ -1,11 +1,15 @@
-"""Given tokens, held while the rest is generated."""
+"""Clamped tokens: held in place while the rest is generated."""
 
 from jaxtyping import Int
 from torch import Tensor
 
 
 def check_clamp(clamp: Int[Tensor, "b l"] | None, xt: Int[Tensor, "b l"]) -> None:
-    """Raise unless `clamp` matches the tokens and holds ids or -1."""
+    """Raise unless `clamp` has the shape of the tokens and holds token ids or -1.
+
+    Raises:
+        ValueError: If it does not.
+    """
     if clamp is None:
         return
     if clamp.shape != xt.shape:
@@ -15,5 +19,5 @@ def check_clamp(clamp: Int[Tensor, "b l"] | None, xt: Int[Tensor, "b l"]) -> Non
 
 
 def hold(x: Int[Tensor, "b l"], clamp: Int[Tensor, "b l"] | None) -> Int[Tensor, "b l"]:
-    """Put the given tokens in their places; -1 leaves a place as it is."""
+    """Return `x` with the clamped tokens in their places; positions with -1 keep the tokens of `x`."""
     return x if clamp is None else x.where(clamp < 0, clamp)

@@ -7,15 +7,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, Kernel, evaluate
 from discrete_diffusion.guidance.samplers.ancestral import trajectory
 from discrete_diffusion.guidance.samplers.clamping import check_clamp
-from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.state import State
 
 
 def corrected(
-    kernel: Model,
-    conditional: Model,
+    kernel: Kernel,
+    conditional: Denoiser,
     xt: Int[Tensor, "b l"],
     times: Float[Tensor, " n"],
     *,
@@ -54,7 +54,7 @@ def corrected(
 
 
 def gibbs_step(
-    conditional: Model,
+    conditional: Denoiser,
     x: Int[Tensor, "b l"],
     t: Float[Tensor, " b"],
     *,
@@ -78,8 +78,8 @@ def gibbs_step(
 
 
 def _steps(
-    kernel: Model,
-    conditional: Model,
+    kernel: Kernel,
+    conditional: Denoiser,
     start: Iterator[State],
     times: Float[Tensor, " n"],
     corrections: int,

@@ -7,14 +7,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, evaluate
 from discrete_diffusion.guidance.samplers.by_order import RandomOrder
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
-from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.state import State
 
 
 def first_hitting(
-    denoiser: Model,
+    denoiser: Denoiser,
     xt: Int[Tensor, "b l"],
     *,
     mask_id: int,
@@ -59,7 +59,7 @@ def first_hitting(
 
 
 def _events(
-    denoiser: Model,
+    denoiser: Denoiser,
     x: Int[Tensor, "b l"],
     order: RandomOrder,
     mask_id: int,

@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.protocols import Kernel, evaluate
 from discrete_diffusion.guidance.samplers.ancestral import check_times, trajectory
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
-from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.state import State
 
 LogRates = Callable[..., Tensor]
 """`(xt, t, *, y)` -> log-rates (b, l, v) of the reverse jumps to each token; -inf at the present token."""
@@ -30,7 +30,7 @@ class TauLeaping:
     """
 
     rates: LogRates
-    last_step: Model
+    last_step: Kernel
 
     def __call__(
         self,
@@ -49,7 +49,7 @@ class TauLeaping:
 
 def trapezoidal(
     rates: LogRates,
-    last_step: Model,
+    last_step: Kernel,
     xt: Int[Tensor, "b l"],
     times: Float[Tensor, " n"],
     *,
@@ -114,7 +114,7 @@ def second_stage(first: Float[Tensor, "b l v"], later: Float[Tensor, "b l v"], t
 
 def _steps(
     rates: LogRates,
-    last_step: Model,
+    last_step: Kernel,
     xt: Int[Tensor, "b l"],
     times: Float[Tensor, " n"],
     theta: float,

@@ -7,14 +7,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, evaluate
 from discrete_diffusion.guidance.samplers.ancestral import check_times
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
-from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.state import State
 
 
 def masked_ancestral(
-    denoiser: Model,
+    denoiser: Denoiser,
     xt: Int[Tensor, "b l"],
     times: Float[Tensor, " n"],
     *,
@@ -59,7 +59,7 @@ def masked_ancestral(
 
 
 def _steps(
-    denoiser: Model,
+    denoiser: Denoiser,
     x: Int[Tensor, "b l"],
     times: Float[Tensor, " n"],
     mask_id: int,

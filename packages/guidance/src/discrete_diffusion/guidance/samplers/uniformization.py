@@ -7,15 +7,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Model, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, Kernel, evaluate
 from discrete_diffusion.guidance.samplers.ancestral import trajectory
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
-from discrete_diffusion.guidance.samplers.state import State
+from discrete_diffusion.guidance.state import State
 
 
 def uniformization(
-    conditional: Model,
-    last_step: Model,
+    conditional: Denoiser,
+    last_step: Kernel,
     xt: Int[Tensor, "b l"],
     *,
     noise: Float[Tensor, " v"],
@@ -66,8 +66,8 @@ def uniformization(
 
 
 def _events(
-    conditional: Model,
-    last_step: Model,
+    conditional: Denoiser,
+    last_step: Kernel,
     xt: Int[Tensor, "b l"],
     noise: Float[Tensor, " v"],
     survival: Callable[[Tensor], Tensor],

@@ -1,4 +1,4 @@
-"""Best of n."""
+"""Best of n samples."""
 
 import math
 from collections.abc import Iterator
@@ -8,23 +8,26 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.protocols import Model
-from discrete_diffusion.guidance.samplers.state import State
-from discrete_diffusion.guidance.searches.search import Reward, Run, check_gamma, choose, score, spread
+from discrete_diffusion.guidance.protocols import Denoiser, Kernel, Reward, Rollout
+from discrete_diffusion.guidance.searches.candidates import check_gamma, choose, repeat_rows, score
+from discrete_diffusion.guidance.state import State
 
 
 @dataclass(frozen=True)
 class BestOf:
-    """Run the sampler n times and keep one sample, the best for gamma = inf, else with P ∝ exp(gamma r(x_0)).
+    """One of n samples of any sampler: the best if gamma = inf, otherwise one drawn with P ∝ exp(gamma r(x_0)).
 
-    The second is importance resampling: its law tends to p(x_0) exp(gamma r(x_0)) / Z as n grows. Any sampler will do,
-    left-to-right too. It costs n times the sampler; the baseline that a search has to beat. With gamma = 0 or n = 1 it
-    is the ordinary sampler: one run, no reward.
+    A finite gamma is importance resampling: the distribution tends to p(x_0) exp(gamma r(x_0)) / Z as n grows. The
+    sampler may be a left-to-right one. The cost is n times that of the sampler; other searches should do better for the
+    same cost. With gamma = 0 or n = 1, this is the ordinary sampler: one run, no reward.
 
     Args:
-        reward: clean tokens (m, l) to m numbers, -inf for impossible.
-        n: how many samples to choose from.
-        gamma: strength of the choice, >= 0.
+        reward: Clean tokens (m, l) to m numbers, -inf for impossible.
+        n: Number of samples to choose from.
+        gamma: Strength of the choice, >= 0.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     reward: Reward
@@ -37,31 +40,32 @@ class BestOf:
             raise ValueError(f"Expected `n` >= 1, got {self.n}.")
 
     def rows(self, b: int) -> int:
-        """The n rows of each search, one where gamma = 0."""
+        """Return n rows for each search, or one if gamma = 0."""
         return b if self.gamma == 0 else b * self.n
 
     def __call__(
         self,
-        run: Run,
+        rollout: Rollout,
         xt: Int[Tensor, "n l"],
         *,
-        kernel: Model | None = None,
-        denoiser: Model | None = None,
+        kernel: Kernel | None = None,
+        denoiser: Denoiser | None = None,
         times: Float[Tensor, " m"] | None = None,
         y: Int[Tensor, " b"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[State]:
-        """Yield the states of the first run of each search, and last the sample that is kept; see `Search`.
+        """Yield the states of the first sample of each search, and finally the chosen samples; see `Search`.
 
-        A state is yielded once the sampler has made the next one, since only the last is chosen from.
+        A state is yielded once the sampler has computed the next one, because the choice is among the last ones.
 
         Raises:
-            ValueError: the rows do not match (at once); a reward is NaN, or `run` yields nothing (on iterating).
+            ValueError: If the numbers of rows do not match (at once), or a reward is NaN or `rollout` yields nothing
+                (while iterating).
         """
         count = self.rows(1)
-        y, clamp = spread(xt, count, y, clamp)
-        states = run(xt, y=y, clamp=clamp, generator=generator)
+        y, clamp = repeat_rows(xt, count, y, clamp)
+        states = rollout(xt, y=y, clamp=clamp, generator=generator)
         return states if count == 1 else self._chosen(states, generator)
 
     def _chosen(self, states: Iterator[State], generator: torch.Generator | None) -> Iterator[State]:

@@ -1,4 +1,4 @@
-"""Sequential Monte Carlo towards a reward."""
+"""Sequential Monte Carlo for a reward."""
 
 import math
 from collections.abc import Iterator
@@ -8,43 +8,37 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.protocols import Model
+from discrete_diffusion.guidance.protocols import Denoiser, Kernel, Reward, Rollout
 from discrete_diffusion.guidance.samplers.ancestral import trajectory
 from discrete_diffusion.guidance.samplers.clamping import hold
-from discrete_diffusion.guidance.samplers.state import State, last
-from discrete_diffusion.guidance.searches.resampling import effective_sample_size, systematic
-from discrete_diffusion.guidance.searches.search import (
-    Reward,
-    Run,
+from discrete_diffusion.guidance.searches.candidates import (
     check_gamma,
     choose,
     look_ahead,
+    repeat_rows,
     require_diffusion,
-    spread,
 )
+from discrete_diffusion.guidance.state import State, last
 
 
+@dataclass(frozen=True, eq=False)
 class ParticleState(State):
-    """A state with what became of the weights of each search, on the CPU.
+    """State with the effective sample size of each search.
 
-    `ess` is the effective sample size before resampling, in [1, particles]; `resampled` says where that was done.
+    Args:
+        t: Time, from 1 (noise) to 0 (data).
+        x: Tokens of the first particle of each search.
+        ess: Effective sample size before resampling, in [1, particles], on the CPU.
+        resampled: Whether the particles of each search were resampled, on the CPU.
     """
 
     ess: Float[Tensor, " b"]
     resampled: Bool[Tensor, " b"]
 
-    def __new__(
-        cls, t: float, x: Int[Tensor, "b l"], ess: Float[Tensor, " b"], resampled: Bool[Tensor, " b"]
-    ) -> "ParticleState":
-        """Make a State, (t, x), that knows the other two as well."""
-        state = super().__new__(cls, t, x)
-        state.ess, state.resampled = ess, resampled
-        return state
-
 
 @dataclass(frozen=True)
 class Particles:
-    """Draw from p(x_0) exp(gamma r(x_0)) / Z by twisted sequential Monte Carlo (FK steering, arXiv 2501.06848).
+    """Samples of p(x_0) exp(gamma r(x_0)) / Z by twisted sequential Monte Carlo (FK steering, arXiv 2501.06848).
 
     Each search has K particles. A step moves them by the kernel p(x_s | x_t) and multiplies their weights by
 
@@ -53,36 +47,40 @@ class Particles:
         psi_s = mean of exp(gamma r(x0_hat)) over `draws` of x0_hat ~ p(x_0 | x_s)
         psi_0 = exp(gamma r(x_0))
 
-    The psi of a particle is kept with it, so that the same number is divided out which was multiplied in. Hence
+    psi is stored with its particle, so that exactly the number that was multiplied in is divided out later. Hence
 
         product over steps of w = psi_0 / psi_1 = exp(gamma r(x_0)),
 
-    *whatever the estimates were*: the weighted law of whole paths, x0_hat included, is the path law of the kernel times
-    exp(gamma r(x_0)), and its marginal in x_0 is the target. Twists decide the variance alone; all that is asked of
-    them is that they are positive and depend on a particle's own path. The particle that is drawn in the end has the
-    target law up to O(1 / K). p(x_0) is what the kernel produces in the given steps: of a guided kernel, the guided law
-    is the one that is tilted.
+    *whatever the estimates*: the weighted distribution of whole paths, x0_hat included, is that of the kernel times
+    exp(gamma r(x_0)), and its marginal in x_0 is the target. The estimates psi affect only the variance; they must be
+    positive and depend only on the particle's own path. The particle drawn at the end has the target distribution up to
+    O(1 / K). p(x_0) is the distribution that the kernel produces in the given steps: for a guided kernel, the guided
+    distribution is tilted.
 
-    Potentials that do not telescope have another target. exp(gamma r(x0_hat)) at every step counts the reward once a
-    step; its maximum or sum over the path does too, unless the last weight divides the others out; and a ratio whose
-    denominator is estimated afresh is off by E[psi] E[1 / psi] > 1.
+    Potentials that do not telescope have a different target. With exp(gamma r(x0_hat)) at every step, the reward counts
+    once per step; so it does with the maximum or the sum over the path, unless the last weight divides the others out.
+    A ratio with a newly estimated denominator is biased by a factor E[psi] E[1 / psi] > 1.
 
-    Estimates without a possible draw must not give psi = 0, which would end a path whose x_0 may well be possible. They
-    leave the particle its last psi that had one (1 before that) times exp(-penalty): positive, and a function of its
-    own path. Impossible clean tokens do have weight zero; where that is all a search has, one of them is the sample.
+    If all draws of an estimate are impossible, psi must not be 0, since x_0 may still be possible. The particle then
+    gets its last psi with a possible draw (1 if there was none) times exp(-penalty): a positive function of its own
+    path. Impossible clean tokens do have weight zero; if a search has no others, its sample is one of them.
 
-    A search resamples its particles systematically where its effective sample size is below threshold * K, after which
-    their weights are equal. A step costs one call of the kernel and one of the denoiser, each of b * K rows (the last
-    step the kernel's alone). With gamma = 0 or one particle it is the ordinary sampler: one row, no reward.
+    Particles of a search are resampled systematically if its effective sample size is below threshold * K; their
+    weights are equal afterwards. A step costs one call of the kernel and one of the denoiser, each with b * K rows (the
+    last step, only the call of the kernel). With gamma = 0 or one particle, this is the ordinary sampler: one row, no
+    reward.
 
     Args:
-        reward: clean tokens (n, l) to n numbers, -inf for impossible.
-        gamma: strength of the tilt, >= 0.
-        particles: K, for each search.
-        threshold: share of K in [0, 1]; 0 never resamples (importance sampling), 1 always.
-        penalty: what an impossible estimate costs, in nats, >= 0. Efficiency depends on it, the limit law does not.
-        draws: estimates for each particle and step, out of one call of the denoiser. One alone is all noise where x_s
-            says little, as at high levels of uniform noise, and resampling by it then costs more than it gives.
+        reward: Clean tokens (n, l) to n numbers, -inf for impossible.
+        gamma: Strength of the tilt, >= 0.
+        particles: Number of particles K of each search.
+        threshold: Share of K in [0, 1] below which particles are resampled: 0 is never (importance sampling), 1 always.
+        penalty: Cost of an impossible estimate in nats, >= 0. It affects the efficiency, not the limiting distribution.
+        draws: Number of draws in each estimate, from one call of the denoiser. A single draw is mostly noise where x_s
+            says little about x_0, as at high levels of uniform noise, and resampling by it can then do harm.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     reward: Reward
@@ -104,29 +102,30 @@ class Particles:
             raise ValueError(f"Expected `draws` >= 1, got {self.draws}.")
 
     def rows(self, b: int) -> int:
-        """K rows for each search, one where gamma = 0."""
+        """Return K rows for each search, or one if gamma = 0."""
         return b if self.gamma == 0 else b * self.particles
 
     def __call__(
         self,
-        run: Run,
+        rollout: Rollout,
         xt: Int[Tensor, "n l"],
         *,
-        kernel: Model | None = None,
-        denoiser: Model | None = None,
+        kernel: Kernel | None = None,
+        denoiser: Denoiser | None = None,
         times: Float[Tensor, " m"] | None = None,
         y: Int[Tensor, " b"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[ParticleState]:
-        """Yield the first particle of each search, at the end the one that was drawn; see `Search`. `run` is not used.
+        """Yield the first particle of each search, and finally the drawn one; see `Search`. `rollout` is not used.
 
         Raises:
-            ValueError: not a diffusion model, or the rows do not match (at once); a reward is NaN (on iterating).
+            ValueError: If the model is not a diffusion model or the numbers of rows do not match (at once), or a reward
+                is NaN (while iterating).
         """
         kernel, denoiser, times = require_diffusion(kernel, denoiser, times)
-        y, clamp = spread(xt, self.rows(1), y, clamp)
-        # Made and not yet run, it has checked `times` and `clamp`.
+        y, clamp = repeat_rows(xt, self.rows(1), y, clamp)
+        # The call checks `times` and `clamp`, and samples nothing yet.
         plain = trajectory(kernel, xt, times, y=y, clamp=clamp, generator=generator)
         if self.rows(1) == 1:
             alone, never = torch.ones(len(xt), dtype=torch.float64), torch.zeros(len(xt), dtype=torch.bool)
@@ -135,8 +134,8 @@ class Particles:
 
     def _steps(
         self,
-        kernel: Model,
-        denoiser: Model,
+        kernel: Kernel,
+        denoiser: Denoiser,
         xt: Int[Tensor, "n l"],
         times: Float[Tensor, " m"],
         y: Int[Tensor, " n"] | None,
@@ -164,7 +163,7 @@ class Particles:
             log_weight, log_psi = log_weight + now - log_psi, now
 
             ess = effective_sample_size(log_weight)
-            # Equal weights have k up to rounding.
+            # Equal weights have an effective sample size of k, up to rounding.
             poor = ess < self.threshold * k - 1e-9
             if bool(poor.any()):
                 ancestor = torch.where(poor[:, None], systematic(log_weight, generator), torch.arange(k))
@@ -179,8 +178,36 @@ class Particles:
         yield ParticleState(0.0, _pick(x, choose(log_weight, 1, generator)[:, None]), ess, never)
 
 
+def effective_sample_size(log_weights: Float[Tensor, "b k"]) -> Float[Tensor, " b"]:
+    """Return (sum w)^2 / sum w^2: k for equal weights, 1 if one particle has all the weight."""
+    weights = (log_weights - log_weights.amax(-1, keepdim=True)).exp()
+    return weights.sum(-1) ** 2 / (weights**2).sum(-1)
+
+
+def systematic(log_weights: Float[Tensor, "b k"], generator: torch.Generator | None = None) -> Int[Tensor, "b k"]:
+    """Draw k ancestors in each row with one uniform number u: the particles at the quantiles (u + i) / k, i < k.
+
+    A particle of normalized weight w becomes the ancestor of floor(k w) or ceil(k w) particles, k w on average, so
+    resampling is unbiased and its error less than one particle (Carpenter et al. 1999; Douc and Cappé,
+    arXiv cs/0507025). A particle of weight zero has no descendants.
+
+    Args:
+        log_weights: Log-weights up to a constant in each row, at least one of them finite.
+        generator: Source of randomness, torch's default generator if None.
+    """
+    k = log_weights.shape[-1]
+    weights = (log_weights - log_weights.amax(-1, keepdim=True)).exp()
+    cdf = weights.cumsum(-1)
+    device = log_weights.device if generator is None else generator.device
+    u = torch.rand(len(cdf), 1, dtype=cdf.dtype, device=device, generator=generator).to(cdf.device)
+    index = torch.arange(k, device=cdf.device)
+    ancestors = torch.searchsorted(cdf, (u + index) / k * cdf[:, -1:], right=True)
+    # (u + k - 1) / k may round to 1, which would be an index beyond the last particle.
+    return ancestors.minimum(torch.where(weights > 0, index, 0).amax(-1, keepdim=True))
+
+
 def _pick(x: Int[Tensor, "n l"], index: Int[Tensor, "b j"]) -> Int[Tensor, "m l"]:
-    """Those of each search's particles, in its order."""
+    """Return the particles of each search at the given indices."""
     b, _ = index.shape
     first = torch.arange(b)[:, None] * (len(x) // b)
     return x[(first + index).flatten().to(x.device)]

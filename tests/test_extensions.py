@@ -1,0 +1,123 @@
+"""A user with a folder of her own: her Python file, both commands, no edit of the repository."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FILE = '''
+from dataclasses import dataclass
+
+import datasets
+import torch
+from discrete_diffusion.datasets import character_tokenizer
+from discrete_diffusion.guidance import evaluate
+
+
+def rows(size: int = 300) -> datasets.Dataset:
+    """A data set."""
+    return datasets.Dataset.from_dict({"word": [f"{'ab' * (1 + i % 3)}{i % 7}" for i in range(size)]})
+
+
+def tokenizer(strings):
+    """Its tokenizer."""
+    return character_tokenizer(strings)
+
+
+class Network(torch.nn.Module):
+    """A backbone: token ids, noise level and label to logits."""
+
+    num_classes = None
+
+    def __init__(self, vocab_size: int, length: int, num_classes: int | None = None, width: int = 16):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(vocab_size, width)
+        self.body = torch.nn.Linear(width, width)
+        self.head = torch.nn.Linear(width, vocab_size)
+
+    def forward(self, xt, sigma, y=None, at=None):
+        hidden = self.body(self.embedding(xt)) + sigma[:, None, None]
+        return self.head(hidden if at is None else hidden[at])
+
+
+@dataclass(frozen=True)
+class Prefer:
+    """A guidance method: log p + weight at one token, renormalized."""
+
+    base: object
+    token: int
+    weight: float
+
+    def __call__(self, xt, *times, y=None, at=None):
+        log_probs = evaluate(self.base, xt, *times, y=y, at=at)
+        ids = torch.arange(log_probs.shape[-1], device=xt.device)
+        return (log_probs + self.weight * (ids == self.token)).log_softmax(-1)
+
+
+def shortness(string: str) -> float:
+    """A reward, and a metric."""
+    return -float(len(string))
+'''
+
+
+def run(folder: Path, command: str, *arguments: str) -> str:
+    program = [sys.executable, "-m", f"discrete_diffusion.{command}", *arguments]
+    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
+    return done.stdout
+
+
+def results(folder: Path) -> list[dict[str, str]]:
+    (path,) = folder.glob("outputs/**/results.csv")
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Her folder, with a model of her data, tokenizer and backbone."""
+    home = tmp_path_factory.mktemp("hers")
+    (home / "mine.py").write_text(FILE)
+    run(
+        home,
+        "trainer",
+        "data=custom",
+        "data.rows._target_=mine.rows",
+        "data.column=word",
+        "tokenizer._target_=mine.tokenizer",
+        "~backbone",
+        "+backbone._target_=mine.Network",
+        "+backbone.vocab_size=${facts.vocab_size}",
+        "+backbone.length=${facts.length}",
+        "optimizer=adamw",
+        "steps=4",
+        "validate_every=4",
+        "batch_size=8",
+    )
+    return home
+
+
+QUICK = ("samples=16", "seeds=[1]", "likelihood=false", "pictures.draw=false", "trust_remote_code=true")
+
+
+@pytest.mark.slow
+def test_her_data_tokenizer_and_backbone_make_a_model_that_is_sampled(folder: Path):
+    run(folder, "evaluator", *QUICK, "gammas=[]", "output=plain")
+    assert list(folder.glob("outputs/**/checkpoint/config.json"))
+
+
+@pytest.mark.slow
+def test_her_guidance_metric_and_reward_are_used(folder: Path):
+    run(
+        folder,
+        "evaluator",
+        *QUICK,
+        "output=guided",
+        "gammas=[0,20]",
+        "+guidance.prefer.name=prefer",
+        "+guidance.prefer.level=denoiser",
+        "+guidance.prefer.method={_target_: mine.Prefer, _partial_: true, token: 7, weight: '${strength}'}",
+        "metrics.property._target_=mine.shortness",
+    )
