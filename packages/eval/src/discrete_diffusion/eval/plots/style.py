@@ -15,10 +15,15 @@ Segment = tuple[tuple[float, float], tuple[float, float]]
 """A straight line between two points, in data coordinates."""
 
 INK = "#1f2430"
+"""Color of text and of reference points."""
 MUTED = "#6b7280"
+"""Color of notes and reference lines."""
 RULE = "#d8dce3"
+"""Color of grids and frames."""
 PAPER = "#ffffff"
+"""Color of the background."""
 ACCENT = "#d55e00"
+"""Color of highlights."""
 
 # Palette of Okabe and Ito, distinct with every common color vision, without its yellow, which is too light on white.
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2430")
