@@ -31,7 +31,12 @@ def trainer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
     told = trainer("--help", cwd=tmp_path)
     assert told.returncode == 0
-    for word in ("model: ar, hf, marginal, mdlm, udlm", "experiment: amazon_ar", "uv run trainer data=table", "steps:"):
+    for word in (
+        "model: ar, hf, marginal, mdlm, udlm",
+        "experiment: amazon, amazon_classifier",
+        "uv run trainer data=table",
+        "steps:",
+    ):
         assert word in told.stdout
 
 
@@ -42,6 +47,7 @@ def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
         (["steps=0"], "Expected `steps` >= 1, got 0"),
         (["modle=ar"], "Could not override 'modle'"),
         (["model=arr"], "Available options in 'model'"),
+        (["experiment=qm9_udlm_qed"], "`experiment=qm9_udlm_qed` is now `experiment=qm9 model=udlm label=qed`"),
         (["data=table"], "data.path"),
         (["data=table", "data.path=nowhere.csv", "data.column=a"], "nowhere.csv does not exist"),
         (["resume=nowhere.ckpt"], "Nothing to resume at nowhere.ckpt"),

@@ -53,7 +53,6 @@ CLASSIFIERS_OWN = {
     "backbone=unet_classifier",
     "backbone=unet_mini_classifier",
     "callbacks=classifier",
-    "data=generator",
 }
 
 PRETRAINED = {"backbone=huggingface_masked_lm", "backbone=huggingface_causal_lm", "backbone=hf_dit", "model=hf"}

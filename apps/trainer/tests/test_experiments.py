@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.trainer.renamed_experiments import current_options, refuse_former_experiments
 from discrete_diffusion.trainer.train import train
 from discrete_diffusion.trainer.train_classifier import refuse
 from discrete_diffusion.trainer.weight_average import WarmupEMA
@@ -17,10 +18,14 @@ from discrete_diffusion.trainer.weight_average import WarmupEMA
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config" / "experiment"))
 TABLE = Path(__file__).parents[3] / "docs" / "presets.md"
 DEFAULTS = ["molecules", "prose", "sentences", "reviews", "species", "digits"]
-BASES = {path.stem for path in FOLDER.glob("*paper*.yaml")}
-PUBLISHED = sorted({path.stem for path in FOLDER.glob("*.yaml")} - BASES - set(DEFAULTS))
-GENERATORS = [name for name in PUBLISHED if not name.endswith("_classifier")]
-CLASSIFIERS = [name for name in PUBLISHED if name.endswith("_classifier")]
+MODELS = ("ar", "mdlm", "udlm")
+# Names of version 0.1: one for each published run.
+GENERATORS = [
+    *(f"qm9_{model}{label}" for model in MODELS for label in ("", "_qed", "_ring_count")),
+    *(f"{data}_{model}" for data in ("text8", "lm1b", "amazon", "species10") for model in MODELS),
+    *(f"amazon_{model}_polarity" for model in MODELS),
+    *("lm1b_wrapped_ar", "lm1b_wrapped_mdlm", "cifar10_mdlm", "cifar10_udlm"),
+]
 STAND_INS = {
     "qm9": "molecules",
     "text8": "prose",
@@ -69,6 +74,7 @@ CLASSIFIER_NUMBERS = {
     "amazon_noisy_classifier": (400_000, 512, 3e-4, 1000, 3e-6),
     "amazon_prefix_classifier": (421_875, 512, 3e-4, 2500, None),
 }
+CLASSIFIERS = sorted(CLASSIFIER_NUMBERS)
 SAMPLING_STEPS = {"qm9": 32, "text8": 256, "lm1b": 128, "amazon": 128, "species10": 128, "cifar10": 128}
 LABELS = {"qed", "ring_count", "polarity"}
 BACKBONES = {
@@ -94,19 +100,31 @@ def numbers(config) -> tuple:
     return config.steps, batch, config.optimizer.lr, schedule.num_warmup_steps, schedule.get("min_lr")
 
 
-def test_there_are_all_of_them():
-    assert len(GENERATORS) == 9 + 3 + 5 + 6 + 3 + 2
-    assert set(CLASSIFIERS) == set(CLASSIFIER_NUMBERS)
+def options(name: str) -> list[str]:
+    """The options of a published run, or of a domain's default."""
+    return [f"experiment={name}"] if name in DEFAULTS else current_options(name).split()
+
+
+@pytest.mark.parametrize("name", [*GENERATORS, *CLASSIFIERS])
+def test_a_former_name_is_refused_with_the_options_that_replace_it(name: str):
+    with pytest.raises(ValueError, match=f"`experiment={name}` is now `{re.escape(current_options(name))}`"):
+        refuse_former_experiments(["steps=3", f"experiment={name}"])
+
+
+def test_other_arguments_are_not_refused():
+    refuse_former_experiments(["experiment=qm9", "model=udlm", "name=qm9_udlm", "experiment=qm9_marginal"])
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_has_the_published_numbers(configure, tmp_path: Path, name: str):
-    config = configure(f"experiment={name}", output=tmp_path)
+    config = configure(*options(name), output=tmp_path)
     config.facts = FACTS
     batches = config.trainer.accumulate_grad_batches
     between = config.trainer.val_check_interval / batches
     assert (*numbers(config), config.data.length, between) == NUMBERS[domain(name)]
-    assert config.name == name
+    assert config.name == {"amazon": "amazon_polarity"}.get(
+        domain(name), "_".join(name.split("_")[: 1 + name.startswith("lm1b_w")])
+    )
     assert config.trainer.precision == "bf16-mixed"
     assert config.trainer.gradient_clip_val == 1.0
     average = instantiate(config.callbacks.average)
@@ -138,7 +156,7 @@ def test_a_generator_has_the_published_numbers(configure, tmp_path: Path, name: 
 
 @pytest.mark.parametrize("name", [*GENERATORS, *DEFAULTS])
 def test_a_generator_builds_what_it_names(configure, tmp_path: Path, name: str):
-    config = configure(f"experiment={name}", output=tmp_path)
+    config = configure(*options(name), output=tmp_path)
     facts = {**FACTS, "num_classes": 2 if config.label else None}
     image = config.data.get("image")
     config.facts = facts if image is None else {**facts, "image": image, "vocab_size": 260, "levels": image.levels}
@@ -160,7 +178,7 @@ def test_a_classifier_has_the_published_numbers_and_builds_what_it_names(
     configure, tmp_path: Path, monkeypatch, name: str
 ):
     monkeypatch.chdir(tmp_path)
-    config = configure(f"experiment={name}", output=tmp_path)
+    config = configure(*options(name), output=tmp_path)
     config.facts = FACTS
     assert refuse(config) is None
     assert numbers(config) == CLASSIFIER_NUMBERS[name]
@@ -184,33 +202,34 @@ def test_a_classifier_has_the_published_numbers_and_builds_what_it_names(
     instantiate(config.callbacks)
 
 
-def test_the_table_names_every_experiment_and_no_other():
-    page = TABLE.read_text(encoding="utf-8")
-    named = {name for found in re.findall(r"experiment=([\w{},]+)", page) for name in expand(found)}
-    assert named == {*PUBLISHED, *DEFAULTS}
-
-
 COMMANDS = re.findall(r"`uv run trainer ([^`]*)`", TABLE.read_text(encoding="utf-8"))
 
 
+def test_the_page_has_every_experiment_and_every_published_run():
+    page = [set(command.split()) for line in COMMANDS for command in expand(line)]
+    chosen = {option.partition("=")[2] for command in page for option in command if option.startswith("experiment=")}
+    assert chosen == {path.stem for path in FOLDER.glob("*.yaml")}
+    for name in (*GENERATORS, *CLASSIFIERS):
+        assert any(set(options(name)) <= command for command in page), name
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_table_is_understood(configure, tmp_path: Path, command: str):
-    for option in expand(command.split()[0]):
-        configure(option, *command.split()[1:], output=tmp_path)
+def test_a_command_of_the_page_composes(configure, tmp_path: Path, command: str):
+    for expanded in expand(command):
+        configure(*expanded.split(), output=tmp_path)
 
 
 def expand(pattern: str) -> list[str]:
-    """The words that a shell makes of `a_{b,c}`."""
+    """Expand braces as a shell does in a word."""
     before, brace, rest = pattern.partition("{")
     if not brace:
-        return [pattern.rstrip(",")]
+        return [pattern]
     choices, _, after = rest.partition("}")
     return [word for choice in choices.split(",") for word in expand(before + choice + after)]
 
 
-def test_patterns_are_expanded_as_a_shell_does():
-    assert expand("a_{b,c}_{d,e}") == ["a_b_d", "a_b_e", "a_c_d", "a_c_e"]
-    assert expand("a,") == ["a"]
+def test_braces_are_expanded_as_by_a_shell():
+    assert expand("a={b,c} {d,e}") == ["a=b d", "a=b e", "a=c d", "a=c e"]
 
 
 QUICK = {"qm9_udlm_qed", "text8_mdlm", "amazon_ar_polarity", "species10_udlm", "cifar10_udlm"}
@@ -230,7 +249,7 @@ def tiny(config, data: str | None = None) -> list[str]:
         *(f"backbone.{key}={value}" for key, value in size.items()),
         *(["data.rows.size=200"] if data in ("molecules", "sentences", "reviews", "synthetic_species") else []),
         *(["data.length=32"] if data in ("prose", "synthetic_species") else []),
-        *(["model.sampler.steps=2"] if sampled else []),
+        *(["sampling_steps=2"] if sampled else []),
         "steps=2",
         "batch_size=4",
         "validate_every=2",
@@ -247,8 +266,8 @@ def run_tiny(configure):
     """Train an experiment on its domain's stand-in for two steps."""
 
     def run_tiny(output: Path, name: str, data: str) -> Checkpoint:
-        options = [f"experiment={name}", f"data={data}"]
-        config = configure(*options, *tiny(configure(*options, output=output), data), output=output)
+        chosen = [*(one for one in options(name) if not one.startswith("data=")), f"data={data}"]
+        config = configure(*chosen, *tiny(configure(*chosen, output=output), data), output=output)
         (output / ".hydra").mkdir(parents=True)
         OmegaConf.save(config, output / ".hydra" / "config.yaml")
         return train(config)
@@ -279,10 +298,10 @@ def test_a_classifier_trains_for_a_generator_of_its_domain(run_tiny, configure, 
     generator = f"{domain(name)}_{'ar' if '_prefix_' in name else 'mdlm'}"
     run_tiny(tmp_path / "generator", generator, STAND_INS[domain(name)])
     label = {"qm9": ["label=qed"], "amazon": ["label=polarity"]}.get(domain(name), [])
-    options = [f"experiment={name}", f"generator={tmp_path / 'generator'}", *label]
-    config = configure(*options, output=tmp_path / "run")
+    chosen = [*options(name), f"generator={tmp_path / 'generator'}", *label]
+    config = configure(*chosen, output=tmp_path / "run")
     config.facts = FACTS
-    config = configure(*options, *tiny(config), output=tmp_path / "run")
+    config = configure(*chosen, *tiny(config), output=tmp_path / "run")
     checkpoint = instantiate(config.task)(config)
     assert checkpoint.kind == name.split("_")[1]
     assert all(parameter.isfinite().all() for parameter in checkpoint.network.parameters())

@@ -144,7 +144,7 @@ def test_what_the_checkpoint_brings_is_refused_on_the_command_line(run, tmp_path
 
 
 def test_what_an_experiment_says_of_them_is_passed_over(configure, tmp_path: Path, published: Path):
-    overrides = [f"initial={published}", "experiment=qm9_mdlm"]
+    overrides = [f"initial={published}", "experiment=qm9"]
     initial = initial_checkpoint(configure(*overrides, output=tmp_path), overrides)
     assert initial.config == load(published).config
 

@@ -5,8 +5,9 @@ from importlib import import_module
 
 from omegaconf import DictConfig
 
-from discrete_diffusion.commandline import launch
+from discrete_diffusion.commandline import launch, report_errors
 from discrete_diffusion.trainer import resolvers
+from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 
 COMMANDS = ("convert", "export")
 """Modules beside this one with a command line of their own."""
@@ -17,6 +18,8 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         import_module(f"discrete_diffusion.trainer.{sys.argv[1]}").main(sys.argv[2:])
         return
+    with report_errors("trainer"):
+        refuse_former_experiments(sys.argv[1:])
     resolvers.register()
     launch(_train, config_path="pkg://discrete_diffusion.trainer.config", config_name="trainer", commands=COMMANDS)
 
