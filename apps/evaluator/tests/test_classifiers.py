@@ -11,21 +11,21 @@ import torch
 from omegaconf import DictConfig
 
 from discrete_diffusion.checkpoints import load
-from discrete_diffusion.evaluator.classifiers import Classifiers, NoClassifierError, Steer
+from discrete_diffusion.evaluator.classifiers import Classifiers, ClassifierTarget, NoClassifierError
 from discrete_diffusion.evaluator.evaluate import evaluate
-from discrete_diffusion.evaluator.presets import Preset
+from discrete_diffusion.evaluator.methods import Method
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
 Classifier = Callable[..., Path]
 
 
-def preset(kind: str = "noisy", **settings: object) -> Preset:
-    return Preset("mine", "Mine", "kernel", classifier={"kind": kind, **settings})
+def preset(kind: str = "noisy", **settings: object) -> Method:
+    return Method("mine", "Mine", "kernel", classifier={"kind": kind, **settings})
 
 
-def found(folder: Path, wanted: Preset, **options: object) -> Steer:
-    return Classifiers(folder, load(folder), torch.device("cpu"), **options)(wanted)
+def found(folder: Path, method: Method, **options: object) -> ClassifierTarget:
+    return Classifiers(folder, load(folder), torch.device("cpu"), **options).find(method)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_is_asked_is_said_in_words(
 ):
     path = str(classifier("udlm", "noisy", *options))
     steer = found(checkpoint("udlm"), preset(checkpoint=path, **settings))
-    assert re.fullmatch(said, steer.wanted), steer.wanted
+    assert re.fullmatch(said, steer.words), steer.words
     x, t = torch.full((3, 22), 5), torch.full((3,), 0.5)
     assert steer.likelihood(x, t).shape == (3,)
     assert steer.network.rows == 3
@@ -60,9 +60,9 @@ def test_two_sides_of_a_threshold_are_one(checkpoint: Checkpoint, classifier: Cl
 
 def test_the_class_that_samples_are_asked_for_is_the_classifiers_too(checkpoint: Checkpoint, classifier: Classifier):
     own, other = (str(classifier("udlm", "noisy", *options)) for options in ([], ["label=ring_count"]))
-    assert found(checkpoint("udlm"), preset(checkpoint=own), label=0).wanted.startswith("qed <=")
-    assert found(checkpoint("udlm"), preset(checkpoint=own, target=1), label=0).wanted.startswith("qed >")
-    assert found(checkpoint("udlm"), preset(checkpoint=other), label=0).wanted.startswith("ring_count >")
+    assert found(checkpoint("udlm"), preset(checkpoint=own), label=0).words.startswith("qed <=")
+    assert found(checkpoint("udlm"), preset(checkpoint=own, target=1), label=0).words.startswith("qed >")
+    assert found(checkpoint("udlm"), preset(checkpoint=other), label=0).words.startswith("ring_count >")
 
 
 def test_without_a_path_it_is_the_newest_of_its_kind(
@@ -73,9 +73,9 @@ def test_without_a_path_it_is_the_newest_of_its_kind(
         found(checkpoint("udlm"), preset())
     run = tmp_path / "outputs" / "run"
     shutil.copytree(classifier("udlm", "noisy"), run / "classifier")
-    assert found(checkpoint("udlm"), preset()).wanted.startswith("qed >")
+    assert found(checkpoint("udlm"), preset()).words.startswith("qed >")
     # A run's folder is as good as the classifier's in it.
-    assert found(checkpoint("udlm"), preset(), path=str(run)).wanted.startswith("qed >")
+    assert found(checkpoint("udlm"), preset(), path=str(run)).words.startswith("qed >")
     with pytest.raises(NoClassifierError, match="No hidden classifier"):
         found(checkpoint("udlm"), preset("hidden"))
 
@@ -84,7 +84,7 @@ def test_without_a_path_it_is_the_newest_of_its_kind(
     ("settings", "message"),
     [
         ({"target": 2}, r"Expected `guidance\.mine\.classifier\.target` to be one of 0 \(.*\), 1 \(.*\), got 2"),
-        ({"threshold": 0.5}, r"Expected no `guidance\.mine\.classifier\.threshold`: its classifier tells classes"),
+        ({"threshold": 0.5}, r"Expected no `guidance\.mine\.classifier\.threshold`: its classifier predicts classes"),
         ({"kind": "hidden"}, "Expected a hidden classifier for Mine, got a noisy one"),
     ],
 )

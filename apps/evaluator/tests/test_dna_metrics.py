@@ -11,9 +11,9 @@ from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.species_law import SyntheticSpecies
 from discrete_diffusion.datasets.synthetic_species import synthetic_species
 from discrete_diffusion.evaluator import dna_metrics
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.dna_metrics import DNAMetrics
 from discrete_diffusion.evaluator.metrics import Run, build_metrics
+from discrete_diffusion.evaluator.point import Point
 
 LAW = SyntheticSpecies.drawn(3, 2, 0.6, seed=0)
 
@@ -107,7 +107,7 @@ def test_another_property_by_the_config(data: SequenceData):
 
 def test_pictures(metrics: DNAMetrics, tmp_path: Path):
     samples = LAW.sample(120, 64, seed=9)[0]
-    plain, guided = Condition("none", None, "all", 60), Condition("D-CFG", 2.0, "species_0", 60, label=0)
+    plain, guided = Point("none", None, "all", 60), Point("D-CFG", 2.0, "species_0", 60, label=0)
     runs = [Run(plain, 1, metrics(samples[:60])), Run(guided, 1, metrics(samples[60:])), Run(guided, 2, metrics(["A"]))]
     paths = metrics.draw(runs, tmp_path, chosen=guided, shown=3)
     assert [path.name for path in paths] == ["kmers.png", "composition.png", "sequences.png", "distribution.png"]

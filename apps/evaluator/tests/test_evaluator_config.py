@@ -11,12 +11,14 @@ from omegaconf import DictConfig
 
 from discrete_diffusion import guidance
 from discrete_diffusion.checkpoints import load
-from discrete_diffusion.evaluator.classifiers import certain
-from discrete_diffusion.evaluator.conditions import Condition, sweep
+from discrete_diffusion.datasets import character_tokenizer
+from discrete_diffusion.evaluator.classifiers import uninformative_likelihood
+from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
+from discrete_diffusion.evaluator.methods import read_methods
 from discrete_diffusion.evaluator.metrics import build_metrics
-from discrete_diffusion.evaluator.presets import read_presets
-from discrete_diffusion.evaluator.rows import rows
-from discrete_diffusion.evaluator.steering import Steering, steering
+from discrete_diffusion.evaluator.point import Point
+from discrete_diffusion.evaluator.rewards import Reward
+from discrete_diffusion.evaluator.sweep import list_points, read_combinations
 
 CONFIG = Path(str(files("discrete_diffusion.evaluator.config")))
 GROUPS = sorted((path.parent.name, path.stem) for path in CONFIG.glob("*/*.yaml"))
@@ -42,6 +44,9 @@ Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
 
 
+REWARD = Reward(character_tokenizer(["ab"]), len)
+
+
 class Opened:
     """A model that has whatever a method may ask of one."""
 
@@ -56,22 +61,22 @@ class Opened:
     encode = decode = extend = next_token = __call__
 
 
-def steered(config: DictConfig, gamma: float, null_label: int | None = None, left_to_right: bool = False) -> Steering:
-    presets = list(read_presets(config.guidance).values())
-    return steering(
+def guided(config: DictConfig, gamma: float, null_label: int | None = None, left_to_right: bool = False) -> Guidance:
+    methods = list(read_methods(config.guidance).values())
+    return build_guidance(
         config,
-        presets,
+        methods,
         gamma,
-        likelihoods={preset.key: certain for preset in presets},
-        reward=torch.zeros_like,
+        likelihoods={method.key: uninformative_likelihood for method in methods},
+        reward=REWARD,
         null_label=null_label,
         left_to_right=left_to_right,
     )
 
 
-def points(config: DictConfig, model: Path) -> list[Condition]:
+def points(config: DictConfig, model: Path) -> list[Point]:
     checkpoint = load(model)
-    return list(sweep(config, checkpoint.label, rows(config, checkpoint.label, False), {}))
+    return list_points(config, checkpoint.label, read_combinations(config, checkpoint.label, False), {})
 
 
 def test_the_files_are_known():
@@ -81,6 +86,7 @@ def test_the_files_are_known():
         *(("metrics", name) for name in ("auto", "dna", "images", "molecules", "selfies", "strings", "text")),
         *(("strength", name) for name in ("constant", "cosine", "interval", "ramp")),
         *(("suite", name) for name in ("classifier_based", "guidance")),
+        *(("truncation", name) for name in ("nucleus", "temperature", "top_k")),
     ] == GROUPS
 
 
@@ -89,7 +95,7 @@ def test_a_preset_builds_its_method_at_its_level_with_the_gamma_of_each_point(na
     level, kind = BUILT[name]
     config = configured(f"guidance={name}")
     for gamma in (0.0, 2.5):
-        built = steered(config, gamma, null_label=2)
+        built = guided(config, gamma, null_label=2)
         levels = {"hidden": built.on_hidden, "denoiser": built.on_denoiser, "kernel": built.on_kernel}
         assert {key: len(value) for key, value in levels.items()} == {key: int(key == level) for key in levels}
         method = built.search if level == "search" else levels[level][0](Opened(name in ("pplm", "fudge")))
@@ -97,12 +103,12 @@ def test_a_preset_builds_its_method_at_its_level_with_the_gamma_of_each_point(na
         inner = method.guidance.keywords if name == "trust_region" else vars(method)
         assert inner["gamma"] == gamma
         assert inner.get("null_label", 2) == 2
-        assert inner.get("likelihood", certain) is certain
+        assert inner.get("likelihood", uninformative_likelihood) is uninformative_likelihood
 
 
 def test_methods_of_a_level_are_nested_in_the_order_of_the_list(configured: Configured):
     config = configured("guidance=[first_order,classifier_free,nos,classifier_free_denoiser]", "sampling.top_k=1")
-    built = steered(config, 2.0, null_label=2)
+    built = guided(config, 2.0, null_label=2)
     assert [wrap.func for wrap in built.on_kernel] == [guidance.FirstOrder, guidance.ClassifierFree]
     assert [wrap.func for wrap in built.on_hidden] == [guidance.NOS]
     assert [wrap.func for wrap in built.on_denoiser] == [guidance.ClassifierFree, guidance.TopK]
@@ -110,7 +116,7 @@ def test_methods_of_a_level_are_nested_in_the_order_of_the_list(configured: Conf
 
 def test_a_left_to_right_model_has_one_level_and_what_is_truncated_is_the_guided_law(configured: Configured):
     config = configured("sampling.temperature=0.5", "sampling.nucleus=0.9", "sampling.top_k=5")
-    built = steered(config, 2.0, null_label=2, left_to_right=True)
+    built = guided(config, 2.0, null_label=2, left_to_right=True)
     names = [guidance.ClassifierFree, guidance.Temperature, guidance.TopK, guidance.Nucleus]
     assert [wrap.func for wrap in built.on_denoiser] == names
     assert built.on_kernel == ()
@@ -129,7 +135,7 @@ def test_a_left_to_right_model_has_one_level_and_what_is_truncated_is_the_guided
 def test_strength_over_time_is_every_methods(
     name: str, strength: list[str], expected: list[float], configured: Configured
 ):
-    built = steered(configured(f"guidance={name}", *strength), 2.0, null_label=2)
+    built = guided(configured(f"guidance={name}", *strength), 2.0, null_label=2)
     (wrap,) = (*built.on_hidden, *built.on_denoiser, *built.on_kernel)
     keywords = wrap.keywords["guidance"].keywords if name == "trust_region" else wrap.keywords
     assert guidance.strength_at(keywords["gamma"], torch.tensor([1.0, 0.5, 0.0])).tolist() == pytest.approx(expected)
@@ -137,7 +143,7 @@ def test_strength_over_time_is_every_methods(
 
 def test_a_methods_own_numbers_are_plain_keys(configured: Configured):
     config = configured("guidance=[nos,particles]", "guidance.nos.method.steps=7", "guidance.nos.method.gamma=0.5")
-    built = steered(config, 3.0)
+    built = guided(config, 3.0)
     assert built.on_hidden[0].keywords["steps"] == 7
     assert built.on_hidden[0].keywords["gamma"] == 0.5
     assert built.search.gamma == 3.0
@@ -161,7 +167,7 @@ def test_a_suite_runs_each_row_at_its_strengths_and_unguided_once(configured: Co
         ("best_of_n", 3.0),
         ("best_of_n", math.inf),
     ]
-    assert len({point.name() for point in found}) == len(found)
+    assert len({point.file_name() for point in found}) == len(found)
     assert {point.samples for point in found if point.row != "best_of_n"} == {24}
     assert {point.samples for point in found if point.row == "best_of_n"} == {5}
     assert found[7].guidance == "D-CFG + D-CBG, first order"
@@ -177,7 +183,7 @@ def test_gammas_are_those_of_every_row_if_they_are_given(configured: Configured,
 def test_the_suite_has_rows_for_either_kind_of_model(configured: Configured):
     config = configured("suite=guidance")
     assert {key for row in config.suite.values() for key in row.guidance} == BUILT.keys() - {"second_condition"}
-    names = {right: {row.name for row in rows(config, None, right)} for right in (False, True)}
+    names = {right: {row.name for row in read_combinations(config, None, right)} for right in (False, True)}
     assert names[True] == {"fudge", "pplm", "best_of_n"}
     assert names[False] & names[True] == {"best_of_n"}
     assert len(names[False]) == 10
@@ -203,7 +209,7 @@ def test_labels_drawn_as_in_the_data_have_its_frequencies(
 ):
     label = load(checkpoint("udlm")).label
     config = configured("data_labels=true", "samples=10000")
-    *_, drawn = sweep(config, label, rows(config, label, False), {})
+    *_, drawn = list_points(config, label, read_combinations(config, label, False), {})
     training = torch.tensor([0] * 9 + [1])
     y = drawn.labels(training, 1)
     assert y is not None

@@ -22,10 +22,10 @@ from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import character_tokenizer, smiles_tokenizer
 from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
 from discrete_diffusion.eval import molecule_image
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.metrics import Outcome, Run, described
+from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.record import Record
 from discrete_diffusion.evaluator.report_numbers import cost_table, likelihood_parts, number, sweep_table
 from discrete_diffusion.evaluator.report_samples import colored, shown_samples
@@ -109,9 +109,7 @@ class Made:
                 "reconstruction_nats_per_sequence": 6.0,
             }
         )
-        self.conditions = [
-            Condition("D-CFG", gamma, "long" if gamma else "unconditional", samples, 1) for gamma in gammas
-        ]
+        self.conditions = [Point("D-CFG", gamma, "long" if gamma else "unconditional", samples, 1) for gamma in gammas]
         for seed in (1, 2):
             for at, condition in enumerate(self.conditions):
                 drawn = [strings[(index + seed + at) % len(strings)] for index in range(samples)]

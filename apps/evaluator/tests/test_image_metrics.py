@@ -18,9 +18,9 @@ from discrete_diffusion.datasets import (
     sequence_data,
 )
 from discrete_diffusion.eval import Pixels
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.image_metrics import ImageMetrics
 from discrete_diffusion.evaluator.metrics import Run
+from discrete_diffusion.evaluator.point import Point
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def corner(string: str) -> float:
 
 
 def test_pictures(data: SequenceData, metrics: ImageMetrics, tmp_path: Path) -> None:
-    condition = Condition("classifier_free", 1.0, "digit 3", 24)
+    condition = Point("classifier_free", 1.0, "digit 3", 24)
     new = images(data, "validation")
     runs = [Run(condition, 1, metrics(new)), Run(condition, 2, metrics(["1"]))]
     drawn = metrics.draw(runs, tmp_path, chosen=condition, shown=12)

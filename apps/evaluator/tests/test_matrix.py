@@ -1,6 +1,7 @@
 """Every guidance on every kind of model: it draws, as the table says, or it is refused before anything is drawn."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from omegaconf import DictConfig
 
 from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.generation import Generated
-from discrete_diffusion.evaluator.preparation import Plan, prepare
 from discrete_diffusion.evaluator.rewards import Reward
+from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 
 MODELS = ("udlm", "mdlm", "marginal", "ar", "unlabeled", "unlabeled_ar")
 LABELS = "needs labels, and the model was trained without"
@@ -59,13 +60,14 @@ Checkpoint = Callable[[str], Path]
 loaded = cache(load)
 
 
-def plan_of(config: DictConfig, folder: Path) -> Plan:
-    return prepare(config, loaded(folder), folder, torch.device("cpu"), tell=print)
+def sweep_of(config: DictConfig, folder: Path) -> Sweep:
+    sweep = build_sweep(config, loaded(folder), folder, torch.device("cpu"), print)
+    tokenizer = sweep.generation.checkpoint.tokenizer
+    return replace(sweep, reward=Reward(tokenizer, carbons)) if sweep.searches else sweep
 
 
-def reward_of(plan: Plan) -> Reward | None:
-    tokenizer = plan.generation.checkpoint.tokenizer
-    return Reward(tokenizer, lambda string: float(string.count("C"))) if plan.searches else None
+def carbons(string: str) -> float:
+    return float(string.count("C"))
 
 
 def options(guidance: str, model: str, classifier: Callable[..., Path]) -> list[str]:
@@ -80,10 +82,9 @@ def options(guidance: str, model: str, classifier: Callable[..., Path]) -> list[
     return chosen if model.endswith("ar") else [*chosen, "sampling.steps=3"]
 
 
-def drawn(plan: Plan, gamma: float | None, seed: int) -> Generated:
-    points = plan.points(reward_of(plan))
-    (point,) = [one for one in points if one.gamma == gamma and not one.drawn]
-    return plan.generation(point.samples, seed, point.labels(None, seed), points[point])
+def drawn(sweep: Sweep, gamma: float | None, seed: int) -> Generated:
+    (point,) = [point for point in sweep.points() if point.gamma == gamma and not point.data_labels]
+    return sweep.generation(point.samples, seed, point.labels(None, seed), sweep.guidance(point))
 
 
 CASES = [(guidance, model) for guidance in EXPECTED for model in MODELS]
@@ -99,19 +100,19 @@ def test_the_matrix(
     refusal = EXPECTED[guidance][model]
     if refusal:
         with pytest.raises(ValueError, match=refusal) as refused:
-            plan_of(config, folder)
+            sweep_of(config, folder)
         assert "\n" not in str(refused.value)
         return
-    plan = plan_of(config, folder)
+    sweep = sweep_of(config, folder)
     gamma = None if guidance == "none" else 1.5
-    strings = drawn(plan, gamma, 1).strings
+    strings = drawn(sweep, gamma, 1).strings
     assert len(strings) == 4
     assert all(isinstance(string, str) for string in strings)
-    assert drawn(plan, gamma, 1).strings == strings
+    assert drawn(sweep, gamma, 1).strings == strings
     if gamma is not None and guidance not in NOT_UNGUIDED_AT_ZERO:
         steps = [] if model.endswith("ar") else ["sampling.steps=3"]
-        unguided = plan_of(configured(*common, *steps, "guidance=none"), folder)
-        assert drawn(plan, 0.0, 1).strings == drawn(unguided, None, 1).strings
+        unguided = sweep_of(configured(*common, *steps, "guidance=none"), folder)
+        assert drawn(sweep, 0.0, 1).strings == drawn(unguided, None, 1).strings
 
 
 @pytest.mark.parametrize(
@@ -138,8 +139,8 @@ def test_options_go_with_any_guidance(
     classifier: Callable[..., Path],
 ):
     chosen = ["samples=4", "gammas=[2]", *options(guidance, model, classifier)]
-    plain = drawn(plan_of(configured(*chosen), checkpoint(model)), 2.0, 1).strings
-    changed = drawn(plan_of(configured(*chosen, option), checkpoint(model)), 2.0, 1).strings
+    plain = drawn(sweep_of(configured(*chosen), checkpoint(model)), 2.0, 1).strings
+    changed = drawn(sweep_of(configured(*chosen, option), checkpoint(model)), 2.0, 1).strings
     assert len(changed) == 4
     assert changed != plain
 
@@ -156,9 +157,9 @@ def test_constraints_hold_under_any_guidance(
     constraints = ["constraints.ban=[O]", "constraints.length=5", "constraints.only={2: [N, F]}"]
     gammas = [] if guidance == "none" else ["gammas=[1.5]"]
     chosen = ["samples=6", "prompt=C", *gammas, *constraints, *options(guidance, model, classifier)]
-    plan = plan_of(configured(*chosen), checkpoint(model))
-    for string in drawn(plan, None if guidance == "none" else 1.5, 1).strings:
-        tokens = plan.generation.checkpoint.tokenizer.tokenize(string)
+    sweep = sweep_of(configured(*chosen), checkpoint(model))
+    for string in drawn(sweep, None if guidance == "none" else 1.5, 1).strings:
+        tokens = sweep.generation.checkpoint.tokenizer.tokenize(string)
         assert len(tokens) == 5, string
         assert tokens[0] == "C"
         assert tokens[1] in ("N", "F")

@@ -12,9 +12,9 @@ from rdkit import Chem, DataStructs, RDLogger
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
 from discrete_diffusion.eval import qed, ring_count
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Run, build_metrics
 from discrete_diffusion.evaluator.molecule_metrics import MoleculeMetrics
+from discrete_diffusion.evaluator.point import Point
 
 TRAINING = ["c1ccccc1", "C1CC1", *("C" * carbons + "O" for carbons in range(1, 19))]
 GENERATED = ["C1=CC=CC=C1", "Cc1ccccc1", "OCC", "CCO", "C1CC", "", "C1CCC1N", "C1CCC1N"]
@@ -118,7 +118,7 @@ def test_every_kind_of_molecules_has_its_metrics_and_pictures(kind: str, tmp_pat
     metrics = build_metrics(auto, kind, source)
     outcome = metrics(["[N][C][C][O]", "[O]"] if kind == "selfies" else ["NCCO", "O"])
     assert outcome.novel == ("NCCO", "O")
-    run = Run(Condition("none", None, "unconditional", 2), 1, outcome)
+    run = Run(Point("none", None, "unconditional", 2), 1, outcome)
     written = metrics.draw([run], tmp_path, chosen=run.condition, shown=2)
     assert {path.name for path in written} == {"molecules.png", "distribution.png"}
     assert all(path.stat().st_size > 1000 for path in written)

@@ -12,8 +12,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from discrete_diffusion.datasets import SequenceData, character_tokenizer, sequence_data
 from discrete_diffusion.datasets.reviews import reviews
 from discrete_diffusion.datasets.word_tokenizer import word_tokenizer
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Run
+from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.text_metrics import TextMetrics
 
 
@@ -93,7 +93,7 @@ def test_a_language_model_adds_its_perplexity_and_a_frontier(data: SequenceData,
     for gamma in (None, 0.0, 2.0):
         for seed in (1, 2):
             texts = data.validation.with_format(None)["text"][seed : seed + 5]
-            condition = Condition("none" if gamma is None else "D-CFG", gamma, "positive", 5)
+            condition = Point("none" if gamma is None else "D-CFG", gamma, "positive", 5)
             runs.append(Run(condition, seed, metrics([*texts, "good"])))
     numbers, samples = runs[0].outcome.numbers, runs[0].outcome.samples
     assert 1 < numbers["generative_perplexity"] < 10 * len(data.tokenizer)

@@ -1,10 +1,11 @@
-"""The classifiers that steer."""
+"""Classifiers that guide: which one a method uses, and toward which target."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from discrete_diffusion.checkpoints import (
@@ -14,36 +15,42 @@ from discrete_diffusion.checkpoints import (
     newest_classifier,
 )
 from discrete_diffusion.datasets import Label
-from discrete_diffusion.evaluator.conditions import asked_class
-from discrete_diffusion.evaluator.presets import Preset
-from discrete_diffusion.guidance import CountEvaluations
-from discrete_diffusion.guidance.protocols import LogLikelihood
+from discrete_diffusion.evaluator.methods import Method
+from discrete_diffusion.evaluator.point import target_class
+from discrete_diffusion.guidance import CountEvaluations, LogLikelihood
 
 
 class NoClassifierError(FileNotFoundError):
-    """No classifier of the wanted kind was trained for this generator."""
+    """No classifier of the required kind was trained for this generator."""
 
 
 @dataclass(frozen=True)
-class Steer:
-    """What a method asks: log p(y | x_t), of what in words, and the network that answers, which counts its rows."""
+class ClassifierTarget:
+    """Target of a guidance method with a classifier.
+
+    Attributes:
+        likelihood: log p(y | x_t) of the target.
+        words: The target in words.
+        network: The classifier's network, which counts its evaluations.
+    """
 
     likelihood: LogLikelihood
-    wanted: str
+    words: str
     network: CountEvaluations
 
 
 @dataclass(frozen=True)
 class Classifiers:
-    """Finds the classifier of each preset, loads each once, and holds it to the generator.
+    """Classifiers for the guidance of one generator, each loaded once.
 
     Args:
-        folder: the generator's.
-        checkpoint: the generator.
-        device: where classifiers are put.
-        path: the classifier of every preset that names none; None is the newest one of its kind.
-        label: the class that is asked for where a classifier has the generator's classes; None is the last.
-        strict: whether `path` must be of the kind that a preset wants; if not, it is left to those that want it.
+        folder: Folder of the generator.
+        checkpoint: The generator.
+        device: Device of the classifiers.
+        path: Classifier of every method that names none; None takes the newest of the required kind.
+        label: Target class of classifiers that have the generator's classes; None is the last.
+        strict: Whether a `path` of another kind than a method requires is an error; otherwise such a method searches
+            for the newest classifier of its kind.
     """
 
     folder: Path
@@ -54,46 +61,49 @@ class Classifiers:
     strict: bool = True
     loaded: dict[Path, tuple[ClassifierCheckpoint, CountEvaluations]] = field(default_factory=dict)
 
-    def __call__(self, preset: Preset) -> Steer:
-        """What `preset` steers by.
+    def find(self, method: Method) -> ClassifierTarget:
+        """Return the target of a method.
 
         Raises:
-            NoClassifierError: if it names none, and there is none.
-            FileNotFoundError: if it names one that is not there.
-            ValueError: if it is of another kind or another generator's, or it cannot tell what is asked for.
+            NoClassifierError: If the method names no classifier, and none was trained.
+            FileNotFoundError: If the classifier that it names does not exist.
+            ValueError: If the classifier is of another kind, belongs to another generator, or has no such target.
         """
-        settings = preset.classifier
+        settings = method.classifier
         assert settings is not None
         kind = settings["kind"]
-        given = settings.get("checkpoint")
-        if given == "???":
-            raise ValueError(
-                f"Expected `guidance.{preset.key}.classifier.checkpoint=RUN`: it has a classifier of its own."
-            )
-        if given is None and self.path is not None and (self.strict or self._load(self.path)[0].kind == kind):
-            given = self.path
-        if given is None:
-            try:
-                given = newest_classifier(self.folder, kind)
-            except FileNotFoundError as error:
-                raise NoClassifierError(f"{preset.name}: {error}") from error
-        classifier, network = self._load(given)
+        path = self._path(method, kind, settings.get("checkpoint"))
+        classifier, network = self._load(path)
         if classifier.kind != kind:
-            raise ValueError(f"Expected a {kind} classifier for {preset.name}, got a {classifier.kind} one: {given}.")
+            raise ValueError(f"Expected a {kind} classifier for {method.name}, got a {classifier.kind} one: {path}.")
         classifier.matches(self.checkpoint)
         target, threshold, negate = settings.get("target"), settings.get("threshold"), bool(settings.get("negate"))
         if classifier.label is not None:
             own = self.checkpoint.label
             if target is None and own is not None and classifier.label.class_names == own.class_names:
                 target = self.label
-            target = _target(target, threshold, classifier.label, preset)
+            target = _class_target(target, threshold, classifier.label, method)
         elif (target is None) == (threshold is None):
             raise ValueError(
-                f"Expected `guidance.{preset.key}.classifier.target` (near it) or `threshold` (above it): {given} is a "
+                f"Expected `guidance.{method.key}.classifier.target` (near it) or `threshold` (above it): {path} is a "
                 "regressor."
             )
         likelihood = classifier.likelihood(target, negate=negate, threshold=threshold, network=network)
-        return Steer(likelihood, _words(classifier, target, threshold, negate), network)
+        return ClassifierTarget(likelihood, _words(classifier, target, threshold, negate), network)
+
+    def _path(self, method: Method, kind: str, path: str | None) -> str | Path:
+        if path == "???":
+            raise ValueError(
+                f"Expected `guidance.{method.key}.classifier.checkpoint=RUN`: this method needs its own classifier."
+            )
+        if path is not None:
+            return path
+        if self.path is not None and (self.strict or self._load(self.path)[0].kind == kind):
+            return self.path
+        try:
+            return newest_classifier(self.folder, kind)
+        except FileNotFoundError as error:
+            raise NoClassifierError(f"{method.name}: {error}") from error
 
     def _load(self, path: str | Path) -> tuple[ClassifierCheckpoint, CountEvaluations]:
         within = Path(path) / "classifier"
@@ -105,18 +115,18 @@ class Classifiers:
         return self.loaded[folder]
 
 
-def certain(x: Tensor, t: Tensor) -> Tensor:
-    """A likelihood that knows nothing, to put a method together with before its classifier is sought."""
+def uninformative_likelihood(x: Tensor, t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return log p(y | x_t) = 0, to build a method before its classifier is found."""
     return torch.zeros(len(x), device=x.device)
 
 
-def _target(target: Any, threshold: float | None, label: Label, preset: Preset) -> int:
+def _class_target(target: Any, threshold: float | None, label: Label, method: Method) -> int:
     if threshold is not None:
-        raise ValueError(f"Expected no `guidance.{preset.key}.classifier.threshold`: its classifier tells classes.")
+        raise ValueError(f"Expected no `guidance.{method.key}.classifier.threshold`: its classifier predicts classes.")
     try:
-        return asked_class(target, label)
+        return target_class(target, label)
     except ValueError as error:
-        raise ValueError(str(error).replace("`label`", f"`guidance.{preset.key}.classifier.target`")) from error
+        raise ValueError(str(error).replace("`label`", f"`guidance.{method.key}.classifier.target`")) from error
 
 
 def _words(classifier: ClassifierCheckpoint, target: Any, threshold: float | None, negate: bool) -> str:

@@ -1,43 +1,75 @@
-"""What samples may be made of."""
+"""Hard constraints on samples: tokens that are fixed by a prompt, and tokens that each position may hold."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import torch
+from jaxtyping import Bool, Int
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint
-from discrete_diffusion.evaluator.generation import first_position
 from discrete_diffusion.guidance.constraints import anything, ban, exact_length, only
 
 
-def read_constraints(config: DictConfig, checkpoint: Checkpoint, clamp: Tensor | None) -> Tensor | None:
-    """The tokens that each position may hold, (l, v); None where every token may stand everywhere.
+def read_prompt(prompt: str | None, checkpoint: Checkpoint) -> Int[Tensor, "1 l"] | None:
+    """Return the token that each position must hold, -1 if it is free; `_` in the prompt is one free token.
 
-    Args:
-        clamp: the tokens that are held, (1, l), -1 where a position is free.
+    Exact for an absorbing process, and for a left-to-right model if no `_` comes before a token. Otherwise a heuristic
+    (see `discrete_diffusion.guidance.trajectory`).
 
     Raises:
-        ValueError: if a token is unknown, a position does not exist or has nothing left, or a held token is forbidden.
+        ValueError: If a token is unknown, `_` is a token of the model, or the prompt is too long.
     """
-    given: Any = OmegaConf.to_container(config, resolve=True)
-    if not given["ban"] and not given["only"] and given["length"] is None:
+    if prompt is None:
+        return None
+    tokenizer = checkpoint.tokenizer
+    if "_" in tokenizer.get_vocab():
+        raise ValueError("Expected no `prompt`: `_` stands for a free token, but it is a token of this model.")
+    first = first_position(checkpoint)
+    tokens = [tokenizer.bos_token_id] * first
+    for index, part in enumerate(prompt.split("_")):
+        tokens += [-1] * bool(index) + tokenizer(part, add_special_tokens=False)["input_ids"] * bool(part)
+    if tokenizer.unk_token_id in tokens:
+        raise ValueError(f"Expected a `prompt` of tokens that the model knows, got {prompt!r}.")
+    if len(tokens) > checkpoint.length:
+        limit = checkpoint.length - first
+        raise ValueError(f"Expected a `prompt` of at most {limit} tokens, got {len(tokens) - first}.")
+    return torch.tensor([tokens + [-1] * (checkpoint.length - len(tokens))])
+
+
+def read_constraints(
+    config: DictConfig, checkpoint: Checkpoint, clamp: Int[Tensor, "1 l"] | None
+) -> Bool[Tensor, "l v"] | None:
+    """Return the tokens that each position may hold; None without constraints.
+
+    Args:
+        config: The settings under `constraints`.
+        checkpoint: The generator.
+        clamp: Tokens that are fixed, -1 at free positions.
+
+    Raises:
+        ValueError: If a token is unknown, a position does not exist or has no token left, or a fixed token is
+            forbidden.
+    """
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    if not settings["ban"] and not settings["only"] and settings["length"] is None:
         return None
     tokenizer, length = checkpoint.tokenizer, checkpoint.length
     size = len(tokenizer)
     allowed = anything(length, size)
-    if given["ban"]:
-        allowed = allowed & ban(_ids(given["ban"], tokenizer, "constraints.ban"), length, size)
-    if given["length"] is not None:
-        allowed = allowed & _of_length(given["length"], tokenizer, length)
-    if given["only"]:
-        if not isinstance(given["only"], Mapping):
-            raise ValueError(f"Expected `constraints.only` as {{position: [tokens]}}, got {given['only']}.")
+    if settings["ban"]:
+        allowed = allowed & ban(_ids(settings["ban"], tokenizer, "constraints.ban"), length, size)
+    if settings["length"] is not None:
+        allowed = allowed & _of_length(settings["length"], tokenizer, length)
+    if settings["only"]:
+        if not isinstance(settings["only"], Mapping):
+            raise ValueError(f"Expected `constraints.only` as {{position: [tokens]}}, got {settings['only']}.")
         first = first_position(checkpoint)
-        places = {_position(key, length - first) - 1 + first: key for key in given["only"]}
-        tokens = {i: _ids(given["only"][key], tokenizer, f"constraints.only.{key}") for i, key in places.items()}
+        positions = {_position(key, length - first) - 1 + first: key for key in settings["only"]}
+        tokens = {i: _ids(settings["only"][key], tokenizer, f"constraints.only.{key}") for i, key in positions.items()}
         allowed = allowed & only(tokens, length, size)
     for position, free in enumerate(allowed.any(-1).tolist()):
         if not free:
@@ -50,7 +82,13 @@ def read_constraints(config: DictConfig, checkpoint: Checkpoint, clamp: Tensor |
     return allowed
 
 
-def _of_length(n: Any, tokenizer: PreTrainedTokenizerBase, length: int) -> Tensor:
+def first_position(checkpoint: Checkpoint) -> int:
+    """Return the position of a string's first token: 1 after `<bos>`, 0 for sequences without it."""
+    special = checkpoint.config["data"].get("layout", {}).get("special_tokens", True)
+    return int(special and checkpoint.tokenizer.bos_token_id is not None)
+
+
+def _of_length(n: Any, tokenizer: PreTrainedTokenizerBase, length: int) -> Bool[Tensor, "l v"]:
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
         raise ValueError("Expected no `constraints.length`: all sequences of this model are equally long.")
     if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= length - 2:
@@ -78,15 +116,17 @@ def _ids(tokens: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> list[int
     vocabulary = tokenizer.get_vocab()
     for token in map(str, tokens):
         if token not in vocabulary:
-            raise ValueError(f"Expected tokens of the model in `{name}`, got {token!r}: {_near(token, vocabulary)}.")
+            similar = _similar(token, vocabulary)
+            raise ValueError(f"Expected tokens of the model in `{name}`, got {token!r}: {similar}.")
     return [vocabulary[str(token)] for token in tokens]
 
 
-def _near(token: str, vocabulary: Iterable[str]) -> str:
+def _similar(token: str, vocabulary: Iterable[str]) -> str:
+    """Return a clause that names the most similar tokens, or some of the vocabulary."""
     folded: dict[str, list[str]] = {}
     for word in vocabulary:
         folded.setdefault(word.casefold(), []).append(word)
     close = get_close_matches(token.casefold(), folded, n=3, cutoff=0.5)
-    near = [word for one in close for word in folded[one]]
-    named = ", ".join(map(repr, near or sorted(vocabulary)[:40]))
-    return f"the nearest {'are' if len(near) > 1 else 'is'} {named}" if near else f"there are {named}"
+    similar = [word for key in close for word in folded[key]]
+    names = ", ".join(map(repr, similar or sorted(vocabulary)[:40]))
+    return f"the nearest {'are' if len(similar) > 1 else 'is'} {names}" if similar else f"its tokens are {names}"

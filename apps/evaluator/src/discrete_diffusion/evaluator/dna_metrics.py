@@ -19,9 +19,9 @@ from discrete_diffusion.eval import (
     is_dna,
     kmer_spectrum,
 )
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
+from discrete_diffusion.evaluator.point import Point
 
 LENGTHS = (3, 6)
 DRAWN = 3
@@ -107,11 +107,11 @@ class DNAMetrics:
         """Whether it is DNA."""
         return is_dna(string)
 
-    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """3-mers and letters of the samples beside the data's; the first novel samples; the property."""
         groups: dict[str, list[str]] = {}
         for run in runs:
-            if run.condition == chosen or run.condition.drawn or not run.condition.gamma:
+            if run.condition == chosen or run.condition.data_labels or not run.condition.gamma:
                 strings = [str(row["string"]) for row in run.outcome.samples]
                 groups.setdefault(run.condition.title(), []).extend(strings)
         spectra = {name: kmer_spectrum(strings, DRAWN) for name, strings in groups.items()}
@@ -149,7 +149,7 @@ class DNAMetrics:
         )
         return [spectrum, composition, sheet, distribution]
 
-    def _own(self, condition: Condition) -> dict[str, list[str]]:
+    def _own(self, condition: Point) -> dict[str, list[str]]:
         """The training rows of the class that is asked for, by its name in pictures."""
         if self.label is None or self.classes is None or condition.label is None:
             return {}

@@ -4,6 +4,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.evaluator.conditions import EACH, Condition, asked_class
-from discrete_diffusion.evaluator.generation import Weights
+from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.judge import Judge, build_judge, judged
 from discrete_diffusion.evaluator.likelihood import counted_in, measure_likelihood
 from discrete_diffusion.evaluator.metrics import Metrics, Number, Run, build_metrics
 from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
-from discrete_diffusion.evaluator.preparation import Plan, prepare
+from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.provenance import provenance
 from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, results_table
 from discrete_diffusion.evaluator.rewards import build_reward
-from discrete_diffusion.evaluator.steering import Steering
 from discrete_diffusion.evaluator.subject import describe
+from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.guidance import State
 
 LONGEST = 1024
@@ -46,15 +46,16 @@ def evaluate(config: DictConfig) -> Path:
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
 
-    plan = prepare(config, checkpoint, folder, device, tell=console.print)
+    sweep = build_sweep(config, checkpoint, folder, device, console.print)
     data = checkpoint.data(config.data.path)
     console.print("Reading the training data to compare with.")
     metrics = build_metrics(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None
-    if plan.searches:
+    if sweep.searches:
         example = data.examples(1).with_format(None)[data.column][0]
         reward = build_reward(config.reward, metrics, checkpoint.tokenizer, example)
-    points = plan.points(reward)
+        sweep = replace(sweep, reward=reward)
+    points = sweep.points()
     judge = build_judge(config, checkpoint, folder, device)
     if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
@@ -62,8 +63,8 @@ def evaluate(config: DictConfig) -> Path:
     record = Record(directory, provenance(config, folder, device), metrics)
     if reward is not None:
         record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
-    states: dict[Condition, list[State]] = {}
-    weights: dict[Condition, list[Weights]] = {}
+    states: dict[Point, list[State]] = {}
+    weights: dict[Point, list[ParticleWeights]] = {}
 
     def report(draws: bool, gamma: float | None) -> None:
         chosen = choose(record.runs, metrics, gamma)
@@ -77,12 +78,12 @@ def evaluate(config: DictConfig) -> Path:
     try:
         if config.likelihood:
             record.note(likelihood=likelihood(config, checkpoint, data, device, console))
-        sample(config, plan, points, data, judge, record, states, weights, console)
+        sample(config, sweep, data, judge, record, states, weights, console)
         report(config.pictures.draw, config.pictures.gamma)
     except KeyboardInterrupt:
         done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs are"
         console.print(f"\nStopped. {done} in {directory / 'results.csv'}, summarized beside it.")
-        if any(not run.condition.drawn for run in record.runs):
+        if any(not run.condition.data_labels for run in record.runs):
             report(False, None)
         sys.exit(130)
     console.print(results_table(record.summary(), metrics))
@@ -92,26 +93,28 @@ def evaluate(config: DictConfig) -> Path:
 
 def sample(
     config: DictConfig,
-    plan: Plan,
-    points: Mapping[Condition, Steering],
+    sweep: Sweep,
     data: SequenceData,
     judge: Judge | None,
     record: Record,
-    states: dict[Condition, list[State]],
-    weights: dict[Condition, list[Weights]],
+    states: dict[Point, list[State]],
+    weights: dict[Point, list[ParticleWeights]],
     console: Console,
 ) -> None:
     """Run every point with every seed; the first seed's states and particles are kept."""
     label, classes = data.label, data.labels
-    asked = None if label is None or config.label == EACH else asked_class(config.label, label)
+    asked = None if label is None or config.label == EACH else target_class(config.label, label)
+    guidance = {point: sweep.guidance(point) for point in sweep.points()}
     with progress(console) as bar:
-        task = bar.add_task("", total=sum(point.samples for point in points) * len(config.seeds))
+        task = bar.add_task("", total=sum(point.samples for point in guidance) * len(config.seeds))
         for seed in config.seeds:
-            for point, steering in points.items():
-                bar.update(task, description=f"Sampling {point.name()}, seed {seed}")
+            for point in guidance:
+                bar.update(task, description=f"Sampling {point.file_name()}, seed {seed}")
                 y = point.labels(classes, seed)
-                generated = plan.generation(point.samples, seed, y, steering, lambda rows: bar.advance(task, rows))
-                wanted = y if point.drawn or point.each else None
+                generated = sweep.generation(
+                    point.samples, seed, y, guidance[point], lambda rows: bar.advance(task, rows)
+                )
+                wanted = y if point.data_labels or point.each else None
                 if wanted is None and asked is not None:
                     wanted = torch.full((point.samples,), asked)
                 verdict: dict[str, Number] = {}
@@ -130,9 +133,9 @@ def draw(
     record: Record,
     metrics: Metrics,
     checkpoint: Checkpoint,
-    states: Mapping[Condition, list[State]],
-    weights: Mapping[Condition, list[Weights]],
-    chosen: Condition,
+    states: Mapping[Point, list[State]],
+    weights: Mapping[Point, list[ParticleWeights]],
+    chosen: Point,
 ) -> None:
     """Every picture that there is something for."""
     directory = record.directory

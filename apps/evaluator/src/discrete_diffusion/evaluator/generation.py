@@ -1,28 +1,32 @@
-"""Samples from a checkpoint, and what they cost."""
+"""Generation of samples from a checkpoint, and its cost."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
+from omegaconf import DictConfig
 from torch import Tensor
 
-from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.checkpoints import Checkpoint, with_steps
 from discrete_diffusion.datasets import decode
-from discrete_diffusion.evaluator.steering import Steering
-from discrete_diffusion.guidance import CountEvaluations, ParticleState, State
+from discrete_diffusion.evaluator.guidance import Guidance
+from discrete_diffusion.guidance import CountEvaluations, Model, ParticleState, State
+
+Sampler = Callable[..., Iterator[State]]
+"""A sampler of a checkpoint, such as `discrete_diffusion.guidance.AncestralSampler`."""
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What became of the particles' weights at one time, over all searches.
+class ParticleWeights:
+    """Weights of the particles at one time, over all searches.
 
     Attributes:
-        t: the time.
-        ess_share: mean effective sample size, as a share of the particles.
-        resampled_share: share of the searches whose particles were resampled.
+        t: The time.
+        ess_share: Mean effective sample size, as a share of the particles.
+        resampled_share: Share of the searches whose particles were resampled.
     """
 
     t: float
@@ -32,109 +36,123 @@ class Weights:
 
 @dataclass(frozen=True)
 class Generated:
-    """Samples of one setting and one seed.
+    """Samples of one point of the sweep and one seed.
 
     Attributes:
-        ids: the samples, (samples, l), on the CPU.
-        strings: the same, decoded.
-        states: every state of the first of them, on the CPU.
-        cost: network evaluations (passes of the generator, one for each row of a batch), rows of the classifiers,
-            calls of the reward, and seconds of wall-clock time, decoding included.
-        weights: of the particles at each step, where there are any.
+        ids: Token ids of the samples, (samples, l), on the CPU.
+        strings: Decoded samples.
+        states: Trajectories of the first `keep_states_of` samples, on the CPU.
+        cost: Network evaluations (forward passes of the generator, one for each row of a batch), forward passes of
+            the classifiers, reward calls, and wall-clock seconds including decoding.
+        weights: Weights of the particles at each step; empty without particles.
     """
 
     ids: Tensor
     strings: list[str]
     states: list[State]
     cost: Mapping[str, float]
-    weights: list[Weights] = field(default_factory=list)
+    weights: list[ParticleWeights] = field(default_factory=list)
 
     def numbers(self) -> dict[str, float | None]:
-        """The columns of results.csv that tell of cost, and of particles: means over steps that weigh or resample."""
+        """Return the columns of results.csv for cost and particles: means over the steps that weigh or resample."""
         weighed, resampled = self.weights[1:], self.weights[1:-1]
         return {
             **self.cost,
-            "mean_ess_share": fmean(one.ess_share for one in weighed) if weighed else None,
-            "resampled_share": fmean(one.resampled_share for one in resampled) if resampled else None,
+            "mean_ess_share": fmean(step.ess_share for step in weighed) if weighed else None,
+            "resampled_share": fmean(step.resampled_share for step in resampled) if resampled else None,
         }
 
 
 @dataclass(frozen=True)
 class Generation:
-    """How a checkpoint is sampled; calling it samples.
+    """Settings that all samples of an evaluation share; calling it draws samples.
 
-    Random numbers come from a generator on the CPU, so that every device draws the same. They run on from batch to
-    batch: another `batch_size` gives other samples. A search's rows count toward it.
+    Random numbers come from a generator on the CPU, so that every device draws the same samples. They run on from batch
+    to batch: another `batch_size` gives other samples. The rows of a search count toward `batch_size`.
+
+    Attributes:
+        checkpoint: The generator.
+        sampler: Its sampler.
+        batch_size: Sequences in a forward pass.
+        device: Device of the generator.
+        clamp: Token that each position must hold, (1, l), -1 if it is free.
+        allowed: Tokens that each position may hold, (l, v).
+        keep_states_of: Number of samples whose trajectories are kept.
     """
 
     checkpoint: Checkpoint
-    sampler: Callable[..., Any]
+    sampler: Sampler
     batch_size: int
     device: torch.device
-    clamp: Tensor | None = None
-    allowed: Tensor | None = None
+    clamp: Int[Tensor, "1 l"] | None = None
+    allowed: Bool[Tensor, "l v"] | None = None
     keep_states_of: int = 0
 
-    def try_out(self, steering: Steering) -> None:
-        """Put everything together for one sample, and draw none: what does not fit raises.
+    def check(self, guidance: Guidance) -> None:
+        """Build everything for one sample without drawing it.
 
         Raises:
-            ValueError: if a method is not defined for the model, or one of its numbers is out of range.
+            ValueError: If a method is not defined for the model, or one of its numbers is out of range.
         """
-        self._states(self.checkpoint.denoiser(), 1, None, steering, torch.Generator())
+        self._states(self.checkpoint.denoiser(), 1, None, guidance, torch.Generator())
 
     def __call__(
         self,
         samples: int,
         seed: int,
-        y: Tensor | None,
-        steering: Steering,
+        y: Int[Tensor, " samples"] | None,
+        guidance: Guidance,
         advance: Callable[[float], None] = lambda rows: None,
     ) -> Generated:
-        """Draw `samples` sequences for the labels `y`, (samples,); `advance` is told of rows that are done."""
+        """Draw sequences.
+
+        Args:
+            samples: Number of sequences.
+            seed: Seed of all random numbers.
+            y: Class of each sequence.
+            guidance: Guidance of the model.
+            advance: Called after each step with its share of the sequences in the batch.
+        """
         network = CountEvaluations(self.checkpoint.network)
         denoiser = self.checkpoint.denoiser(network)
         generator = torch.Generator().manual_seed(seed)
-        steps = getattr(self.sampler, "steps", self.checkpoint.length)
-        size = self.batch_size if steering.search is None else max(1, self.batch_size // steering.search.rows(1))
-        drawn: list[Tensor] = []
+        particles = 1 if guidance.search is None else guidance.search.rows(1)
+        size = max(1, self.batch_size // particles)
+        ids: list[Tensor] = []
         strings: list[str] = []
         kept: list[State] = []
-        sums: dict[float, list[float]] = {}
-        steering.start()
+        sums: dict[float, tuple[float, float]] = {}
+        guidance.reset()
         started = time.perf_counter()
         for start in range(0, samples, size):
             rows = min(size, samples - start)
             labels = None if y is None else y[start : start + rows].to(self.device)
-            for index, state in enumerate(self._states(denoiser, rows, labels, steering, generator)):
+            t = 1.0
+            for state in self._states(denoiser, rows, labels, guidance, generator):
                 if start == 0 and self.keep_states_of:
                     kept.append(State(state.t, state.x[: self.keep_states_of].cpu()))
                 if isinstance(state, ParticleState):
-                    sums.setdefault(state.t, [0.0, 0.0])
-                    sums[state.t][0] += state.ess.sum().item()
-                    sums[state.t][1] += state.resampled.sum().item()
-                advance(rows / steps if index else 0.0)
-            drawn.append(state.x.cpu())
-            strings += decode(self.checkpoint.tokenizer, drawn[-1])
+                    ess, resampled = sums.get(state.t, (0.0, 0.0))
+                    sums[state.t] = ess + state.ess.sum().item(), resampled + state.resampled.sum().item()
+                advance(rows * (t - state.t))
+                t = state.t
+            ids.append(state.x.cpu())
+            strings += decode(self.checkpoint.tokenizer, ids[-1])
         seconds = round(time.perf_counter() - started, 3)
-        cost = {"network_evaluations": network.rows, **steering.cost(), "seconds": seconds}
-        particles = 1 if steering.search is None else steering.search.rows(1)
-        weights = [Weights(t, ess / samples / particles, resampled / samples) for t, (ess, resampled) in sums.items()]
-        return Generated(torch.cat(drawn), strings, kept, cost, weights)
+        cost = {"network_evaluations": network.rows, **guidance.cost(), "seconds": seconds}
+        weights = [
+            ParticleWeights(t, ess / samples / particles, resampled / samples) for t, (ess, resampled) in sums.items()
+        ]
+        return Generated(torch.cat(ids), strings, kept, cost, weights)
 
     def _states(
-        self,
-        denoiser: Callable[..., Tensor],
-        rows: int,
-        y: Tensor | None,
-        steering: Steering,
-        generator: torch.Generator,
-    ) -> Any:
+        self, denoiser: Model, rows: int, y: Tensor | None, guidance: Guidance, generator: torch.Generator
+    ) -> Iterator[State]:
         return self.sampler(
             denoiser,
             (rows, self.checkpoint.length),
             y=y,
-            **steering.arguments(),
+            **guidance.sampler_arguments(),
             allowed=self.allowed,
             clamp=None if self.clamp is None else self.clamp.expand(rows, -1).to(self.device),
             generator=generator,
@@ -142,32 +160,10 @@ class Generation:
         )
 
 
-def first_position(checkpoint: Checkpoint) -> int:
-    """Where the first token of a string stands: 1 behind `<bos>`, 0 where sequences have none."""
-    special = checkpoint.config["data"].get("layout", {}).get("special_tokens", True)
-    return int(special and checkpoint.tokenizer.bos_token_id is not None)
-
-
-def read_prompt(prompt: str | None, checkpoint: Checkpoint) -> Tensor | None:
-    """The token that each position must hold, (1, l), -1 where it is free; `_` in the prompt is one free token.
-
-    Exact where the process is absorbing, and for a left-to-right model if no `_` comes before a token; else a
-    heuristic (see `discrete_diffusion.guidance.trajectory`).
+def build_sampler(config: DictConfig, checkpoint: Checkpoint) -> Sampler:
+    """Return the checkpoint's sampler with the number of steps of the configuration.
 
     Raises:
-        ValueError: if a token is unknown, `_` is one, or the prompt is too long.
+        ValueError: If the number of steps is not positive, or the model is sampled token by token.
     """
-    if prompt is None:
-        return None
-    tokenizer = checkpoint.tokenizer
-    if "_" in tokenizer.get_vocab():
-        raise ValueError("Expected no `prompt`: `_` stands for a free token, and it is a token of this model.")
-    first = first_position(checkpoint)
-    held = [tokenizer.bos_token_id] * first
-    for index, part in enumerate(prompt.split("_")):
-        held += [-1] * bool(index) + tokenizer(part, add_special_tokens=False)["input_ids"] * bool(part)
-    if tokenizer.unk_token_id in held:
-        raise ValueError(f"Expected a `prompt` of tokens that the model knows, got {prompt!r}.")
-    if len(held) > checkpoint.length:
-        raise ValueError(f"Expected a `prompt` of at most {checkpoint.length - first} tokens, got {len(held) - first}.")
-    return torch.tensor([held + [-1] * (checkpoint.length - len(held))])
+    return with_steps(checkpoint.sampler(), config.sampling.steps)

@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.embedded_pictures import plots
 from discrete_diffusion.evaluator.metrics import Metrics
 from discrete_diffusion.evaluator.pictures import pretty
+from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.record import Record, write
 from discrete_diffusion.evaluator.report_numbers import (
     around,
@@ -38,8 +38,8 @@ def write_report(
     record: Record,
     metrics: Metrics,
     checkpoint: Checkpoint,
-    states: Mapping[Condition, Sequence[State]],
-    chosen: Condition,
+    states: Mapping[Point, Sequence[State]],
+    chosen: Point,
     draw: bool = True,
 ) -> Path:
     """Write report.html: numbers from summary.json, the PNGs that lie beside it, samples, and how some came to be.

@@ -22,9 +22,9 @@ from discrete_diffusion.eval import (
     inception_score,
     pixel_image,
 )
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution
+from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.training_images import TrainingImages
 
 COMPONENTS, SPLITS = 32, 10
@@ -140,7 +140,7 @@ class ImageMetrics:
         levels = self.pixels.read(string)
         return None if levels is None else pixel_image(self.pixels.bytes(levels), size)
 
-    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """The first novel images of the chosen condition's first seed beside the training data; the property."""
         first = next(run for run in runs if run.condition == chosen)
         images = [self.pixels.read(one) for one in first.outcome.novel[:shown]]

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import describe
-from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.point import Point
 
 Number = float | int | None
 
@@ -37,7 +37,7 @@ class Outcome:
 class Run:
     """The outcome of one condition and seed."""
 
-    condition: Condition
+    condition: Point
     seed: int
     outcome: Outcome
 
@@ -69,7 +69,7 @@ class Metrics(Protocol):
         """Whether a string is one that the property is asked of."""
         ...
 
-    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """Write pictures of its own, of all runs and of `shown` samples of the chosen condition; return their paths."""
         ...
 

@@ -19,9 +19,9 @@ from discrete_diffusion.eval import (
     sa_score,
     scaffolds,
 )
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
+from discrete_diffusion.evaluator.point import Point
 
 OURS: Mapping[str, MoleculeProperty] = {"qed": evaluation.qed, "ring_count": evaluation.ring_count}
 
@@ -127,7 +127,7 @@ class MoleculeMetrics:
             "frechet_descriptor_distance": frechet_descriptor_distance(molecules, self.descriptors),
         }
 
-    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """The distribution, and the first novel molecules of the chosen condition's first seed."""
         name = pretty(self.property_name)
         first = next(run for run in runs if run.condition == chosen)

@@ -20,18 +20,18 @@ from discrete_diffusion.eval import (
     draw_frontier,
     draw_particle_weights,
 )
-from discrete_diffusion.evaluator.conditions import Condition
+from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.guidance import State
 
 if TYPE_CHECKING:
-    from discrete_diffusion.evaluator.generation import Weights
+    from discrete_diffusion.evaluator.generation import ParticleWeights
     from discrete_diffusion.evaluator.metrics import Metrics, Run
 
 ENOUGH = 24
 PER = 1024  # samples that a cost is told for
 
 
-def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Condition:
+def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Point:
     """The condition that is shown: of this gamma, or the one that steers farthest.
 
     That is the one whose novel samples' mean property, over all seeds, is farthest from the training data's, among
@@ -40,14 +40,14 @@ def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Co
     Raises:
         ValueError: if no run has this gamma.
     """
-    shown: dict[Condition, list[Run]] = {}
+    shown: dict[Point, list[Run]] = {}
     for run in runs:
-        if not run.condition.drawn and gamma in (None, run.condition.gamma):
+        if not run.condition.data_labels and gamma in (None, run.condition.gamma):
             shown.setdefault(run.condition, []).append(run)
     if not shown:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {gamma}.")
 
-    def rank(condition: Condition) -> tuple[bool, float]:
+    def rank(condition: Point) -> tuple[bool, float]:
         counts = [len(run.outcome.novel) for run in shown[condition]]
         values = [value for run in shown[condition] for value in run.outcome.values]
         center = metrics.training["mean"]
@@ -72,14 +72,14 @@ def draw_sweep(
     for run, row in zip(runs, rows, strict=True):
         if run.condition.gamma is not None:
             series.setdefault(run.condition.guidance, {}).setdefault(run.condition.gamma, []).append(row)
-        elif not run.condition.drawn:
+        elif not run.condition.data_labels:
             unguided.append(row)
     if not series:
         return []
     name = pretty(metrics.property_name)
     seeds = len({run.seed for run in runs})
     bars = f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed"
-    counts = {int(row["generated"]) for run, row in zip(runs, rows, strict=True) if not run.condition.drawn}
+    counts = {int(row["generated"]) for run, row in zip(runs, rows, strict=True) if not run.condition.data_labels}
     share = len(counts) > 1
     generated = None if share else counts.pop()
     frontier = draw_frontier(
@@ -131,7 +131,7 @@ def draw_sweep(
     return [*pictures, cost]
 
 
-def draw_weights(weights: "Mapping[Condition, Sequence[Weights]]", path: Path) -> Path:
+def draw_weights(weights: "Mapping[Point, Sequence[ParticleWeights]]", path: Path) -> Path:
     """The particles of the first seed of each condition that has any."""
     several = len({condition.guidance for condition in weights}) > 1
     series = {}
@@ -149,7 +149,7 @@ def draw_weights(weights: "Mapping[Condition, Sequence[Weights]]", path: Path) -
 
 def draw_novel_distribution(
     runs: "Sequence[Run]",
-    chosen: Condition,
+    chosen: Point,
     training: Sequence[float],
     directory: Path,
     *,
@@ -160,7 +160,7 @@ def draw_novel_distribution(
     """The property of the novel samples of all seeds, at each gamma of the chosen guidance, over that of the data."""
     values: dict[float, list[float]] = {}
     for run in runs:
-        if not run.condition.drawn and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
+        if not run.condition.data_labels and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
             values.setdefault(run.condition.gamma or 0.0, []).extend(run.outcome.values)
     name = pretty(property_name)
     return draw_distribution(

@@ -13,8 +13,8 @@ from typing import Any
 
 from discrete_diffusion.checkpoints import evaluations, is_hub_name
 from discrete_diffusion.eval import confidence_interval
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Metrics, Number, Run
+from discrete_diffusion.evaluator.point import Point
 
 KEYS = ("guidance", "gamma", "condition")
 
@@ -39,7 +39,7 @@ class Record:
 
     def add(self, run: Run, cost: Mapping[str, Number]) -> None:
         """Write the samples of a run, its row of results.csv, and the summary of all runs until now."""
-        samples = self.directory / "samples" / f"{run.condition.name()}_seed-{run.seed}.csv"
+        samples = self.directory / "samples" / f"{run.condition.file_name()}_seed-{run.seed}.csv"
         samples.parent.mkdir(exist_ok=True)
         own: dict[str, Number | str] = {key: getattr(run.condition, key) for key in KEYS} | {"seed": run.seed}
         _write_csv(samples, [own | dict(row) for row in run.outcome.samples])
@@ -55,7 +55,7 @@ class Record:
 
     def summary(self) -> list[dict[str, Number | str]]:
         """A row for each condition: every number's mean over seeds, and the half-width of its 95 % interval."""
-        groups: dict[Condition, list[dict[str, Any]]] = {}
+        groups: dict[Point, list[dict[str, Any]]] = {}
         for run, row in zip(self.runs, self.rows, strict=True):
             groups.setdefault(run.condition, []).append(row)
         summary = []

@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import Label
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.embedded_pictures import drawn
 from discrete_diffusion.evaluator.metrics import Run
+from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.report_numbers import number
 
 MOST, IN_ALL = 24, 360  # samples of a condition, and of all
@@ -29,7 +29,7 @@ def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: str, illu
         layout: "drawn", "images", "dna" or "text".
         illustrate: from a string and a size to its picture, or None.
     """
-    first: dict[Condition, Run] = {}
+    first: dict[Point, Run] = {}
     for run in runs:
         first.setdefault(run.condition, run)
     count = min(MOST, max(IN_ALL // len(first), 4))
@@ -66,7 +66,7 @@ def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: str) -> Runs:
     return runs
 
 
-def _asked(condition: Condition, index: int, label: Label | None) -> str | None:
+def _asked(condition: Point, index: int, label: Label | None) -> str | None:
     """The class that this sample was to be of, where each was to be of another."""
     return label.class_names[index % condition.each] if condition.each and label is not None else None
 

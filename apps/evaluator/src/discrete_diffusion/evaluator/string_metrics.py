@@ -5,8 +5,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.point import Point
 
 KNOWN = 1_000_000
 """Training rows that samples are compared with, evenly spread; of a stream the first."""
@@ -49,6 +49,6 @@ class StringMetrics:
         """Every string has one."""
         return True
 
-    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """Strings have no pictures of their own."""
         return []

@@ -19,8 +19,8 @@ from discrete_diffusion.eval import (
     split_words,
     unigram_entropy,
 )
-from discrete_diffusion.evaluator.conditions import Condition
 from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.point import Point
 
 NGRAMS = (1, 2, 3)
 JUDGED = 256  # training texts whose perplexity is drawn
@@ -116,12 +116,12 @@ class TextMetrics:
         """Whether there is anything but special tokens in it."""
         return bool(remove_special_tokens(string, self.tokenizer.all_special_tokens))
 
-    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Condition, shown: int) -> list[Path]:
+    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """The frontier of generative perplexity against entropy, where there is a language model."""
         if self.perplexity is None:
             return []
         series: dict[str, dict[float, list[Run]]] = {}
-        unguided = [run for run in runs if run.condition.gamma is None and not run.condition.drawn]
+        unguided = [run for run in runs if run.condition.gamma is None and not run.condition.data_labels]
         for run in runs:
             if run.condition.gamma is not None:
                 series.setdefault(run.condition.guidance, {}).setdefault(run.condition.gamma, []).append(run)

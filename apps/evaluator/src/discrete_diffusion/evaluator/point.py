@@ -1,0 +1,83 @@
+"""Points of a sweep."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from discrete_diffusion.datasets import Label
+from discrete_diffusion.evaluator.methods import Method
+
+EACH = "each"
+"""Value of `label` that requests every class in turn."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of a sweep: guidance methods at one scale, toward one target.
+
+    Attributes:
+        guidance: Names of the methods, or "none".
+        gamma: Guidance scale; None without guidance.
+        condition: Target in words, for people.
+        samples: Number of samples for each seed.
+        label: Class index passed to the model for every sample, or None.
+        data_labels: Whether each sample has its own class, drawn from the training data.
+        row: Name of the row of the suite, "" without a suite.
+        each: Number of classes if samples request every class in turn, else 0.
+        methods: The guidance methods, innermost first.
+    """
+
+    guidance: str
+    gamma: float | None
+    condition: str
+    samples: int
+    label: int | None = None
+    data_labels: bool = False
+    row: str = ""
+    each: int = 0
+    methods: tuple[Method, ...] = field(default=(), compare=False, repr=False)
+
+    def file_name(self) -> str:
+        """Return the name of the point in file names."""
+        if self.gamma is None:
+            return "data-labels" if self.data_labels else "unguided"
+        return f"{self.row}_gamma-{self.gamma:g}" if self.row else f"gamma-{self.gamma:g}"
+
+    def title(self) -> str:
+        """Return the name of the point in pictures."""
+        if not self.gamma:
+            return self.condition
+        return f"{self.guidance + ', ' if self.row else ''}γ = {self.gamma:g}, {self.condition}"
+
+    def labels(self, training: Int[Tensor, " n"] | None, seed: int) -> Int[Tensor, " samples"] | None:
+        """Return the class of each sample.
+
+        Args:
+            training: Classes of the training rows, from which `data_labels` draws.
+            seed: Seed of that draw.
+        """
+        if self.data_labels:
+            assert training is not None
+            generator = torch.Generator().manual_seed(seed)
+            return training[torch.randint(len(training), (self.samples,), generator=generator)]
+        if self.each:
+            return torch.arange(self.samples) % self.each
+        return None if self.label is None else torch.full((self.samples,), self.label)
+
+
+def target_class(index: int | None, label: Label | None) -> int:
+    """Return the index of the target class: the last class by default, -1 for a model without classes.
+
+    Raises:
+        ValueError: If there is no such class.
+    """
+    if label is None:
+        if index is not None:
+            raise ValueError("The model was trained without labels: leave out `label`.")
+        return -1
+    if index is not None and (not isinstance(index, int) or not 0 <= index < label.num_classes):
+        names = ", ".join(f"{i} ({name})" for i, name in enumerate(label.class_names))
+        raise ValueError(f"Expected `label` to be one of {names}, got {index}.")
+    return label.num_classes - 1 if index is None else index
