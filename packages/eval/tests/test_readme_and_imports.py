@@ -37,7 +37,7 @@ for name in ("rdkit", "matplotlib", "PIL"):
 import discrete_diffusion.eval as e
 assert e.describe([1.0]).mean == e.Likelihood.of_batch([[1.0]]).nats == 1.0
 assert "torch" not in sys.modules
-for name, extra in (("qed", "molecules"), ("draw_frontier", "plots"), ("draw_denoising", "plots")):
+for name, extra in (("qed", "molecules"), ("draw_sweep", "plots"), ("draw_denoising", "plots")):
     try:
         getattr(e, name)
     except ModuleNotFoundError as error:

@@ -11,21 +11,22 @@ import torch
 
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.eval import (
-    CostPoint,
-    FrontierPoint,
-    confidence_interval,
-    draw_cost,
+    SweepAxis,
+    SweepPoint,
     draw_denoising,
     draw_distribution,
-    draw_frontier,
     draw_particle_weights,
 )
+from discrete_diffusion.eval import draw_sweep as draw
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.guidance import State
 
 if TYPE_CHECKING:
     from discrete_diffusion.evaluator.generation import ParticleWeights
     from discrete_diffusion.evaluator.metrics import Metrics, Run
+
+Value = Callable[["Mapping[str, Any]"], float | None]
+"""Number of a row of results.csv."""
 
 ENOUGH = 24
 PER = 1024  # samples that a cost is told for
@@ -76,58 +77,46 @@ def draw_sweep(
             unguided.append(row)
     if not series:
         return []
-    name = pretty(metrics.property_name)
+    name, noun = pretty(metrics.property_name), metrics.noun
     seeds = len({run.seed for run in runs})
     bars = f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed"
     counts = {int(row["generated"]) for run, row in zip(runs, rows, strict=True) if not run.condition.data_labels}
     share = len(counts) > 1
-    generated = None if share else counts.pop()
-    frontier = draw_frontier(
-        {
-            key: [_frontier_point(gamma, group, share) for gamma, group in points.items()]
-            for key, points in series.items()
-        },
-        directory / "frontier.png",
-        property_name=name,
-        generated=generated,
-        training_mean=metrics.training["mean"],
-        training_percentile=metrics.training["p90"],
-        note=bars,
-        noun=metrics.noun,
-        start=_frontier_point(0.0, unguided, share) if unguided else None,
-        share=share,
+
+    def sweep(path: str, title: str, x: SweepAxis, y: SweepAxis, x_of: Value, y_of: Value) -> Path:
+        def point(group: str, gamma: float, some: "Sequence[Mapping[str, Any]]") -> SweepPoint:
+            return SweepPoint.over_seeds(gamma, group, map(x_of, some), map(y_of, some))
+
+        points = [point(group, gamma, some) for group, gammas in series.items() for gamma, some in gammas.items()]
+        start = point("no guidance", 0.0, unguided) if unguided else None
+        absent = f"no novel {noun}"
+        return draw(points, directory / path, x=x, y=y, title=title, start=start, note=bars, absent=absent)
+
+    novel_axis = SweepAxis(
+        f"share of novel {noun}" if share else f"novel {noun} of {counts.pop():,}", "share" if share else "count"
     )
-    pictures = [frontier]
+
+    def novel(row: "Mapping[str, Any]") -> float:
+        return row["novel"] / (row["generated"] if share else 1)
+
+    mean, p90 = metrics.training["mean"], metrics.training["p90"]
+    marks = {"training mean": mean, "training 90th percentile": p90}
+    property_axis = SweepAxis(
+        f"mean {name} of novel {noun}", lines={key: value for key, value in marks.items() if value is not None}
+    )
+    title = f"Novel {noun} against their mean {name}"
+    pictures = [sweep("frontier.png", title, property_axis, novel_axis, lambda row: row["novel_property_mean"], novel)]
     if all(row.get("accuracy") is not None for points in series.values() for group in points.values() for row in group):
-        told = [row for row in unguided if row.get("accuracy") is not None]
-        accuracy = draw_frontier(
-            {
-                key: [_frontier_point(gamma, group, share, "accuracy") for gamma, group in points.items()]
-                for key, points in series.items()
-            },
-            directory / "accuracy.png",
-            title=f"Novel {metrics.noun}, and how many are of the class that was asked for",
-            x_label=f"{metrics.noun} that the judge puts in that class",
-            generated=generated,
-            note=bars,
-            noun=metrics.noun,
-            start=_frontier_point(0.0, told, share, "accuracy") if told else None,
-            share=share,
-            percent=True,
-        )
-        pictures.append(accuracy)
+        unguided = [row for row in unguided if row.get("accuracy") is not None]
+        accuracy_axis = SweepAxis(f"{noun} of the requested class, by the judge", "share", better="higher")
+        title = f"Novel {noun} against accuracy"
+        pictures.append(sweep("accuracy.png", title, accuracy_axis, novel_axis, lambda row: row["accuracy"], novel))
     if len(series) == 1:
         return pictures
-    cost = draw_cost(
-        {key: [_cost_point(gamma, group) for gamma, group in points.items()] for key, points in series.items()},
-        directory / "cost.png",
-        cost_name=f"seconds per {PER:,} samples",
-        property_name=name,
-        noun=metrics.noun,
-        training_mean=metrics.training["mean"],
-        start=_cost_point(0.0, unguided) if unguided else None,
-        note=bars,
-    )
+    cost_axis = SweepAxis(f"seconds per {PER:,} samples", log=True, better="lower")
+    gain_axis = SweepAxis(property_axis.label, lines={} if mean is None else {"training mean": mean})
+    title = f"Mean {name} against cost"
+    cost = sweep("cost.png", title, cost_axis, gain_axis, _cost, lambda row: row["novel_property_mean"])
     return [*pictures, cost]
 
 
@@ -204,14 +193,6 @@ def pretty(name: str) -> str:
     return "QED" if name == "qed" else name.replace("_", " ")
 
 
-def _frontier_point(
-    gamma: float, rows: "Sequence[Mapping[str, Any]]", share: bool, column: str = "novel_property_mean"
-) -> FrontierPoint:
-    novel = [row["novel"] / (row["generated"] if share else 1) for row in rows]
-    return FrontierPoint.over_seeds(gamma, [row[column] for row in rows], novel)
-
-
-def _cost_point(gamma: float, rows: "Sequence[Mapping[str, Any]]") -> CostPoint:
-    seconds = sum(row["seconds"] for row in rows) * PER / sum(row["generated"] for row in rows)
-    interval = confidence_interval([row["novel_property_mean"] for row in rows])
-    return CostPoint(gamma, max(seconds, 1e-3), interval.mean, interval.half_width)
+def _cost(row: "Mapping[str, Any]") -> float:
+    """Return the seconds of `PER` samples, at least a millisecond, so that a logarithm exists."""
+    return max(row["seconds"] * PER / row["generated"], 1e-3)

@@ -12,9 +12,10 @@ import numpy as np
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import (
     GenerativePerplexity,
-    TextPoint,
+    SweepAxis,
+    SweepPoint,
     distinct_n,
-    draw_text_frontier,
+    draw_sweep,
     remove_special_tokens,
     split_words,
     unigram_entropy,
@@ -120,20 +121,28 @@ class TextMetrics:
         """The frontier of generative perplexity against entropy, where there is a language model."""
         if self.perplexity is None:
             return []
-        series: dict[str, dict[float, list[Run]]] = {}
-        unguided = [run for run in runs if run.condition.gamma is None and not run.condition.data_labels]
+        groups: dict[tuple[str, float], list[Run]] = {}
         for run in runs:
-            if run.condition.gamma is not None:
-                series.setdefault(run.condition.guidance, {}).setdefault(run.condition.gamma, []).append(run)
-        entropies = [self.entropy(text) for text in self.references]
-        training = TextPoint(0.0, float(np.mean(entropies)), self._training_perplexity)
+            if not run.condition.data_labels:
+                key = (
+                    ("no guidance", 0.0)
+                    if run.condition.gamma is None
+                    else (run.condition.guidance, run.condition.gamma)
+                )
+                groups.setdefault(key, []).append(run)
+        points = {key: _point(*key, group) for key, group in groups.items()}
+        start = points.pop(("no guidance", 0.0), None)
+        entropy = float(np.mean([self.entropy(text) for text in self.references]))
+        training = SweepPoint.over_seeds(0.0, "training data", [entropy], [self._training_perplexity])
         seeds = len({run.seed for run in runs})
-        path = draw_text_frontier(
-            {name: [_point(gamma, group) for gamma, group in points.items()] for name, points in series.items()},
+        path = draw_sweep(
+            points.values(),
             directory / "text_frontier.png",
-            model_name=self.perplexity_name,
-            start=_point(0.0, unguided) if unguided else None,
-            training=training,
+            x=SweepAxis("unigram entropy in nats", better="higher"),
+            y=SweepAxis(f"generative perplexity under {self.perplexity_name}", log=True, better="lower"),
+            title="Generative perplexity against entropy",
+            start=start,
+            reference=training,
             note=f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed",
         )
         return [path]
@@ -167,8 +176,8 @@ def _key(text: str) -> str:
     return "".join(text.split())
 
 
-def _point(gamma: float, runs: Sequence[Run]) -> TextPoint:
+def _point(group: str, gamma: float, runs: Sequence[Run]) -> SweepPoint:
     numbers = [run.outcome.numbers for run in runs]
-    return TextPoint.over_seeds(
-        gamma, [row["unigram_entropy"] for row in numbers], [row["generative_perplexity"] for row in numbers]
+    return SweepPoint.over_seeds(
+        gamma, group, [row["unigram_entropy"] for row in numbers], [row["generative_perplexity"] for row in numbers]
     )

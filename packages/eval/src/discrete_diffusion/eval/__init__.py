@@ -44,18 +44,15 @@ if TYPE_CHECKING:
     from .metrics.pixels import ImageShapeError, Pixels
     from .metrics.sequence_classifier import SequenceClassifier
     from .metrics.text import distinct_n, remove_special_tokens, split_words, unigram_entropy
-    from .plots.cost import CostPoint, draw_cost
     from .plots.denoising import draw_denoising
     from .plots.distribution import draw_distribution
     from .plots.dna import draw_composition, draw_dna, draw_kmer_spectrum
-    from .plots.frontier import FrontierPoint, draw_frontier
     from .plots.image_grid import draw_image_grid, pixel_image
     from .plots.molecule_grid import draw_molecule_grid, molecule_image
     from .plots.noise_levels import draw_noise_levels, write_noise_levels
     from .plots.particle_weights import draw_particle_weights
     from .plots.style import ACCENT, INK, MUTED, RULE, new_figure, save_figure, series_style, style_axes
     from .plots.sweep import SweepAxis, SweepPoint, draw_sweep
-    from .plots.text_frontier import TextPoint, draw_text_frontier
 
 __all__ = [
     "ACCENT",
@@ -65,11 +62,9 @@ __all__ = [
     "ClassScore",
     "ClassificationReport",
     "ConfidenceInterval",
-    "CostPoint",
     "Description",
     "DescriptorReference",
     "FrechetDistance",
-    "FrontierPoint",
     "GenerativePerplexity",
     "ImageFeatures",
     "ImageShapeError",
@@ -85,7 +80,6 @@ __all__ = [
     "SweepPoint",
     "TextFeatures",
     "TextPerplexity",
-    "TextPoint",
     "canonical_smiles",
     "classification_report",
     "classifier_features",
@@ -97,18 +91,15 @@ __all__ = [
     "discriminator_auroc",
     "distinct_n",
     "draw_composition",
-    "draw_cost",
     "draw_denoising",
     "draw_distribution",
     "draw_dna",
-    "draw_frontier",
     "draw_image_grid",
     "draw_kmer_spectrum",
     "draw_molecule_grid",
     "draw_noise_levels",
     "draw_particle_weights",
     "draw_sweep",
-    "draw_text_frontier",
     "evaluate_molecules",
     "frechet_descriptor_distance",
     "frechet_distance",
@@ -161,18 +152,15 @@ _MODULES = {
     "metrics.pixels": "ImageShapeError Pixels",
     "metrics.sequence_classifier": "SequenceClassifier",
     "metrics.text": "distinct_n remove_special_tokens split_words unigram_entropy",
-    "plots.cost": "CostPoint draw_cost",
     "plots.denoising": "draw_denoising",
     "plots.distribution": "draw_distribution",
     "plots.dna": "draw_composition draw_dna draw_kmer_spectrum",
-    "plots.frontier": "FrontierPoint draw_frontier",
     "plots.image_grid": "draw_image_grid pixel_image",
     "plots.molecule_grid": "draw_molecule_grid molecule_image",
     "plots.noise_levels": "draw_noise_levels write_noise_levels",
     "plots.particle_weights": "draw_particle_weights",
     "plots.style": "ACCENT INK MUTED RULE new_figure save_figure series_style style_axes",
     "plots.sweep": "SweepAxis SweepPoint draw_sweep",
-    "plots.text_frontier": "TextPoint draw_text_frontier",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 _EXTRAS = {
