@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "discrete-diffusion-"
 # Of these the tests need the extras too; flash-attn and mamba, extras of backbones, would have to be compiled.
 WITH_EXTRAS = {"datasets", "eval"}
+# The evaluator's tests train the models that they measure.
+TESTED_WITH = {"evaluator": "trainer"}
 
 
 def headers(wheel: Path) -> Message:
@@ -107,7 +109,9 @@ def main() -> None:
         example = ["--example"] if homes[0].parent.name == "packages" else []  # an app's example needs a finished run
         run(python, "-I", ROOT / "scripts" / "installed.py", member, *example, cwd=empty)
 
-        run(*install, *requirements(member, wheels), "--group", f"{ROOT / 'pyproject.toml'}:test", cwd=home)
+        for_tests = requirements(TESTED_WITH[member], wheels) if member in TESTED_WITH else []
+        needed = dict.fromkeys([*requirements(member, wheels), *for_tests])
+        run(*install, *needed, "--group", f"{ROOT / 'pyproject.toml'}:test", cwd=home)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {"VIRTUAL_ENV": str(place), "PATH": f"{place / 'bin'}{os.pathsep}{environment['PATH']}"}
         run(place / "bin" / "pytest", homes[0], env=environment)
