@@ -70,8 +70,7 @@ def run(folder: Path, command: str, *arguments: str) -> str:
 
 
 def results(folder: Path) -> list[dict[str, str]]:
-    (path,) = folder.glob("outputs/**/results.csv")
-    with path.open() as file:
+    with (folder / "results.csv").open() as file:
         return list(csv.DictReader(file))
 
 
@@ -102,20 +101,42 @@ QUICK = ("samples=16", "seeds=[1]", "likelihood=false", "pictures.draw=false", "
 
 @pytest.mark.slow
 def test_her_data_tokenizer_and_backbone_make_a_model_that_is_sampled(folder: Path):
-    run(folder, "evaluator", *QUICK, "gammas=[]", "output=plain")
-    assert list(folder.glob("outputs/**/checkpoint/config.json"))
+    run(folder, "evaluator", *QUICK, "guidance=none", "output=plain")
+    assert [row["generated"] for row in results(folder / "plain")] == ["16"]
 
 
 @pytest.mark.slow
-def test_her_guidance_metric_and_reward_are_used(folder: Path):
+def test_her_guidance_and_metric_are_used(folder: Path):
+    """Guidance toward one token fills the sequences with it, and the metric reports their length."""
     run(
         folder,
         "evaluator",
         *QUICK,
         "output=guided",
-        "gammas=[0,20]",
+        "guidance=none",
+        "gammas=[0,40]",
         "+guidance.prefer.name=prefer",
         "+guidance.prefer.level=denoiser",
-        "+guidance.prefer.method={_target_: mine.Prefer, _partial_: true, token: 7, weight: '${strength}'}",
+        "+guidance.prefer.method={_target_: mine.Prefer, _partial_: true, token: 5, weight: '${strength}'}",
         "metrics.property._target_=mine.shortness",
     )
+    plain, guided = results(folder / "guided")
+    assert int(guided["distinct"]) == 1
+    assert plain["gamma"] == "0.0"
+    assert guided["gamma"] == "40.0"
+
+
+@pytest.mark.slow
+def test_her_reward_leads_a_search(folder: Path):
+    run(
+        folder,
+        "evaluator",
+        *QUICK,
+        "output=searched",
+        "guidance=particles",
+        "gammas=[3]",
+        "guidance.particles.method.particles=4",
+        "reward.function._target_=mine.shortness",
+        "metrics.property._target_=mine.shortness",
+    )
+    assert len(results(folder / "searched")) >= 1
