@@ -79,17 +79,6 @@ def points(config: DictConfig, model: Path) -> list[Point]:
     return list_points(config, checkpoint.label, read_combinations(config, checkpoint.label, False), {})
 
 
-def test_the_files_are_known():
-    assert [
-        *(("guidance", name) for name in sorted([*BUILT, "none"])),
-        *(("judge", name) for name in ("huggingface", "none", "trained")),
-        *(("metrics", name) for name in ("auto", "dna", "images", "molecules", "selfies", "strings", "text")),
-        *(("strength", name) for name in ("constant", "cosine", "interval", "ramp")),
-        *(("suite", name) for name in ("classifier_based", "guidance")),
-        *(("truncation", name) for name in ("nucleus", "temperature", "top_k")),
-    ] == GROUPS
-
-
 @pytest.mark.parametrize("name", BUILT)
 def test_a_preset_builds_its_method_at_its_level_with_the_gamma_of_each_point(name: str, configured: Configured):
     level, kind = BUILT[name]

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import fmean
 
 import torch
+from hydra.utils import instantiate
 from jaxtyping import Bool, Int
 from omegaconf import DictConfig
 from torch import Tensor
@@ -13,7 +15,7 @@ from torch import Tensor
 from discrete_diffusion.checkpoints import Checkpoint, with_steps
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.guidance import Guidance
-from discrete_diffusion.guidance import CountEvaluations, Model, ParticleState, State
+from discrete_diffusion.guidance import AncestralSampler, CountEvaluations, Model, ParticleState, State
 
 Sampler = Callable[..., Iterator[State]]
 """A sampler of a checkpoint, such as `discrete_diffusion.guidance.AncestralSampler`."""
@@ -161,9 +163,15 @@ class Generation:
 
 
 def build_sampler(config: DictConfig, checkpoint: Checkpoint) -> Sampler:
-    """Return the checkpoint's sampler with the number of steps of the configuration.
+    """Return the checkpoint's sampler with the steps and the lift of the configuration.
 
     Raises:
-        ValueError: If the number of steps is not positive, or the model is sampled token by token.
+        ValueError: If the model has no steps, or no kernel, and the configuration sets one.
     """
-    return with_steps(checkpoint.sampler(), config.sampling.steps)
+    sampler = with_steps(checkpoint.sampler(), config.sampling.steps)
+    if config.sampler.lift is None:
+        return sampler
+    if not isinstance(sampler, AncestralSampler):
+        raise ValueError("Expected no `sampler`: this model is sampled from left to right.")
+    lift = instantiate(config.sampler.lift)
+    return replace(sampler, lift=partial(lift, process=sampler.process))
