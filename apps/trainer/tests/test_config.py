@@ -31,6 +31,11 @@ FACTS = {
     "time_conditioning": True,
 }
 NEEDED = {
+    "backbone=custom": [
+        "backbone._target_=discrete_diffusion.backbones.DiT",
+        "~backbone.length",
+        *(f"+backbone.{size}" for size in ("hidden_size=16", "num_blocks=1", "num_heads=2")),
+    ],
     "data=custom": ["data.rows._target_=my_package.my_rows", "data.column=text"],
     "data=image_folder": ["data.path=images"],
     "data=table": ["data.path=my.csv", "data.column=text"],

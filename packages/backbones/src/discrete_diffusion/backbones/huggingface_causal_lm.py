@@ -1,6 +1,6 @@
 """Any causal language model of Hugging Face as an autoregressive network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -51,7 +51,11 @@ class HuggingFaceCausalLM(nn.Module):
         self.vocab_size: int = self.model.get_input_embeddings().num_embeddings
         self._check_causal()
         self._head = find_head(self.model)
-        self._extends = self._head is not None and self._remembers()
+        if self._head is not None:
+            # Instance attributes, so that a network has them only if they work.
+            self.encode, self.decode = self._encode, self._decode
+            if self._remembers():
+                self.extend = self._extend
         self._origin: dict[str, Any] | None = None
         store_tied_weights_once(self)
         self.train()
@@ -107,28 +111,6 @@ class HuggingFaceCausalLM(nn.Module):
         logits = self.model(input_ids=xt, use_cache=False).logits
         return logits if at is None else logits[at]
 
-    @property
-    def encode(self) -> Callable[..., Tensor]:
-        """`(xt, sigma, y=None)` -> the last hidden state (b, l, d)."""
-        self._opened("encode", self._head is not None)
-        return self._encode
-
-    @property
-    def decode(self) -> Callable[..., Tensor]:
-        """`(hidden, sigma, y=None, at=None)` -> logits as :meth:`forward` returns them."""
-        self._opened("decode", self._head is not None)
-        return self._decode
-
-    @property
-    def extend(self) -> Callable[..., tuple[Tensor, tuple[KeysValues, ...]]]:
-        """`(tokens, sigma, y=None, past=None)` -> hidden, past: `encode` at the last positions, as DiT's does it.
-
-        Tokens are ids (b, k), or mixtures of one-hots (b, k, v). The past is keys and values of each layer, each
-        (batch, heads, length, head size).
-        """
-        self._opened("extend", self._extends)
-        return self._extend
-
     def _encode(self, xt: Tensor, sigma: Tensor, y: Tensor | None = None) -> Tensor:
         check_call(self.model, xt, y)
         return self.model.base_model(input_ids=xt, use_cache=False)[0]
@@ -141,6 +123,11 @@ class HuggingFaceCausalLM(nn.Module):
     def _extend(
         self, tokens: Tensor, sigma: Tensor, y: Tensor | None = None, past: tuple[KeysValues, ...] | None = None
     ) -> tuple[Tensor, tuple[KeysValues, ...]]:
+        """Return the hidden states at the last positions, as `encode` does, and the past, as DiT's `extend` does.
+
+        Tokens are ids (b, k), or mixtures of one-hots (b, k, v). The past is keys and values of each layer, each
+        (batch, heads, length, head size).
+        """
         from transformers import DynamicCache
 
         check_call(self.model, tokens, y, seen=0 if past is None else past[0][0].shape[2])
@@ -180,7 +167,3 @@ class HuggingFaceCausalLM(nn.Module):
         except Exception:
             # Architectures without keys and values, or with more than those, fail in their own ways.
             return False
-
-    def _opened(self, name: str, there: bool) -> None:
-        if not there:
-            raise AttributeError(f"{type(self.model).__name__} cannot be used with `{name}`.")

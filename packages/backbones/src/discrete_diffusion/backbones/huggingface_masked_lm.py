@@ -1,7 +1,7 @@
 """Any masked language model of Hugging Face as a denoiser's network."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -57,6 +57,9 @@ class HuggingFaceMaskedLM(nn.Module):
         labelled = "cond" in takes and getattr(told, "cfg", False)
         self.num_classes: int | None = told.cfg_num_classes if labelled else None
         self._head = None if self._takes else find_head(self.model)
+        if self._head is not None:
+            # Instance attributes, so that a network has them only if they work.
+            self.encode, self.decode = self._encode, self._decode
         self._origin: dict[str, Any] | None = None
         store_tied_weights_once(self)
         self.train()
@@ -117,18 +120,6 @@ class HuggingFaceMaskedLM(nn.Module):
         logits = self.model(input_ids=xt, **conditions).logits
         return logits if at is None else logits[at]
 
-    @property
-    def encode(self) -> Callable[..., Tensor]:
-        """`(xt, sigma, y=None)` -> the last hidden state (b, l, d)."""
-        self._opened("encode")
-        return self._encode
-
-    @property
-    def decode(self) -> Callable[..., Tensor]:
-        """`(hidden, sigma, y=None, at=None)` -> logits as :meth:`forward` returns them."""
-        self._opened("decode")
-        return self._decode
-
     def _encode(self, xt: Tensor, sigma: Tensor, y: Tensor | None = None) -> Tensor:
         check_call(self.model, xt, y)
         return self.model.base_model(input_ids=xt)[0]
@@ -137,10 +128,6 @@ class HuggingFaceMaskedLM(nn.Module):
         assert self._head is not None
         check_call(self.model, hidden, y)
         return apply_head(self.model, self._head, hidden if at is None else hidden[at])
-
-    def _opened(self, name: str) -> None:
-        if self._head is None:
-            raise AttributeError(f"{type(self.model).__name__} has no `{name}`: its head is no chain of modules.")
 
 
 def _embedded(model: Any) -> int | None:
