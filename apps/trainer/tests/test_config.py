@@ -31,11 +31,6 @@ FACTS = {
     "time_conditioning": True,
 }
 NEEDED = {
-    "backbone=custom": [
-        "backbone._target_=discrete_diffusion.backbones.DiT",
-        "~backbone.length",
-        *(f"+backbone.{size}" for size in ("hidden_size=16", "num_blocks=1", "num_heads=2")),
-    ],
     "data=custom": ["data.rows._target_=my_package.my_rows", "data.column=text"],
     "data=image_folder": ["data.path=images"],
     "data=table": ["data.path=my.csv", "data.column=text"],
@@ -60,6 +55,8 @@ CLASSIFIERS_OWN = {
     "callbacks=classifier",
 }
 
+# Built from the user's class by tests/test_extensions.py.
+OWN_CLASS = {"backbone=custom"}
 PRETRAINED = {"backbone=huggingface_masked_lm", "backbone=huggingface_causal_lm", "backbone=hf_dit", "model=hf"}
 
 
@@ -83,7 +80,9 @@ def test_a_pretrained_network_is_a_backbone(configure, run, tmp_path: Path):
     run(tmp_path / "right", "model=ar", "label=none", *options, small=False)
 
 
-@pytest.mark.parametrize("option", [one for one in OPTIONS if one not in {*TASKS, *CLASSIFIERS_OWN, *PRETRAINED}])
+@pytest.mark.parametrize(
+    "option", [one for one in OPTIONS if one not in {*TASKS, *CLASSIFIERS_OWN, *PRETRAINED, *OWN_CLASS}]
+)
 def test_every_option_builds_what_it_names(configure, tmp_path: Path, option: str):
     config = configure(option, *NEEDED.get(option, []), output=tmp_path)
     config.facts = FACTS
