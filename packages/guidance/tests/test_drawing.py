@@ -10,8 +10,8 @@ from discrete_diffusion.guidance import drawing, sample_categorical
 
 def uniforms(monkeypatch, values):
     """Make the next uniforms these."""
-    u = torch.tensor(values, dtype=torch.float64)[:, None]
-    monkeypatch.setattr(torch, "rand", lambda *size, dtype, **kwargs: u.to(dtype))
+    u = torch.tensor(values, dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda size, dtype, **kwargs: u.to(dtype).reshape(size))
 
 
 def textbook(weights, u):

@@ -275,7 +275,7 @@ def test_systematic_resampling_is_unbiased(generator):
 
 
 def test_the_largest_uniform_number_stays_inside(monkeypatch):
-    monkeypatch.setattr(torch, "rand", lambda *size, dtype, **kwargs: torch.full(size, 1 - 2.0**-53, dtype=dtype))
+    monkeypatch.setattr(torch, "rand", lambda size, dtype, **kwargs: torch.full(size, 1 - 2.0**-53, dtype=dtype))
     log_weights = torch.tensor([0.1] * 10 + [0.0]).double().log()[None]
     assert systematic(log_weights)[0, -1] == 9
 

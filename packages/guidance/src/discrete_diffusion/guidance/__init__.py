@@ -15,6 +15,7 @@ from discrete_diffusion.guidance.methods.pplm import PPLM
 from discrete_diffusion.guidance.methods.trust_region import TrustRegion
 from discrete_diffusion.guidance.protocols import (
     Causal,
+    ConditionalLift,
     Denoiser,
     HasBase,
     Kernel,
@@ -22,13 +23,16 @@ from discrete_diffusion.guidance.protocols import (
     LeftToRight,
     Lift,
     LogLikelihood,
+    MaskingNoise,
     Model,
     Noise,
     Past,
     Reward,
     Rollout,
     Sampler,
+    ScheduledNoise,
     Search,
+    Survival,
     Wrapper,
     evaluate,
     is_left_to_right,
@@ -41,19 +45,35 @@ from discrete_diffusion.guidance.samplers.by_order import (
     LargestMargin,
     LowestEntropy,
     Order,
+    OrderSampler,
     RandomOrder,
     by_order,
     order_log_likelihood,
 )
-from discrete_diffusion.guidance.samplers.corrected import corrected, gibbs_step
-from discrete_diffusion.guidance.samplers.first_hitting import first_hitting
-from discrete_diffusion.guidance.samplers.leaping import LogRates, TauLeaping, trapezoidal
-from discrete_diffusion.guidance.samplers.masked_ancestral import masked_ancestral
-from discrete_diffusion.guidance.samplers.uniformization import uniformization
+from discrete_diffusion.guidance.samplers.corrected import GibbsCorrectedSampler, corrected, gibbs_step
+from discrete_diffusion.guidance.samplers.diffusion import DiffusionSampler, GuidedModel, KernelGuidanceError, Run
+from discrete_diffusion.guidance.samplers.first_hitting import FirstHittingSampler, first_hitting
+from discrete_diffusion.guidance.samplers.leaping import (
+    LogRates,
+    TauLeaping,
+    TrapezoidalSampler,
+    leaping_kernel,
+    trapezoidal,
+)
+from discrete_diffusion.guidance.samplers.masked_ancestral import MaskedAncestralSampler, masked_ancestral
+from discrete_diffusion.guidance.samplers.times import (
+    TimeGrid,
+    cosine_times,
+    equal_survival_times,
+    equal_times,
+    log_snr_times,
+)
+from discrete_diffusion.guidance.samplers.uniformization import UniformizationSampler, uniformization
 from discrete_diffusion.guidance.searches.best_of import BestOf
 from discrete_diffusion.guidance.searches.particles import Particles, ParticleState
 from discrete_diffusion.guidance.searches.svdd import SVDD
 from discrete_diffusion.guidance.state import State, last
+from discrete_diffusion.guidance.streams import RandomSource, SampleStreams
 from discrete_diffusion.guidance.strength import (
     CosineRamp,
     Interval,
@@ -63,7 +83,7 @@ from discrete_diffusion.guidance.strength import (
     strength_at,
     strength_range,
 )
-from discrete_diffusion.guidance.truncation import Nucleus, Temperature, TopK
+from discrete_diffusion.guidance.truncation import MinP, Nucleus, Temperature, TopK
 
 __all__ = [
     "FUDGE",
@@ -79,18 +99,24 @@ __all__ = [
     "ClassifierBased",
     "ClassifierFree",
     "Complemented",
+    "ConditionalLift",
     "CosineRamp",
     "CountEvaluations",
     "Denoiser",
+    "DiffusionSampler",
     "EntropyBound",
+    "FirstHittingSampler",
     "FirstOrder",
     "GaussianAbove",
     "GaussianTarget",
+    "GibbsCorrectedSampler",
+    "GuidedModel",
     "HasBase",
     "HighestConfidence",
     "Hybrid",
     "Interval",
     "Kernel",
+    "KernelGuidanceError",
     "LargestMargin",
     "Latent",
     "LeftToRight",
@@ -98,37 +124,54 @@ __all__ = [
     "LogLikelihood",
     "LogRates",
     "LowestEntropy",
+    "MaskedAncestralSampler",
+    "MaskingNoise",
+    "MinP",
     "Model",
     "Noise",
     "Not",
     "Nucleus",
     "Order",
+    "OrderSampler",
     "ParticleState",
     "Particles",
     "Past",
     "Ramp",
     "RandomOrder",
+    "RandomSource",
     "Reward",
     "Rollout",
+    "Run",
+    "SampleStreams",
     "Sampler",
+    "ScheduledNoise",
     "Search",
     "State",
     "Strength",
+    "Survival",
     "TauLeaping",
     "Temperature",
+    "TimeGrid",
     "TopK",
+    "TrapezoidalSampler",
     "TrustRegion",
+    "UniformizationSampler",
     "Wrapper",
     "autoregressive",
     "by_order",
     "check_strength",
     "corrected",
+    "cosine_times",
+    "equal_survival_times",
+    "equal_times",
     "evaluate",
     "first_hitting",
     "gibbs_step",
     "is_left_to_right",
     "kl_divergence",
     "last",
+    "leaping_kernel",
+    "log_snr_times",
     "masked_ancestral",
     "normalize",
     "order_log_likelihood",

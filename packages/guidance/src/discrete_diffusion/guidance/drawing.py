@@ -3,15 +3,20 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from discrete_diffusion.guidance.streams import RandomSource, draw_uniform
 
 _CHUNK = 2**24  # float64 numbers held at a time, 128 MiB
 
 
 @torch.no_grad()
 def sample_categorical(
-    log_probs: Float[Tensor, "*rows v"], generator: torch.Generator | None = None
+    log_probs: Float[Tensor, "*rows v"],
+    generator: RandomSource = None,
+    *,
+    at: Bool[Tensor, "b l"] | None = None,
 ) -> Int[Tensor, "*rows"]:
     """Draw one token per row: the first k with P(x <= k) > u, in float64, for u uniform on [0, 1).
 
@@ -26,23 +31,37 @@ def sample_categorical(
         log_probs: Log-probabilities, up to a constant in each row.
         generator: Source of randomness, torch's default generator if None. The uniform numbers are drawn on the
             generator's device: one on the CPU gives the same numbers for every device of `log_probs`.
+        at: True at the n positions of a batch that `log_probs`, (n, v), are for; every position of the batch then takes
+            a number, so that the numbers of one sample do not depend on the positions of another.
 
     Raises:
         ValueError: If a row has no possible token, or holds NaN or +inf.
     """
-    home = log_probs.device
-    # Apple's devices have no float64.
-    rows = (log_probs.cpu() if home.type == "mps" else log_probs).reshape(-1, log_probs.shape[-1])
-    source = rows.device if generator is None else generator.device
-    if source.type == "mps":
-        raise ValueError("Expected a `generator` on a device that has float64, got mps: pass torch.Generator().")
-    uniform = torch.rand(len(rows), 1, dtype=torch.float64, device=source, generator=generator).to(rows.device)
+    shape = log_probs.shape[:-1] if at is None else at.shape
+    uniform = draw_uniform(shape, generator, _float64_device(log_probs))
+    return invert_cdf(log_probs, uniform if at is None else uniform[at.to(uniform.device)])
+
+
+@torch.no_grad()
+def invert_cdf(log_probs: Float[Tensor, "*rows v"], uniform: Float[Tensor, "*rows"]) -> Int[Tensor, "*rows"]:
+    """Return the first token k of each row with P(x <= k) > u, for given numbers u in [0, 1); see `sample_categorical`.
+
+    Raises:
+        ValueError: If a row has no possible token, or holds NaN or +inf.
+    """
+    rows = log_probs.to(_float64_device(log_probs)).reshape(-1, log_probs.shape[-1])
+    numbers = uniform.to(rows.device).reshape(-1, 1)
     size = max(1, _CHUNK // rows.shape[-1])
-    chunks = [_invert_cdf(p, u) for p, u in zip(rows.split(size), uniform.split(size), strict=True)]
-    return torch.cat(chunks).reshape(log_probs.shape[:-1]).to(home)
+    chunks = [_invert_chunk(p, u) for p, u in zip(rows.split(size), numbers.split(size), strict=True)]
+    return torch.cat(chunks).reshape(log_probs.shape[:-1]).to(log_probs.device)
 
 
-def _invert_cdf(log_probs: Float[Tensor, "n v"], uniform: Float[Tensor, "n 1"]) -> Int[Tensor, " n"]:
+def _float64_device(log_probs: Tensor) -> torch.device:
+    # Apple's devices have no float64.
+    return torch.device("cpu") if log_probs.device.type == "mps" else log_probs.device
+
+
+def _invert_chunk(log_probs: Float[Tensor, "n v"], uniform: Float[Tensor, "n 1"]) -> Int[Tensor, " n"]:
     peak = log_probs.amax(-1, keepdim=True)
     # float32 minus float64 gives float64 in one pass; the following operations reuse that copy.
     cdf = torch.sub(log_probs, peak.double()).exp_().cumsum_(-1)

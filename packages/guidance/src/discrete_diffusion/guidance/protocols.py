@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource
 
 
 @runtime_checkable
@@ -159,7 +160,7 @@ class LeftToRight(Protocol):
 class Noise(Protocol):
     """Noise distribution pi of a forward process: the part of a process that a sampler starts from."""
 
-    def prior(self, shape: tuple[int, ...], *, generator: torch.Generator | None = None) -> Int[Tensor, "..."]:
+    def prior(self, shape: tuple[int, ...], *, generator: RandomSource = None) -> Int[Tensor, "..."]:
         """Draw tokens from pi, on the generator's device."""
         ...
 
@@ -169,11 +170,53 @@ class Noise(Protocol):
 
 
 @runtime_checkable
+class Survival(Protocol):
+    """Noise schedule: the share alpha(t) of tokens that are still data at time t, decreasing in t."""
+
+    def alpha(self, t: Float[Tensor, "*shape"], /) -> Float[Tensor, "*shape"]:
+        """Return alpha(t)."""
+        ...
+
+    def inverse(self, alpha: Float[Tensor, "*shape"], /) -> Float[Tensor, "*shape"]:
+        """Return the time at which the survival is `alpha`."""
+        ...
+
+
+@runtime_checkable
+class ScheduledNoise(Noise, Protocol):
+    """Forward process with a noise schedule."""
+
+    @property
+    def schedule(self) -> Survival:
+        """The noise schedule."""
+        ...
+
+
+@runtime_checkable
+class MaskingNoise(ScheduledNoise, Protocol):
+    """Forward process that replaces tokens by a mask."""
+
+    @property
+    def mask_id(self) -> int:
+        """The token that stands for a mask."""
+        ...
+
+
+@runtime_checkable
 class Lift(Protocol):
     """Function from a denoiser to a reverse kernel of its process, such as the ancestral one."""
 
     def __call__(self, *, denoiser: Denoiser) -> Kernel:
         """Return log p(x_s | x_t, y) of the denoiser."""
+        ...
+
+
+@runtime_checkable
+class ConditionalLift(Protocol):
+    """Function from a denoiser to log p(x_t^l | x_t without l), which has the signature of a denoiser."""
+
+    def __call__(self, *, denoiser: Denoiser) -> Denoiser:
+        """Return the conditional distributions of the denoiser."""
         ...
 
 
@@ -200,7 +243,7 @@ class Rollout(Protocol):
         *,
         y: Int[Tensor, " n"] | None = None,
         clamp: Int[Tensor, "n l"] | None = None,
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Iterator[State]:
         """Yield the states of all rows of `xt`."""
         ...
@@ -230,7 +273,7 @@ class Search(Protocol):
         times: Float[Tensor, " m"] | None = None,
         y: Int[Tensor, " b"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Iterator[State]:
         """Yield the states of all searches.
 
@@ -263,7 +306,7 @@ class Sampler(Protocol):
         search: Search | None = None,
         allowed: Bool[Tensor, "l v"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[State]:
         """Yield every state of the samples; the last one holds the samples themselves.

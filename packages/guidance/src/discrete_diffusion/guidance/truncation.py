@@ -1,4 +1,4 @@
-"""Temperature and truncation: Temperature, TopK and Nucleus."""
+"""Temperature and truncation."""
 
 import math
 from dataclasses import dataclass
@@ -146,3 +146,45 @@ class Nucleus:
         dropped = likelier >= self.p * (1 - 1e-6)
         outside = torch.zeros_like(dropped).scatter(-1, order, dropped)
         return normalize(log_probs.masked_fill(outside, -math.inf))
+
+
+@dataclass(frozen=True)
+class MinP:
+    """Model restricted to tokens with at least a share p of the likeliest token's probability (arXiv 2407.01082).
+
+        log p'(v) = log p(v) + const for p(v) >= p max_w p(w), -inf for the others
+
+    The likeliest token is always kept. The smaller the share, the more tokens remain where the model is unsure.
+
+    Around a denoiser, the clean tokens are truncated. Around a kernel, "no change" is one of the outcomes, and in small
+    steps the likeliest of them by far.
+
+    Args:
+        base: Denoiser or kernel.
+        p: Share of the highest probability, in [0, 1]; 0 is the identity.
+
+    Raises:
+        ValueError: If `p` is not in [0, 1].
+    """
+
+    base: Model
+    p: float | int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"Expected 0 <= `p` <= 1, got {self.p}.")
+
+    def __call__(
+        self,
+        xt: Int[Tensor, "b l"],
+        /,
+        *times: Float[Tensor, " b"],
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*rows v"]:
+        """Return the log-probabilities of the tokens that are likely enough, -inf elsewhere."""
+        log_probs = evaluate(self.base, xt, *times, y=y, at=at)
+        if self.p == 0:
+            return log_probs
+        unlikely = log_probs < log_probs.amax(-1, keepdim=True) + math.log(self.p)
+        return normalize(log_probs.masked_fill(unlikely, -math.inf))

@@ -1,6 +1,7 @@
 """Reverse kernels that mask revealed tokens again."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -93,7 +94,7 @@ class Remasking:
     process: Process
     denoiser: Denoiser
     rate: RemaskingRate
-    loop: tuple[float, float, float] | None = None
+    loop: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.process, Absorbing):

@@ -1,19 +1,21 @@
 """Ancestral sampling of diffusion models."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.log_probs import check_log_probs
-from discrete_diffusion.guidance.protocols import Denoiser, Kernel, Lift, Noise, Search, Wrapper, evaluate
+from discrete_diffusion.guidance.protocols import Kernel, Lift, ScheduledNoise, evaluate
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
-from discrete_diffusion.guidance.samplers.wrapping import guide_denoiser, guide_kernel
+from discrete_diffusion.guidance.samplers.diffusion import DiffusionSampler, GuidedModel, Run, check_steps
+from discrete_diffusion.guidance.samplers.times import TimeGrid, equal_times
 from discrete_diffusion.guidance.state import State, last
+from discrete_diffusion.guidance.streams import RandomSource
 
 
 def trajectory(
@@ -23,7 +25,7 @@ def trajectory(
     *,
     y: Int[Tensor, " b"] | None = None,
     clamp: Int[Tensor, "b l"] | None = None,
-    generator: torch.Generator | None = None,
+    generator: RandomSource = None,
 ) -> Iterator[State]:
     """Yield every state of ancestral sampling: x_{t_0} = `xt`, then x_{t_i} ~ p(x_{t_i} | x_{t_{i-1}}, y) in turn.
 
@@ -59,7 +61,7 @@ def sample(
     *,
     y: Int[Tensor, " b"] | None = None,
     clamp: Int[Tensor, "b l"] | None = None,
-    generator: torch.Generator | None = None,
+    generator: RandomSource = None,
 ) -> Int[Tensor, "b l"]:
     """Return the tokens at the end of `trajectory`, which must be t = 0.
 
@@ -78,7 +80,7 @@ def _steps(
     times: Float[Tensor, " n"],
     y: Int[Tensor, " b"] | None,
     clamp: Int[Tensor, "b l"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
 ) -> Iterator[State]:
     x = hold(xt, clamp)
     grid = times.to(x.device)
@@ -107,51 +109,28 @@ def check_times(times: Float[Tensor, " n"]) -> None:
 
 
 @dataclass(frozen=True)
-class AncestralSampler:
-    """Ancestral sampler of a diffusion model, in equal steps of time; see `trajectory` and `Sampler`.
+class AncestralSampler(DiffusionSampler):
+    """Sampler of a diffusion model in steps of its reverse kernel; see `trajectory` and `Sampler`.
 
     Args:
         process: Forward process, whose noise sampling starts from.
         lift: Function from denoiser to kernel, called as `lift(denoiser=...)`.
         steps: Number of steps, >= 1.
+        grid: Times of the steps.
+
+    Raises:
+        ValueError: If `steps` < 1.
     """
 
-    process: Noise
+    process: ScheduledNoise
     lift: Lift
     steps: int = 32
+    grid: TimeGrid = equal_times
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        shape: tuple[int, int],
-        *,
-        y: Int[Tensor, " b"] | None = None,
-        on_hidden: Sequence[Wrapper] = (),
-        on_denoiser: Sequence[Wrapper] = (),
-        on_kernel: Sequence[Wrapper] = (),
-        search: Search | None = None,
-        allowed: Bool[Tensor, "l v"] | None = None,
-        clamp: Int[Tensor, "b l"] | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Iterator[State]:
-        """Yield every state of the samples; see `Sampler` for the arguments.
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
 
-        Latents keep to `allowed` at every step, not only the last; a mask, which data never hold, is always allowed.
-        """
-        b, length = shape
-        rows = b if search is None else search.rows(b)
-        times = torch.linspace(1, 0, self.steps + 1, dtype=torch.float64).float()
-        latents = None
-        if allowed is None:
-            xt = self.process.prior((rows, length), generator=generator).to(device)
-        else:
-            allowed, log_noise = allowed.to(device), self.process.log_noise(times).to(device)
-            latents = allowed | (log_noise == 0)
-            xt = sample_categorical(log_noise.where(latents, -torch.inf).expand(rows, -1, -1), generator)
-        denoiser = guide_denoiser(denoiser, on_hidden, allowed, on_denoiser)
-        kernel = guide_kernel(self.lift(denoiser=denoiser), latents, on_kernel)
-        rollout = partial(trajectory, kernel, times=times)
-        if search is None:
-            return rollout(xt, y=y, clamp=clamp, generator=generator)
-        return search(rollout, xt, kernel=kernel, denoiser=denoiser, times=times, y=y, clamp=clamp, generator=generator)
+    def run(self, model: GuidedModel) -> Run:
+        """Return the run of the guided kernel."""
+        kernel, times = model.kernel(self.lift), self.grid(self.steps, self.process.schedule)
+        return Run(partial(trajectory, kernel, times=times), kernel, times)

@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.drawing import sample_categorical
+from discrete_diffusion.guidance.drawing import invert_cdf
 from discrete_diffusion.guidance.log_probs import check_log_probs
 from discrete_diffusion.guidance.protocols import Denoiser, Search, Wrapper, evaluate
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
 from discrete_diffusion.guidance.samplers.wrapping import fold, guide_denoiser
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource, draw_uniform
 
 
 def autoregressive(
@@ -22,7 +23,7 @@ def autoregressive(
     *,
     y: Int[Tensor, " b"] | None = None,
     clamp: Int[Tensor, "b l"] | None = None,
-    generator: torch.Generator | None = None,
+    generator: RandomSource = None,
     use_at: bool = False,
 ) -> Iterator[State]:
     """Yield every state of left-to-right sampling: x_i ~ p(x_i | x_{<i}, y) for i = 0, 1, ..., l - 1.
@@ -59,7 +60,7 @@ def _positions(
     xt: Int[Tensor, "b l"],
     y: Int[Tensor, " b"] | None,
     clamp: Int[Tensor, "b l"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
     use_at: bool,
 ) -> Iterator[State]:
     x = hold(xt, clamp)
@@ -69,11 +70,13 @@ def _positions(
     index = torch.arange(length, device=x.device)
     yield State(1.0, x)
     for i in range(length):
+        uniform = draw_uniform((b,), generator, x.device)
         if to_draw[i]:
             with torch.no_grad():
                 t = torch.full((b,), 1 - i / length, device=x.device)
                 at = free & (index == i)
-                x = x.masked_scatter(at, sample_categorical(_next_token(model, x, t, y, at, use_at), generator))
+                log_probs = _next_token(model, x, t, y, at, use_at)
+                x = x.masked_scatter(at, invert_cdf(log_probs, uniform[free[:, i]]))
         yield State(1 - (i + 1) / length, x)
 
 
@@ -114,7 +117,7 @@ class AutoregressiveSampler:
         search: Search | None = None,
         allowed: Bool[Tensor, "l v"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
         device: torch.device | str = "cpu",
     ) -> Iterator[State]:
         """Yield every state of the samples; see `Sampler` for the arguments."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -10,9 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Denoiser, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, ScheduledNoise, evaluate
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
+from discrete_diffusion.guidance.samplers.diffusion import DiffusionSampler, GuidedModel, Run, masking
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource, draw_uniform, selected_rows
 
 
 @runtime_checkable
@@ -30,7 +33,7 @@ class Order(Protocol):
         self,
         log_probs: Float[Tensor, "n v"],
         masked: Bool[Tensor, "b l"],
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Bool[Tensor, "b l"]:
         """Return the positions to reveal, given log p(x_0 | x_t) at the n masked positions in row-major order."""
         ...
@@ -54,11 +57,10 @@ class RandomOrder:
         self,
         log_probs: Float[Tensor, "n v"],
         masked: Bool[Tensor, "b l"],
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Bool[Tensor, "b l"]:
         """Return `k` masked positions of each row."""
-        device = masked.device if generator is None else generator.device
-        scores = torch.rand(masked.shape, dtype=torch.float64, generator=generator, device=device).to(masked.device)
+        scores = draw_uniform(masked.shape, generator, masked.device)
         return _best(scores.masked_fill(~masked, -math.inf), masked, self.k)
 
 
@@ -66,7 +68,8 @@ class RandomOrder:
 class HighestConfidence:
     """Reveal the `k` positions whose likeliest token has the highest probability, max_v p(v).
 
-    Some published codes call this order "low-confidence remasking". Equal scores are taken from left to right.
+    Some published codes call this order "low-confidence remasking". Scores that agree to four decimals are taken from
+    left to right.
 
     Args:
         k: Positions revealed in each step.
@@ -89,11 +92,11 @@ class HighestConfidence:
         self,
         log_probs: Float[Tensor, "n v"],
         masked: Bool[Tensor, "b l"],
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Bool[Tensor, "b l"]:
         """Return the `k` most confident positions of each row, and those above the threshold."""
         scores = _scattered(log_probs.amax(-1), masked)
-        best = _best(scores, masked, self.k)
+        best = _best(_ranked(scores), masked, self.k)
         return best if self.threshold is None else best | (scores >= math.log(self.threshold))
 
 
@@ -115,11 +118,11 @@ class LargestMargin:
         self,
         log_probs: Float[Tensor, "n v"],
         masked: Bool[Tensor, "b l"],
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Bool[Tensor, "b l"]:
         """Return the `k` positions of each row with the largest margin."""
         top = log_probs.topk(2, -1).values.exp()
-        return _best(_scattered(top[:, 0] - top[:, 1], masked), masked, self.k)
+        return _best(_ranked(_scattered(top[:, 0] - top[:, 1], masked)), masked, self.k)
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,10 @@ class LowestEntropy:
         self,
         log_probs: Float[Tensor, "n v"],
         masked: Bool[Tensor, "b l"],
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Bool[Tensor, "b l"]:
         """Return the `k` positions of each row with the lowest entropy."""
-        return _best(_scattered(-_entropy(log_probs), masked), masked, self.k)
+        return _best(_ranked(_scattered(-_entropy(log_probs), masked)), masked, self.k)
 
 
 @dataclass(frozen=True)
@@ -175,13 +178,14 @@ class EntropyBound:
         self,
         log_probs: Float[Tensor, "n v"],
         masked: Bool[Tensor, "b l"],
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Bool[Tensor, "b l"]:
         """Return the largest set of each row within the bound."""
         entropy = _entropy(log_probs).clamp(min=0)
         scores = _scattered(-entropy, masked)
-        ordered, order = scores.sort(dim=-1, descending=True, stable=True)
-        # In ascending order the largest entropy of a prefix is its last, so the sum before it is what counts.
+        order = _ranked(scores).sort(dim=-1, descending=True, stable=True).indices
+        ordered = scores.gather(-1, order)
+        # In ascending order the largest entropy of a prefix is its last: the others are the sum before it.
         before = (-ordered).masked_fill(ordered == -math.inf, 0).cumsum(-1)
         within = torch.cat([torch.zeros_like(before[:, :1]), before[:, :-1]], -1) <= self.gamma
         within[:, 0] = True
@@ -197,7 +201,7 @@ def by_order(
     time: Callable[[Tensor], Tensor] = lambda share: share,
     y: Int[Tensor, " b"] | None = None,
     clamp: Int[Tensor, "b l"] | None = None,
-    generator: torch.Generator | None = None,
+    generator: RandomSource = None,
 ) -> Iterator[State]:
     """Yield every state of a masked sequence that is revealed in the order that a rule selects.
 
@@ -225,6 +229,39 @@ def by_order(
     """
     check_clamp(clamp, xt)
     return _reveal(denoiser, hold(xt, clamp), order, mask_id, time, y, generator)
+
+
+@dataclass(frozen=True)
+class OrderSampler(DiffusionSampler):
+    """Sampler of masked diffusion that reveals positions in an order of the model's choice; see `by_order`.
+
+    Args:
+        process: Masked diffusion.
+        order: Rule that selects the positions of each step.
+
+    Raises:
+        ValueError: If `process` has no masks.
+    """
+
+    process: ScheduledNoise
+    order: Order
+
+    def __post_init__(self) -> None:
+        masking(self.process, "OrderSampler")
+
+    def time(self, share: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the time at which this share of the tokens is masked."""
+        return self.process.schedule.inverse(1 - share)
+
+    def run(self, model: GuidedModel) -> Run:
+        """Return the run of the guided denoiser.
+
+        Raises:
+            ValueError: If there is guidance around the kernel.
+        """
+        model.check_kernel_is_unguided("OrderSampler")
+        process = masking(self.process, "OrderSampler")
+        return Run(partial(by_order, model.denoiser, order=self.order, mask_id=process.mask_id, time=self.time))
 
 
 def order_log_likelihood(
@@ -282,14 +319,15 @@ def _reveal(
     mask_id: int,
     time: Callable[[Tensor], Tensor],
     y: Int[Tensor, " b"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
 ) -> Iterator[State]:
     yield State(_share(x, mask_id), x)
     while bool((x == mask_id).any()):
         with torch.no_grad():
             rows, log_probs, chosen = _predict(denoiser, x, order, mask_id, time, y, generator)
-            tokens = sample_categorical(log_probs[chosen[x[rows] == mask_id]], generator)
-            x = x.masked_scatter(_spread(chosen, rows), tokens)
+            revealed = _spread(chosen, rows)
+            tokens = sample_categorical(log_probs[chosen[x[rows] == mask_id]], generator, at=revealed)
+            x = x.masked_scatter(revealed, tokens)
         yield State(_share(x, mask_id), x)
 
 
@@ -300,7 +338,7 @@ def _predict(
     mask_id: int,
     time: Callable[[Tensor], Tensor],
     y: Int[Tensor, " b"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
 ) -> tuple[Bool[Tensor, " b"], Float[Tensor, "n v"], Bool[Tensor, "m l"]]:
     """Return the rows with masks, the predictions at their masks, and the positions that are revealed next."""
     rows = (x == mask_id).any(1)
@@ -312,7 +350,7 @@ def _predict(
             f"Expected the denoiser to return ({int(masked.sum())}, vocabulary) for the positions of `at`, got "
             f"{tuple(log_probs.shape)}."
         )
-    chosen = order(log_probs, masked, generator)
+    chosen = order(log_probs, masked, selected_rows(generator, rows))
     if bool((chosen & ~masked).any()) or not bool(chosen.any(1).all()):
         raise ValueError("Expected `order` to select at least one masked position of each row, and no other.")
     return rows, log_probs, chosen
@@ -332,6 +370,14 @@ def _spread(chosen: Bool[Tensor, "m l"], rows: Bool[Tensor, " b"]) -> Bool[Tenso
 def _scattered(values: Float[Tensor, " n"], masked: Bool[Tensor, "b l"]) -> Float[Tensor, "b l"]:
     """Return the values of the masked positions in their places, -inf elsewhere."""
     return torch.full(masked.shape, -math.inf, dtype=values.dtype, device=values.device).masked_scatter(masked, values)
+
+
+def _ranked(scores: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:
+    """Return scores to four decimals, so that a network's rounding does not order positions with equal predictions.
+
+    A network with relative positions predicts the same at every position of a sequence of masks.
+    """
+    return scores.round(decimals=4)
 
 
 def _best(scores: Float[Tensor, "b l"], masked: Bool[Tensor, "b l"], k: int) -> Bool[Tensor, "b l"]:

@@ -1,16 +1,20 @@
 """Masked diffusion in continuous time, event by event."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Denoiser, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, ScheduledNoise, evaluate
 from discrete_diffusion.guidance.samplers.by_order import RandomOrder
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
+from discrete_diffusion.guidance.samplers.diffusion import DiffusionSampler, GuidedModel, Run, masking
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource, draw_uniform, selected_rows
 
 
 def first_hitting(
@@ -23,7 +27,7 @@ def first_hitting(
     k: int = 1,
     y: Int[Tensor, " b"] | None = None,
     clamp: Int[Tensor, "b l"] | None = None,
-    generator: torch.Generator | None = None,
+    generator: RandomSource = None,
 ) -> Iterator[State]:
     """Yield every state of the first-hitting sampler of masked diffusion (arXiv 2409.02908, section 4).
 
@@ -66,9 +70,8 @@ def _events(
     survival: Callable[[Tensor], Tensor],
     inverse: Callable[[Tensor], Tensor],
     y: Int[Tensor, " b"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
 ) -> Iterator[State]:
-    home = x.device if generator is None else generator.device
     t = torch.ones(len(x), dtype=torch.float64, device=x.device)
     yield State(1.0, x)
     while bool((x == mask_id).any()):
@@ -76,12 +79,12 @@ def _events(
             masked = x == mask_id
             rows = masked.any(1)
             left = masked[rows].sum(1)
-            u = torch.rand(len(left), order.k, dtype=torch.float64, generator=generator, device=home).to(x.device)
+            u = draw_uniform((len(x), order.k), generator, x.device)[rows]
             # The i-th of the next k events ends the wait of left - i masks; events beyond the last mask do not happen.
             waiting = (left[:, None] - torch.arange(order.k, device=x.device)).clamp(min=1)
             lost = (1 - survival(t[rows]))[:, None] * (u ** (1 / waiting)).cumprod(1)
             times = inverse(1 - lost)
-            chosen = order(torch.empty(0, 1, device=x.device), masked[rows], generator)
+            chosen = order(torch.empty(0, 1, device=x.device), masked[rows], selected_rows(generator, rows))
             log_probs = evaluate(denoiser, x[rows], times[:, 0].float(), y=None if y is None else y[rows], at=chosen)
             if log_probs.ndim != 2 or len(log_probs) != int(chosen.sum()):
                 raise ValueError(
@@ -90,7 +93,47 @@ def _events(
                 )
             revealed = torch.zeros_like(masked)
             revealed[rows] = chosen
-            x = x.masked_scatter(revealed, sample_categorical(log_probs, generator))
+            x = x.masked_scatter(revealed, sample_categorical(log_probs, generator, at=revealed))
             t = t.masked_scatter(rows, times.gather(1, (left.clamp(max=order.k) - 1)[:, None])[:, 0])
         done = not bool((x == mask_id).any())
         yield State(0.0 if done else float(t[(x == mask_id).any(1)].max()), x)
+
+
+@dataclass(frozen=True)
+class FirstHittingSampler(DiffusionSampler):
+    """Sampler of masked diffusion in continuous time; see `first_hitting` and `Sampler`.
+
+    Args:
+        process: Masked diffusion.
+        k: Positions revealed for each evaluation, >= 1.
+
+    Raises:
+        ValueError: If `process` has no masks, or `k` < 1.
+    """
+
+    process: ScheduledNoise
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        masking(self.process, "FirstHittingSampler")
+        RandomOrder(self.k)
+
+    def run(self, model: GuidedModel) -> Run:
+        """Return the run of the guided denoiser.
+
+        Raises:
+            ValueError: If there is guidance around the kernel.
+        """
+        model.check_kernel_is_unguided("FirstHittingSampler")
+        process = masking(self.process, "FirstHittingSampler")
+        schedule = process.schedule
+        return Run(
+            partial(
+                first_hitting,
+                model.denoiser,
+                mask_id=process.mask_id,
+                survival=schedule.alpha,
+                inverse=schedule.inverse,
+                k=self.k,
+            )
+        )

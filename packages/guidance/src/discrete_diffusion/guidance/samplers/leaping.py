@@ -2,19 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Kernel, evaluate
+from discrete_diffusion.guidance.protocols import Denoiser, Kernel, Lift, ScheduledNoise, evaluate
 from discrete_diffusion.guidance.samplers.ancestral import check_times, trajectory
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
+from discrete_diffusion.guidance.samplers.diffusion import DiffusionSampler, GuidedModel, Run, check_steps
+from discrete_diffusion.guidance.samplers.times import TimeGrid, equal_times
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource
 
-LogRates = Callable[..., Tensor]
+LogRates: TypeAlias = Callable[..., Tensor]
 """`(xt, t, *, y)` -> log-rates (b, l, v) of the reverse jumps to each token; -inf at the present token."""
+
+RatesLift: TypeAlias = Callable[..., LogRates]
+"""`(*, denoiser)` -> log-rates of the denoiser."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,17 @@ class TauLeaping:
         return leap(evaluate(self.rates, xt, t, y=y).exp(), xt, t - s)
 
 
+def leaping_kernel(denoiser: Denoiser, *, rates: RatesLift, last_step: Lift) -> TauLeaping:
+    """Return the kernel of a first-order leap of a denoiser: a lift, once `rates` and `last_step` are bound.
+
+    Args:
+        denoiser: Log-probabilities of the clean tokens.
+        rates: Function from denoiser to log-rates.
+        last_step: Function from denoiser to the kernel of the step to s = 0.
+    """
+    return TauLeaping(rates(denoiser=denoiser), last_step(denoiser=denoiser))
+
+
 def trapezoidal(
     rates: LogRates,
     last_step: Kernel,
@@ -56,7 +75,7 @@ def trapezoidal(
     theta: float = 0.5,
     y: Int[Tensor, " b"] | None = None,
     clamp: Int[Tensor, "b l"] | None = None,
-    generator: torch.Generator | None = None,
+    generator: RandomSource = None,
 ) -> Iterator[State]:
     """Yield every state of the theta-trapezoidal scheme (arXiv 2502.00234, algorithm 2), two evaluations a step.
 
@@ -84,8 +103,7 @@ def trapezoidal(
     Raises:
         ValueError: If `theta`, `times` or `clamp` is malformed (at once).
     """
-    if not 0 < theta < 1:
-        raise ValueError(f"Expected 0 < `theta` < 1, got {theta}.")
+    check_theta(theta)
     check_times(times)
     check_clamp(clamp, xt)
     return _steps(rates, last_step, xt, times, theta, y, clamp, generator)
@@ -120,7 +138,7 @@ def _steps(
     theta: float,
     y: Int[Tensor, " b"] | None,
     clamp: Int[Tensor, "b l"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
 ) -> Iterator[State]:
     x, grid = hold(xt, clamp), times.to(xt.device)
     yield State(float(times[0]), x)
@@ -137,3 +155,73 @@ def _steps(
             second = leap(second_stage(first, later, theta), middle, (1 - theta) * duration)
             x = hold(sample_categorical(second, generator), clamp)
         yield State(float(times[i]), x)
+
+
+@dataclass(frozen=True)
+class TrapezoidalSampler(DiffusionSampler):
+    """Sampler by the theta-trapezoidal scheme, two evaluations a step; see `trapezoidal` and `Sampler`.
+
+    Args:
+        process: Forward process.
+        rates: Function from denoiser to log-rates of the reverse jumps.
+        lift: Function from denoiser to the kernel of the last step.
+        steps: Number of steps, >= 1.
+        theta: Share of the step taken by the first stage, in (0, 1).
+        grid: Times of the steps.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    process: ScheduledNoise
+    rates: RatesLift
+    lift: Lift
+    steps: int = 32
+    theta: float = 0.5
+    grid: TimeGrid = equal_times
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        check_theta(self.theta)
+
+    def run(self, model: GuidedModel) -> Run:
+        """Return the run of the guided denoiser.
+
+        Raises:
+            ValueError: If there is guidance around the kernel.
+        """
+        model.check_kernel_is_unguided("TrapezoidalSampler")
+        rates = self.rates(denoiser=model.denoiser)
+        return Run(
+            partial(
+                trapezoidal,
+                rates if model.latents is None else _AllowedRates(rates, model.latents),
+                model.kernel(self.lift),
+                times=self.grid(self.steps, self.process.schedule),
+                theta=self.theta,
+            )
+        )
+
+
+# Tensors have no equality that is a single truth value.
+@dataclass(frozen=True, eq=False)
+class _AllowedRates:
+    """Rates of the jumps to allowed tokens; the others never happen."""
+
+    rates: LogRates
+    allowed: Bool[Tensor, "l v"]
+
+    def __call__(
+        self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], /, *, y: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b l v"]:
+        return evaluate(self.rates, xt, t, y=y).masked_fill(~self.allowed, -torch.inf)
+
+
+def check_theta(theta: float) -> None:
+    """Raise unless `theta` is in (0, 1).
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not 0 < theta < 1:
+        raise ValueError(f"Expected 0 < `theta` < 1, got {theta}.")

@@ -1,16 +1,27 @@
 """Ancestral sampling of masked diffusion at the cost of what changes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discrete_diffusion.guidance.drawing import sample_categorical
-from discrete_diffusion.guidance.protocols import Denoiser, evaluate
+from discrete_diffusion.guidance.drawing import invert_cdf
+from discrete_diffusion.guidance.protocols import Denoiser, ScheduledNoise, evaluate
 from discrete_diffusion.guidance.samplers.ancestral import check_times
 from discrete_diffusion.guidance.samplers.clamping import check_clamp, hold
+from discrete_diffusion.guidance.samplers.diffusion import (
+    DiffusionSampler,
+    GuidedModel,
+    Run,
+    check_steps,
+    masking,
+)
+from discrete_diffusion.guidance.samplers.times import TimeGrid, equal_times
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource, draw_uniform
 
 
 def masked_ancestral(
@@ -22,7 +33,7 @@ def masked_ancestral(
     survival: Callable[[Tensor], Tensor],
     y: Int[Tensor, " b"] | None = None,
     clamp: Int[Tensor, "b l"] | None = None,
-    generator: torch.Generator | None = None,
+    generator: RandomSource = None,
 ) -> Iterator[State]:
     """Yield every state of ancestral sampling of masked diffusion, choosing first and computing after.
 
@@ -65,17 +76,17 @@ def _steps(
     mask_id: int,
     survival: Callable[[Tensor], Tensor],
     y: Int[Tensor, " b"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
 ) -> Iterator[State]:
-    home = x.device if generator is None else generator.device
     alpha = torch.where(times > 0, survival(times.double()), 1.0)
     shares = ((alpha[1:] - alpha[:-1]) / (1 - alpha[:-1])).tolist()
     grid = times.to(x.device)
     yield State(float(times[0]), x)
     for i, share in enumerate(shares):
         with torch.no_grad():
-            u = torch.rand(x.shape, dtype=torch.float64, generator=generator, device=home).to(x.device)
-            chosen = (x == mask_id) & (u < share)
+            # Both draws come first, whether a token is needed or not: each step takes the same count of numbers.
+            reveal, u = draw_uniform((len(x), 2, x.shape[1]), generator, x.device).unbind(1)
+            chosen = (x == mask_id) & (reveal < share)
             rows = chosen.any(1)
             if bool(rows.any()):
                 t = grid[i].expand(int(rows.sum()))
@@ -85,5 +96,46 @@ def _steps(
                         f"Expected the denoiser to return ({int(chosen.sum())}, vocabulary) for the positions of `at`, "
                         f"got {tuple(log_probs.shape)}."
                     )
-                x = x.masked_scatter(chosen, sample_categorical(log_probs, generator))
+                x = x.masked_scatter(chosen, invert_cdf(log_probs, u[chosen]))
         yield State(float(times[i + 1]), x)
+
+
+@dataclass(frozen=True)
+class MaskedAncestralSampler(DiffusionSampler):
+    """Ancestral sampler of masked diffusion that evaluates only what changes; see `masked_ancestral` and `Sampler`.
+
+    Args:
+        process: Masked diffusion.
+        steps: Number of steps, >= 1.
+        grid: Times of the steps.
+
+    Raises:
+        ValueError: If `process` has no masks, or `steps` < 1.
+    """
+
+    process: ScheduledNoise
+    steps: int = 32
+    grid: TimeGrid = equal_times
+
+    def __post_init__(self) -> None:
+        masking(self.process, "MaskedAncestralSampler")
+        check_steps(self.steps)
+
+    def run(self, model: GuidedModel) -> Run:
+        """Return the run of the guided denoiser.
+
+        Raises:
+            ValueError: If there is guidance around the kernel.
+        """
+        model.check_kernel_is_unguided("MaskedAncestralSampler")
+        process = masking(self.process, "MaskedAncestralSampler")
+        schedule = process.schedule
+        return Run(
+            partial(
+                masked_ancestral,
+                model.denoiser,
+                times=self.grid(self.steps, schedule),
+                mask_id=process.mask_id,
+                survival=schedule.alpha,
+            )
+        )

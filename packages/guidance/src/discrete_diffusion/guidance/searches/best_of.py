@@ -11,6 +11,7 @@ from torch import Tensor
 from discrete_diffusion.guidance.protocols import Denoiser, Kernel, Reward, Rollout
 from discrete_diffusion.guidance.searches.candidates import check_gamma, choose, repeat_rows, score
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource, repeated
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class BestOf:
         times: Float[Tensor, " m"] | None = None,
         y: Int[Tensor, " b"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Iterator[State]:
         """Yield the states of the first sample of each search, and finally the chosen samples; see `Search`.
 
@@ -65,10 +66,10 @@ class BestOf:
         """
         count = self.rows(1)
         y, clamp = repeat_rows(xt, count, y, clamp)
-        states = rollout(xt, y=y, clamp=clamp, generator=generator)
+        states = rollout(xt, y=y, clamp=clamp, generator=repeated(generator, count))
         return states if count == 1 else self._chosen(states, generator)
 
-    def _chosen(self, states: Iterator[State], generator: torch.Generator | None) -> Iterator[State]:
+    def _chosen(self, states: Iterator[State], generator: RandomSource) -> Iterator[State]:
         state = None
         for following in states:
             if state is not None:

@@ -10,6 +10,7 @@ from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.log_probs import check_log_probs
 from discrete_diffusion.guidance.protocols import Denoiser, Kernel, Reward, evaluate
 from discrete_diffusion.guidance.samplers.clamping import hold
+from discrete_diffusion.guidance.streams import RandomSource
 
 
 def check_gamma(gamma: float | int, *, infinite: bool = False) -> None:
@@ -85,7 +86,7 @@ def look_ahead(
     *,
     y: Int[Tensor, " n"] | None,
     clamp: Int[Tensor, "n l"] | None,
-    generator: torch.Generator | None,
+    generator: RandomSource,
     draws: int = 1,
 ) -> Float[Tensor, "draws n"]:
     """Return the rewards of `draws` predictions x0_hat ~ p(x_0 | x_t) for each row; at t = 0, of `x` itself, once.
@@ -100,7 +101,7 @@ def look_ahead(
     return torch.stack([score(reward, x0) for x0 in drawn])
 
 
-def choose(rewards: Float[Tensor, "b k"], gamma: float | int, generator: torch.Generator | None) -> Int[Tensor, " b"]:
+def choose(rewards: Float[Tensor, "b k"], gamma: float | int, generator: RandomSource) -> Int[Tensor, " b"]:
     """Draw one candidate of each row with probability proportional to exp(gamma r), or take the best for gamma = inf.
 
     Of equally good candidates, gamma = inf takes the first. If all are impossible, they are equally likely.

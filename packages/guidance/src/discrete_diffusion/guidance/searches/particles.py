@@ -19,6 +19,7 @@ from discrete_diffusion.guidance.searches.candidates import (
     require_diffusion,
 )
 from discrete_diffusion.guidance.state import State, last
+from discrete_diffusion.guidance.streams import RandomSource, draw_uniform, repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ class Particles:
         times: Float[Tensor, " m"] | None = None,
         y: Int[Tensor, " b"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Iterator[ParticleState]:
         """Yield the first particle of each search, and finally the drawn one; see `Search`. `rollout` is not used.
 
@@ -126,7 +127,7 @@ class Particles:
         kernel, denoiser, times = require_diffusion(kernel, denoiser, times)
         y, clamp = repeat_rows(xt, self.rows(1), y, clamp)
         # The call checks `times` and `clamp`, and samples nothing yet.
-        plain = trajectory(kernel, xt, times, y=y, clamp=clamp, generator=generator)
+        plain = trajectory(kernel, xt, times, y=y, clamp=clamp, generator=repeated(generator, self.rows(1)))
         if self.rows(1) == 1:
             alone, never = torch.ones(len(xt), dtype=torch.float64), torch.zeros(len(xt), dtype=torch.bool)
             return (ParticleState(state.t, state.x, alone, never) for state in plain)
@@ -140,9 +141,9 @@ class Particles:
         times: Float[Tensor, " m"],
         y: Int[Tensor, " n"] | None,
         clamp: Int[Tensor, "n l"] | None,
-        generator: torch.Generator | None,
+        generator: RandomSource,
     ) -> Iterator[ParticleState]:
-        k = self.particles
+        k, each = self.particles, repeated(generator, self.particles)
         x = hold(xt, clamp)
         log_weight = torch.zeros(len(x) // k, k, dtype=torch.float64)
         log_psi = possible_psi = log_weight
@@ -150,9 +151,9 @@ class Particles:
         yield ParticleState(float(times[0]), x[::k], effective_sample_size(log_weight), never)
         for i in range(1, len(times)):
             with torch.no_grad():
-                x = last(trajectory(kernel, x, times[i - 1 : i + 1], y=y, clamp=clamp, generator=generator))
+                x = last(trajectory(kernel, x, times[i - 1 : i + 1], y=y, clamp=clamp, generator=each))
                 ahead = look_ahead(
-                    self.reward, denoiser, x, times[i], y=y, clamp=clamp, generator=generator, draws=self.draws
+                    self.reward, denoiser, x, times[i], y=y, clamp=clamp, generator=each, draws=self.draws
                 )
             log_target = ((self.gamma * ahead).logsumexp(0) - math.log(len(ahead))).view_as(log_psi)
             if i == len(times) - 1:
@@ -165,8 +166,10 @@ class Particles:
             ess = effective_sample_size(log_weight)
             # Equal weights have an effective sample size of k, up to rounding.
             poor = ess < self.threshold * k - 1e-9
+            # Drawn whether a search resamples or not: its numbers may not depend on the other searches.
+            drawn = systematic(log_weight, generator)
             if bool(poor.any()):
-                ancestor = torch.where(poor[:, None], systematic(log_weight, generator), torch.arange(k))
+                ancestor = torch.where(poor[:, None], drawn, torch.arange(k))
                 log_psi, possible_psi = log_psi.gather(1, ancestor), possible_psi.gather(1, ancestor)
                 log_weight = log_weight.masked_fill(poor[:, None], 0.0)
                 x = _pick(x, ancestor)
@@ -184,7 +187,7 @@ def effective_sample_size(log_weights: Float[Tensor, "b k"]) -> Float[Tensor, " 
     return weights.sum(-1) ** 2 / (weights**2).sum(-1)
 
 
-def systematic(log_weights: Float[Tensor, "b k"], generator: torch.Generator | None = None) -> Int[Tensor, "b k"]:
+def systematic(log_weights: Float[Tensor, "b k"], generator: RandomSource = None) -> Int[Tensor, "b k"]:
     """Draw k ancestors in each row with one uniform number u: the particles at the quantiles (u + i) / k, i < k.
 
     A particle of normalized weight w becomes the ancestor of floor(k w) or ceil(k w) particles, k w on average, so
@@ -198,8 +201,7 @@ def systematic(log_weights: Float[Tensor, "b k"], generator: torch.Generator | N
     k = log_weights.shape[-1]
     weights = (log_weights - log_weights.amax(-1, keepdim=True)).exp()
     cdf = weights.cumsum(-1)
-    device = log_weights.device if generator is None else generator.device
-    u = torch.rand(len(cdf), 1, dtype=cdf.dtype, device=device, generator=generator).to(cdf.device)
+    u = draw_uniform((len(cdf), 1), generator, cdf.device).to(cdf.dtype)
     index = torch.arange(k, device=cdf.device)
     ancestors = torch.searchsorted(cdf, (u + index) / k * cdf[:, -1:], right=True)
     # (u + k - 1) / k may round to 1, which would be an index beyond the last particle.

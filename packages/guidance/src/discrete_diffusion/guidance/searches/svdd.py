@@ -20,6 +20,7 @@ from discrete_diffusion.guidance.searches.candidates import (
     require_diffusion,
 )
 from discrete_diffusion.guidance.state import State
+from discrete_diffusion.guidance.streams import RandomSource, repeated
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class SVDD:
         times: Float[Tensor, " m"] | None = None,
         y: Int[Tensor, " b"] | None = None,
         clamp: Int[Tensor, "b l"] | None = None,
-        generator: torch.Generator | None = None,
+        generator: RandomSource = None,
     ) -> Iterator[State]:
         """Yield every state of each search; see `Search`. `rollout` is not used.
 
@@ -92,7 +93,7 @@ class SVDD:
         times: Float[Tensor, " m"],
         y: Int[Tensor, " b"] | None,
         clamp: Int[Tensor, "b l"] | None,
-        generator: torch.Generator | None,
+        generator: RandomSource,
     ) -> Iterator[State]:
         x = hold(xt, clamp)
         b, m = len(x), self.candidates
@@ -114,7 +115,7 @@ class SVDD:
                     times[i],
                     y=many_y,
                     clamp=many_clamp,
-                    generator=generator,
+                    generator=repeated(generator, m),
                 )
                 kept = choose(rewards.view(b, m), self.gamma, generator)
                 x = candidates[rows, kept.to(x.device)]
