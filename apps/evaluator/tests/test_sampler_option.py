@@ -1,37 +1,71 @@
 """The evaluator's option `sampler`."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import DictConfig
 
+from discrete_diffusion import evaluator
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.evaluate import evaluate
-from discrete_diffusion.evaluator.generation import build_sampler
+from discrete_diffusion.evaluator.sampler import build_sampler
+from discrete_diffusion.evaluator.sweep import build_sweep
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
 
 
-@pytest.mark.parametrize(
-    ("kind", "sampler"),
-    [
-        ("udlm", "predictor_corrector"),
-        ("marginal", "predictor_corrector"),
-        ("mdlm", "predictor_corrector"),
-        ("mdlm", "remasking"),
-        ("mdlm", "remasking_rescaled"),
-    ],
-)
-def test_a_sampler_runs_under_guidance(
-    kind: str, sampler: str, configured: Configured, checkpoint: Checkpoint, tmp_path: Path
+MASKED = {
+    "remasking",
+    "remasking_rescaled",
+    "remasking_loop",
+    "masked_ancestral",
+    "first_hitting",
+    "random_order",
+    "highest_confidence",
+    "largest_margin",
+    "lowest_entropy",
+    "entropy_bound",
+}
+UNMASKED = {"gibbs_corrected", "uniformization"}
+WITHOUT_KERNEL = MASKED - {"remasking", "remasking_rescaled", "remasking_loop"} | UNMASKED | {"trapezoidal"}
+SAMPLERS = sorted(path.stem for path in (Path(evaluator.__file__).parent / "config" / "sampler").glob("*.yaml"))
+
+
+def drawn(config: DictConfig, folder: Path, samples: int) -> list[str]:
+    checkpoint = load(folder)
+    sweep = build_sweep(config, checkpoint, folder, torch.device("cpu"), print)
+    point = sweep.points()[-1]
+    return sweep.generation(samples, 3, torch.ones(samples, dtype=torch.int64), sweep.guidance(point)).strings
+
+
+@pytest.mark.parametrize("kind", ["mdlm", "udlm", "marginal"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_runs_under_guidance_or_is_refused(
+    kind: str, sampler: str, configured: Configured, checkpoint: Checkpoint
 ):
-    options = [f"checkpoint={checkpoint(kind)}", f"output={tmp_path / 'out'}", "likelihood=false", "gammas=[0,2]"]
-    directory = evaluate(configured(*options, f"sampler={sampler}", "seeds=[1]"))
-    with (directory / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["generated"] for row in rows] == ["24", "24"]
+    folder = checkpoint(kind)
+    level = ["guidance.classifier_free.level=denoiser"] if sampler in WITHOUT_KERNEL else []
+    common = [f"checkpoint={folder}", f"sampler={sampler}", "gammas=[2]", *level]
+    if kind != "mdlm" if sampler in MASKED else kind == "mdlm" and sampler in UNMASKED:
+        with pytest.raises(Exception, match="Expected"):
+            drawn(configured(*common), folder, 1)
+        return
+    some = drawn(configured(*common, "batch_size=3"), folder, 4)
+    assert len(set(some)) > 1
+    assert drawn(configured(*common, "batch_size=8"), folder, 7)[:4] == some
+
+
+@pytest.mark.parametrize("grid", ["cosine", "equal_survival", "log_snr"])
+def test_a_grid_changes_the_times(grid: str, configured: Configured, checkpoint: Checkpoint):
+    folder = checkpoint("mdlm")
+    for sampler in ("ancestral", "remasking"):
+        config = configured(f"checkpoint={folder}", f"grid={grid}", f"sampler={sampler}", "sampling.steps=5")
+        built = build_sampler(config, load(folder))
+        assert built.grid.func.__name__ == f"{grid}_times"  # type: ignore[attr-defined]
+        assert built.steps == 5  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +73,11 @@ def test_a_sampler_runs_under_guidance(
     [
         ("udlm", "remasking", "Expected masked diffusion for remasking, got Uniform"),
         ("ar", "predictor_corrector", "Expected no `sampler`: this model is sampled from left to right"),
+        ("ar", "ancestral grid=cosine", "Expected no `grid`: this model is sampled from left to right"),
         ("mdlm", "remasking sampler.lift.rate.eta=2", "Expected 0 <= `eta` <= 1, got 2"),
+        ("mdlm", "first_hitting", "On the command line: `guidance.classifier_free.level=denoiser`"),
+        ("mdlm", "first_hitting guidance=none sampling.steps=5", "Expected no `sampling.steps`: FirstHittingSampler"),
+        ("mdlm", "random_order guidance=none grid=cosine", "Expected no `grid`: OrderSampler chooses its own"),
     ],
 )
 def test_a_sampler_that_does_not_fit_is_refused(
@@ -53,8 +91,6 @@ def test_a_sampler_that_does_not_fit_is_refused(
 
 
 def test_another_sampler_changes_the_samples(configured: Configured, checkpoint: Checkpoint):
-    from discrete_diffusion.checkpoints import load
-
     model = load(checkpoint("mdlm"))
     plain = build_sampler(configured(), model)
     remasking = build_sampler(configured("sampler=remasking", "sampler.lift.rate.eta=1.0"), model)

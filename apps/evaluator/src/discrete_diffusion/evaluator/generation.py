@@ -2,23 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from statistics import fmean
 
 import torch
-from hydra.utils import instantiate
 from jaxtyping import Bool, Int
-from omegaconf import DictConfig
 from torch import Tensor
 
-from discrete_diffusion.checkpoints import Checkpoint, with_steps
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.guidance import Guidance
-from discrete_diffusion.guidance import AncestralSampler, CountEvaluations, Model, ParticleState, State
-
-Sampler = Callable[..., Iterator[State]]
-"""A sampler of a checkpoint, such as `discrete_diffusion.guidance.AncestralSampler`."""
+from discrete_diffusion.guidance import CountEvaluations, Denoiser, ParticleState, Sampler, SampleStreams, State
 
 
 @dataclass(frozen=True)
@@ -69,8 +63,9 @@ class Generated:
 class Generation:
     """Settings that all samples of an evaluation share; calling it draws samples.
 
-    Random numbers come from a generator on the CPU, so that every device draws the same samples. They run on from batch
-    to batch: another `batch_size` gives other samples. The rows of a search count toward `batch_size`.
+    A sample depends on the seed and its index alone, up to rounding in the network: neither on `batch_size` nor on the
+    device, and the first samples of a larger run are those of a smaller one. The rows of a search count toward
+    `batch_size`.
 
     Attributes:
         checkpoint: The generator.
@@ -96,7 +91,7 @@ class Generation:
         Raises:
             ValueError: If a method is not defined for the model, or one of its numbers is out of range.
         """
-        self._states(self.checkpoint.denoiser(), 1, None, guidance, torch.Generator())
+        self._states(self.checkpoint.denoiser(), 1, None, guidance, SampleStreams(0, torch.zeros(1).long()))
 
     def __call__(
         self,
@@ -117,7 +112,6 @@ class Generation:
         """
         network = CountEvaluations(self.checkpoint.network)
         denoiser = self.checkpoint.denoiser(network)
-        generator = torch.Generator().manual_seed(seed)
         particles = 1 if guidance.search is None else guidance.search.rows(1)
         size = max(1, self.batch_size // particles)
         ids: list[Tensor] = []
@@ -129,8 +123,9 @@ class Generation:
         for start in range(0, samples, size):
             rows = min(size, samples - start)
             labels = None if y is None else y[start : start + rows].to(self.device)
+            streams = SampleStreams(seed, torch.arange(start, start + rows))
             t = 1.0
-            for state in self._states(denoiser, rows, labels, guidance, generator):
+            for state in self._states(denoiser, rows, labels, guidance, streams):
                 if start == 0 and self.keep_states_of:
                     kept.append(State(state.t, state.x[: self.keep_states_of].cpu()))
                 if isinstance(state, ParticleState):
@@ -148,7 +143,7 @@ class Generation:
         return Generated(torch.cat(ids), strings, kept, cost, weights)
 
     def _states(
-        self, denoiser: Model, rows: int, y: Tensor | None, guidance: Guidance, generator: torch.Generator
+        self, denoiser: Denoiser, rows: int, y: Tensor | None, guidance: Guidance, generator: SampleStreams
     ) -> Iterator[State]:
         return self.sampler(
             denoiser,
@@ -160,18 +155,3 @@ class Generation:
             generator=generator,
             device=self.device,
         )
-
-
-def build_sampler(config: DictConfig, checkpoint: Checkpoint) -> Sampler:
-    """Return the checkpoint's sampler with the steps and the lift of the configuration.
-
-    Raises:
-        ValueError: If the model has no steps, or no kernel, and the configuration sets one.
-    """
-    sampler = with_steps(checkpoint.sampler(), config.sampling.steps)
-    if config.sampler.lift is None:
-        return sampler
-    if not isinstance(sampler, AncestralSampler):
-        raise ValueError("Expected no `sampler`: this model is sampled from left to right.")
-    lift = instantiate(config.sampler.lift)
-    return replace(sampler, lift=partial(lift, process=sampler.process))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 from hydra.utils import instantiate
@@ -10,10 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.evaluator.methods import LEVELS, Method
 from discrete_diffusion.evaluator.rewards import Reward
+from discrete_diffusion.evaluator.supplied import SUPPLIED, supply
 from discrete_diffusion.guidance import CountEvaluations, LogLikelihood, Model, Search
-
-SUPPLIED = "???"
-"""Value of an argument in the configuration that the evaluator fills in."""
 
 
 class Wrapper(Protocol):
@@ -137,22 +134,10 @@ def build_guidance(
 
 
 def _supply(wrapper: Any, settings: Any, argument: str, value: Any, method: Method) -> Any:
-    supplied, found = _bind(wrapper, settings, argument, value)
+    supplied, found = supply(wrapper, settings, argument, value)
     if not found:
         raise ValueError(
             f"Expected `{argument}: {SUPPLIED}` in `guidance.{method.key}.method`, beside a `_partial_: true`: "
             f"{method.name} is given its {argument} there."
         )
     return supplied
-
-
-def _bind(wrapper: Any, settings: Any, argument: str, value: Any) -> tuple[Any, bool]:
-    """Return the partial with `value` wherever its settings leave `argument` open, and whether they do."""
-    if not isinstance(wrapper, partial):
-        return wrapper, False
-    found = settings.get(argument) == SUPPLIED
-    keywords = {argument: value} if found else {}
-    for name, inner in wrapper.keywords.items():
-        keywords[name], inside = _bind(inner, settings.get(name), argument, value)
-        found = found or inside
-    return partial(wrapper.func, *wrapper.args, **keywords), found

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.methods import Method
+from discrete_diffusion.guidance import SampleStreams
 
 EACH = "each"
 """Value of `label` that requests every class in turn."""
@@ -60,8 +61,8 @@ class Point:
         """
         if self.data_labels:
             assert training is not None
-            generator = torch.Generator().manual_seed(seed)
-            return training[torch.randint(len(training), (self.samples,), generator=generator)]
+            uniform = SampleStreams(seed, torch.arange(self.samples)).apart().uniform((self.samples,))
+            return training[(uniform * len(training)).long()]
         if self.each:
             return torch.arange(self.samples) % self.each
         return None if self.label is None else torch.full((self.samples,), self.label)

@@ -18,12 +18,13 @@ from discrete_diffusion.evaluator.classifiers import (
     uninformative_likelihood,
 )
 from discrete_diffusion.evaluator.constraints import read_constraints, read_prompt
-from discrete_diffusion.evaluator.generation import Generation, build_sampler
+from discrete_diffusion.evaluator.generation import Generation
 from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
 from discrete_diffusion.evaluator.methods import Method, read_methods
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.rewards import Reward
-from discrete_diffusion.guidance import is_left_to_right
+from discrete_diffusion.evaluator.sampler import build_sampler
+from discrete_diffusion.guidance import KernelGuidanceError, is_left_to_right
 
 GAMMAS = (0.0, 1.0, 2.0, 3.0, 5.0)
 MODELS = ("any", "diffusion", "left_to_right")
@@ -246,17 +247,20 @@ def _check_guidance(
     """
     checkpoint = generation.checkpoint
     for point in list_points(config, checkpoint.label, combinations, {}):
-        generation.check(
-            build_guidance(
-                config,
-                point.methods,
-                point.gamma,
-                likelihoods={method.key: uninformative_likelihood for method in point.methods},
-                reward=Reward(checkpoint.tokenizer, lambda string: 0.0),
-                null_label=checkpoint.null_label,
-                left_to_right=left_to_right,
-            )
+        guidance = build_guidance(
+            config,
+            point.methods,
+            point.gamma,
+            likelihoods={method.key: uninformative_likelihood for method in point.methods},
+            reward=Reward(checkpoint.tokenizer, lambda string: 0.0),
+            null_label=checkpoint.null_label,
+            left_to_right=left_to_right,
         )
+        try:
+            generation.check(guidance)
+        except KernelGuidanceError as error:
+            key = next(method.key for method in point.methods if method.level == "kernel")
+            raise ValueError(f"{error} On the command line: `guidance.{key}.level=denoiser`.") from error
 
 
 def _read_single(config: DictConfig, methods: tuple[Method, ...], label: Label | None) -> Combination:
