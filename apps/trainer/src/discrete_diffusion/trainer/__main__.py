@@ -6,11 +6,18 @@ from importlib import import_module
 from omegaconf import DictConfig
 
 from discrete_diffusion.commandline import launch, report_errors
+from discrete_diffusion.commandline.errors import Hints
+from discrete_diffusion.datasets import TooManyClassesError, TooManyRowsDroppedError
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 
 COMMANDS = ("convert", "export")
 """Modules beside this one with a command line of their own."""
+
+HINTS: Hints = {
+    TooManyRowsDroppedError: "correct these rows, or drop them with data.max_dropped=SHARE",
+    TooManyClassesError: "for numbers, label=percentile label.column=NAME; to allow more, +label.max_classes=NUMBER",
+}
 
 
 def main() -> None:
@@ -21,7 +28,13 @@ def main() -> None:
     with report_errors("trainer"):
         refuse_former_experiments(sys.argv[1:])
     resolvers.register()
-    launch(_train, config_path="pkg://discrete_diffusion.trainer.config", config_name="trainer", commands=COMMANDS)
+    launch(
+        _train,
+        config_path="pkg://discrete_diffusion.trainer.config",
+        config_name="trainer",
+        commands=COMMANDS,
+        hints=HINTS,
+    )
 
 
 def _train(config: DictConfig) -> None:

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import TQDMProgressBar
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from discrete_diffusion.datasets import SequenceData, Stream
@@ -89,6 +90,12 @@ def quiet() -> None:
 def short(path: Path) -> Path:
     """The path as a person in this folder would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def print_row_report(run: Run, data: SequenceData) -> None:
+    """Print one line for each reason for which rows are dropped, cut, altered or suspicious."""
+    for line in data.report.describe().splitlines():
+        run.print(escape(line + "."))
 
 
 def describe_sequences(data: SequenceData) -> str:

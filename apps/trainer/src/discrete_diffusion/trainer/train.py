@@ -13,7 +13,14 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import LabelRule, SequenceData
-from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
+from discrete_diffusion.trainer.fitting import (
+    Run,
+    build_batches,
+    build_trainer,
+    describe_sequences,
+    print_row_report,
+    short,
+)
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.initial import continued, initial_checkpoint
 from discrete_diffusion.trainer.preview import Preview
@@ -38,6 +45,7 @@ def train(config: DictConfig) -> Checkpoint:
         label=_label(config.label),
         length=config.data.length if initial is None else config.data.length or initial.length,
     )
+    print_row_report(run, data)
     run.print(_describe(data))
     checkpoint = build_checkpoint(config, settings, data) if initial is None else continued(initial, settings, data)
     module = Generator(

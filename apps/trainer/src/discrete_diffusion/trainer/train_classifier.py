@@ -12,7 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, fetch, load
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.trainer.classifier import Classifier
-from discrete_diffusion.trainer.fitting import Run, build_batches, build_trainer, describe_sequences, short
+from discrete_diffusion.trainer.fitting import (
+    Run,
+    build_batches,
+    build_trainer,
+    describe_sequences,
+    print_row_report,
+    short,
+)
 from discrete_diffusion.trainer.level_report import LevelReport
 from discrete_diffusion.trainer.targets import Classes, Quantity, Target
 from discrete_diffusion.trainer.views import View
@@ -37,6 +44,7 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     noise = "left to right" if about["process"] is None else f"{about['process']}, {about['schedule']}"
     run.print(f"A {shown.kind} {_kind_of(target)} for the generator {short(folder.absolute())} ({noise}).")
     answers = torch.as_tensor(data.rows[target.column][:])
+    print_row_report(run, data)
     run.print(f"{describe_sequences(data)}; {target.describe(answers)}.")
 
     checkpoint = build_classifier(config, generator, folder, shown, target)

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.datasets import LabelRule, SequenceData, sequence_data
 
-OPTIONAL = ("layout", "augment", "allow_unknown", "validation", "seed")
+OPTIONAL = ("layout", "augment", "allow_unknown", "validation", "seed", "max_dropped")
 """What `sequence_data` has a default for."""
 
 
@@ -20,6 +20,8 @@ def build_data(
     length: int | None,
 ) -> SequenceData:
     """Load the rows that `settings` name, encode and split them."""
+    # Data of checkpoints without the setting were accepted at any share of dropped rows.
+    settings = {"max_dropped": 1.0, **settings}
     return sequence_data(
         build(settings["rows"]),
         settings["column"],

@@ -16,6 +16,7 @@ from discrete_diffusion.datasets.labels import (
     LabelRule,
     PercentileLabel,
     ThresholdLabel,
+    TooManyClassesError,
     label_from_dict,
     load_label,
     save_label,
@@ -31,6 +32,7 @@ from discrete_diffusion.datasets.prose import prose
 from discrete_diffusion.datasets.qm9 import qm9
 from discrete_diffusion.datasets.reverse_complement import ReverseComplement
 from discrete_diffusion.datasets.reviews import review_polarity, reviews, sentences
+from discrete_diffusion.datasets.row_report import RowChange, RowReport, TooManyRowsDroppedError, UnreadableStringsError
 from discrete_diffusion.datasets.selfies_rows import selfies_rows, selfies_to_smiles
 from discrete_diffusion.datasets.selfies_tokenizer import selfies_tokenizer
 from discrete_diffusion.datasets.sequences import SequenceData, decode, sequence_data
@@ -56,10 +58,15 @@ __all__ = [
     "PercentileLabel",
     "RandomCrop",
     "ReverseComplement",
+    "RowChange",
+    "RowReport",
     "SequenceData",
     "Stream",
     "SyntheticSpecies",
     "ThresholdLabel",
+    "TooManyClassesError",
+    "TooManyRowsDroppedError",
+    "UnreadableStringsError",
     "Wrapped",
     "amazon_polarity",
     "character_tokenizer",

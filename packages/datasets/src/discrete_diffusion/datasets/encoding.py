@@ -1,20 +1,24 @@
 """From a column to token ids, which are made once and kept."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import tokenizers
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from discrete_diffusion.datasets.cache import cache_folder, keep
 from discrete_diffusion.datasets.layouts import Layout, Ragged
+from discrete_diffusion.datasets.row_report import RowChange, RowReport, TooManyRowsDroppedError
 
-FORMAT = 1
+FORMAT = 2
 """Part of every fingerprint: another number where this file comes to encode otherwise."""
 
 WORTH_KEEPING = 2**20
@@ -22,10 +26,45 @@ WORTH_KEEPING = 2**20
 
 _BATCH = 4096
 
+_CHANGES = b"changes"
+_EXAMPLES = 10
+
 _AT_ONCE = 2**24
 """Bytes of strings that are in memory as Python's own."""
 
 logger = logging.getLogger(__name__)
+
+
+class Encoded(NamedTuple):
+    """Token sequences of a column.
+
+    Attributes:
+        ids: Token ids, fixed-size lists.
+        rows: Position of the row of each sequence; None if a sequence holds several rows.
+        changes: Rows that are dropped, cut or altered.
+    """
+
+    ids: pa.ChunkedArray
+    rows: np.ndarray | None
+    changes: tuple[RowChange, ...]
+
+
+class Tokens(NamedTuple):
+    """Token ids of strings, with the positions of strings that lose something.
+
+    Attributes:
+        ids: Token ids.
+        unknown: Strings with symbols that the tokenizer does not know.
+        unreadable: Strings with such symbols if the tokenizer has no token for them; their `ids` are empty.
+        cut: Strings cut to the length of the layout.
+        symbols: Some of the unknown symbols.
+    """
+
+    ids: Ragged
+    unknown: np.ndarray
+    unreadable: np.ndarray
+    cut: np.ndarray
+    symbols: tuple[str, ...]
 
 
 def encode(
@@ -35,14 +74,17 @@ def encode(
     length: int | None,
     *,
     allow_unknown: bool,
-) -> tuple[pa.ChunkedArray, np.ndarray | None]:
-    """The sequences of a column of strings, or of lists of token ids, and for each the row that it comes from.
+) -> Encoded:
+    """Encode a column of strings, or of lists of token ids.
 
-    Of a large column they are kept in the cache folder, under a fingerprint of everything that changes them: the
-    column, the tokenizer, the layout and the length. They are read back as they are needed, not into memory.
+    Rows with symbols that the tokenizer does not know are dropped, unless `allow_unknown` and the tokenizer has a token
+    for them.
+
+    The sequences of a large column are kept in the cache folder, under a fingerprint of everything that changes them:
+    the column, the tokenizer, the layout and the length. They are read back as they are needed, not into memory.
 
     Raises:
-        ValueError: if a string has a symbol that the tokenizer does not know, or the layout cannot lay it out.
+        ValueError: If no string can be encoded, or the layout cannot lay the tokens out.
     """
     if column.nbytes < WORTH_KEEPING:
         return _opened(_encoded(column, tokenizer, layout, length, allow_unknown))
@@ -66,64 +108,117 @@ def fingerprint_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def tokenize(
-    strings: Sequence[str], tokenizer: PreTrainedTokenizerBase, layout: Layout, length: int | None, allow_unknown: bool
-) -> Ragged:
-    """The token ids of strings.
+def tokenize(strings: Sequence[str], tokenizer: PreTrainedTokenizerBase, layout: Layout, length: int | None) -> Tokens:
+    """Return the token ids of strings, and which strings lose something.
 
     Raises:
-        ValueError: if a string has a symbol that the tokenizer does not know, and that is not allowed.
+        ValueError: If the layout truncates and there is no `length`.
     """
     if layout.truncates and length is None:
         raise ValueError("Expected a `length` to truncate to.")
-    parts, lengths = [], []
+    parts: list[np.ndarray] = []
+    lengths: list[int] = []
+    unreadable: list[int] = []
+    cut: list[int] = []
     for start in range(0, len(strings), _BATCH):
         batch = list(strings[start : start + _BATCH])
-        try:
-            encoded = tokenizer(
+
+        def ids(batch: list[str], truncates: bool) -> BatchEncoding:
+            return tokenizer(
                 batch,
                 add_special_tokens=layout.special_tokens,
-                truncation=layout.truncates,
-                max_length=length if layout.truncates else None,
+                truncation=truncates,
+                max_length=length if truncates else None,
                 return_attention_mask=False,
                 return_token_type_ids=False,
                 verbose=False,
-            )["input_ids"]
-        except Exception as error:
-            strange = sorted(set("".join(batch)) - set("".join(tokenizer.get_vocab())))
+            )
+
+        try:
+            encoded = ids(batch, layout.truncates)
+        except Exception:
+            known = set("".join(tokenizer.get_vocab()))
+            strange = [i for i, string in enumerate(batch) if not known.issuperset(string)]
             if tokenizer.unk_token_id is not None or not strange:
                 raise
-            named = ", ".join(map(repr, strange[:10]))
-            raise ValueError(f"Expected symbols that the tokenizer knows, got others: {named}.") from error
-        lengths += [len(ids) for ids in encoded]
-        parts.append(np.fromiter((one for ids in encoded for one in ids), dtype=_type(len(tokenizer))))
+            unreadable += [start + i for i in strange]
+            encoded = ids([string if known.issuperset(string) else "" for string in batch], layout.truncates)
+        if layout.truncates:
+            if encoded.encodings is not None:
+                cut += [start + i for i, one in enumerate(encoded.encodings) if one.overflowing]
+            else:
+                whole = ids(batch, False)["input_ids"]
+                cut += [start + i for i, one in enumerate(whole) if len(one) > len(encoded["input_ids"][i])]
+        lengths += [len(one) for one in encoded["input_ids"]]
+        parts.append(np.fromiter((i for one in encoded["input_ids"] for i in one), dtype=_type(len(tokenizer))))
     tokens = Ragged(np.concatenate(parts), np.cumsum(lengths))
-    if not allow_unknown and tokenizer.unk_token_id is not None:
-        _refuse_unknown(tokens, strings, tokenizer)
-    return tokens
+    unknown: np.ndarray = np.array(unreadable, dtype=np.int64)
+    if tokenizer.unk_token_id is not None:
+        places = (tokens.ids == tokenizer.unk_token_id).nonzero()[0]
+        unknown = np.unique(np.searchsorted(tokens.ends, places, side="right"))
+    symbols = _unknown_symbols([strings[i] for i in unknown[:_EXAMPLES]], tokenizer)
+    return Tokens(tokens, unknown, np.array(unreadable, dtype=np.int64), np.array(cut, dtype=np.int64), symbols)
 
 
 def _encoded(
     column: pa.ChunkedArray, tokenizer: PreTrainedTokenizerBase, layout: Layout, length: int | None, allow_unknown: bool
 ) -> pa.Table:
+    changes: list[RowChange] = []
+    kept: np.ndarray | None = None
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         rows = max(1, _AT_ONCE * len(column) // max(column.nbytes, 1))
-        parts = [
-            tokenize(column.slice(start, rows).to_pylist(), tokenizer, layout, length, allow_unknown)
-            for start in range(0, max(len(column), 1), rows)
-        ]
-        before = np.cumsum([0, *(len(part.ids) for part in parts[:-1])])
-        ends = [part.ends + shift for part, shift in zip(parts, before, strict=True)]
-        tokens = Ragged(np.concatenate([part.ids for part in parts]), np.concatenate(ends))
+        starts = range(0, max(len(column), 1), rows)
+        parts = [tokenize(column.slice(start, rows).to_pylist(), tokenizer, layout, length) for start in starts]
+        before = np.cumsum([0, *(len(part.ids.ids) for part in parts[:-1])])
+        ends = [part.ids.ends + shift for part, shift in zip(parts, before, strict=True)]
+        tokens = Ragged(np.concatenate([part.ids.ids for part in parts]), np.concatenate(ends))
+        unknown, unreadable, cut = (
+            np.concatenate([getattr(part, name) + start for part, start in zip(parts, starts, strict=True)])
+            for name in ("unknown", "unreadable", "cut")
+        )
+        dropped = unreadable if allow_unknown else unknown
+        symbols = sorted({symbol for part in parts for symbol in part.symbols})[:_EXAMPLES]
+        reason = "symbols that the tokenizer does not know" + (f" ({', '.join(symbols)})" if symbols else "")
+        if len(dropped):
+            changes.append(RowChange.of("dropped", reason, dropped))
+            tokens, kept = _without(tokens, dropped)
+        if len(cut := np.setdiff1d(cut, dropped)):
+            changes.append(RowChange.of("cut", f"longer than {length} tokens", cut))
+        if len(unknown := np.setdiff1d(unknown, dropped)):
+            changes.append(RowChange.of("altered", f"unknown token for {reason}", unknown))
+        if kept is not None and not len(kept):
+            raise TooManyRowsDroppedError(RowReport(len(column), tuple(changes)).describe())
     else:
         tokens = _given(column, len(tokenizer))
-    ids, rows = layout(tokens, length, tokenizer)
+    ids, rows, left_over = layout(tokens, length, tokenizer)
+    if left_over is not None and len(left_over):
+        reason = f"the end of the text does not fill a block of {length} tokens"
+        changes.append(RowChange.of("cut", reason, left_over if kept is None else kept[left_over]))
+    if rows is not None and len(rows) < len(tokens.ends):
+        long = np.setdiff1d(np.arange(len(tokens.ends)), rows)
+        changes.append(
+            RowChange.of("dropped", f"longer than {ids.shape[1]} tokens", long if kept is None else kept[long])
+        )
     columns = {"input_ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), ids.shape[1])}
-    return pa.table(columns if rows is None else {**columns, "row": pa.array(rows)})
+    if rows is not None:
+        columns["row"] = pa.array(rows if kept is None else kept[rows])
+    return pa.table(columns).replace_schema_metadata({_CHANGES: json.dumps([asdict(change) for change in changes])})
 
 
-def _opened(made: pa.Table) -> tuple[pa.ChunkedArray, np.ndarray | None]:
-    return made.column("input_ids"), made.column("row").to_numpy() if "row" in made.column_names else None
+def _without(tokens: Ragged, strings: np.ndarray) -> tuple[Ragged, np.ndarray]:
+    """The tokens of the other strings, and their positions."""
+    keep = np.ones(len(tokens.ends), dtype=bool)
+    keep[strings] = False
+    lengths = tokens.lengths
+    return Ragged(tokens.ids[np.repeat(keep, lengths)], np.cumsum(lengths[keep])), keep.nonzero()[0]
+
+
+def _opened(made: pa.Table) -> Encoded:
+    rows = made.column("row").to_numpy() if "row" in made.column_names else None
+    changes = json.loads((made.schema.metadata or {})[_CHANGES])
+    return Encoded(
+        made.column("input_ids"), rows, tuple(RowChange(**{**one, "rows": tuple(one["rows"])}) for one in changes)
+    )
 
 
 def _given(column: pa.ChunkedArray, vocab_size: int) -> Ragged:
@@ -156,15 +251,9 @@ def _write(table: pa.Table, path: str) -> None:
         writer.write_table(table, max_chunksize=65_536)
 
 
-def _refuse_unknown(tokens: Ragged, strings: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> None:
-    places = (tokens.ids == tokenizer.unk_token_id).nonzero()[0]
-    unknown = [strings[i] for i in np.unique(np.searchsorted(tokens.ends, places, side="right"))]
-    if not unknown:
-        return
+def _unknown_symbols(strings: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """The symbols of these strings that are not in the vocabulary, quoted."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     cut = backend.pre_tokenizer.pre_tokenize_str if backend is not None and backend.pre_tokenizer else list
-    symbols = sorted({piece[0] for string in unknown for piece in cut(string)} - set(tokenizer.get_vocab()))
-    named = ", ".join(map(repr, symbols[:10])) or f"a part of {unknown[0]!r}"
-    raise ValueError(
-        f"Expected symbols that the tokenizer knows, but {len(unknown)} of {len(strings)} strings have others: {named}."
-    )
+    symbols = {piece[0] for string in strings for piece in cut(string)} - set(tokenizer.get_vocab())
+    return tuple(map(repr, sorted(symbols)[:_EXAMPLES]))

@@ -12,7 +12,13 @@ import numpy as np
 import datasets
 
 COMPARISONS = {">": gt, ">=": ge, "<": lt, "<=": le}
+_ROWS_PER_CLASS = 2
+_ALWAYS_CLASSES = 20  # as many classes may have a single row each
 _OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
+
+
+class TooManyClassesError(ValueError):
+    """A column has too many distinct values to be classes."""
 
 
 @runtime_checkable
@@ -118,9 +124,15 @@ class ThresholdLabel:
 
 @dataclass(frozen=True)
 class CategoryLabel:
-    """One class for each distinct value of a column of strings, integers or booleans, in sorted order."""
+    """One class for each distinct value of a column of strings, integers or booleans, in sorted order.
+
+    Attributes:
+        column: Column of the classes.
+        max_classes: Largest number of classes.
+    """
 
     column: str
+    max_classes: int = 1000
 
     def fit(self, rows: datasets.Dataset) -> "FittedCategoryLabel":
         """Returns the label whose classes are the distinct values in `rows`."""
@@ -133,6 +145,14 @@ class CategoryLabel:
             )
         if len(values) < 2:
             raise ValueError(f"Expected at least two classes in the column {self.column!r}, got {len(values)}.")
+        few = len(rows) / len(values)
+        if len(values) > self.max_classes or (few < _ROWS_PER_CLASS and len(values) > _ALWAYS_CLASSES):
+            raise TooManyClassesError(
+                f"Expected classes with at least {_ROWS_PER_CLASS} rows on average and at most {self.max_classes} of "
+                f"them (`max_classes`) in the column {self.column!r}, got {len(values):,} distinct values in "
+                f"{len(rows):,} rows, such as {sorted(values)[0]!r}: group them into fewer classes, or use "
+                "`PercentileLabel` if they are numbers."
+            )
         return FittedCategoryLabel(self.column, tuple(str(value) for value in sorted(values)))
 
 

@@ -20,10 +20,17 @@ class Ragged(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """Token ids (n, length), and for each sequence the number of the string it was; None where it was several."""
+    """Sequences of one length.
+
+    Attributes:
+        ids: Token ids, (n, length).
+        strings: Position of the string of each sequence; None if a sequence holds several strings.
+        left_over: Positions of strings whose end is in no sequence; None if `strings` says which.
+    """
 
     ids: np.ndarray
     strings: np.ndarray | None
+    left_over: np.ndarray | None = None
 
 
 class Layout(Protocol):
@@ -96,9 +103,9 @@ class Padded:
 class Wrapped:
     """All strings in a row with `<eos>` behind each, cut into blocks `<bos> tokens <eos>`.
 
-    What does not fill a block is dropped. This is how MDLM (arXiv 2406.07524) lays out what it calls wrapped data.
-    Perplexities on wrapped and on padded sentences do not compare: a block gives its tokens the context of other
-    sentences.
+    Tokens at the end that do not fill a block are left over. This is how MDLM (arXiv 2406.07524) lays out what it calls
+    wrapped data. Perplexities on wrapped and on padded sentences do not compare: a block gives its tokens the context
+    of other sentences.
     """
 
     special_tokens: ClassVar[bool] = False
@@ -118,4 +125,5 @@ class Wrapped:
         ids = np.full((blocks, length), bos, dtype=tokens.ids.dtype)
         ids[:, 1:-1] = stream[: blocks * (length - 2)].reshape(blocks, length - 2)
         ids[:, -1] = eos
-        return Sequences(ids, None)
+        left_over = (tokens.ends + np.arange(1, len(tokens.ends) + 1) > blocks * (length - 2)).nonzero()[0]
+        return Sequences(ids, None, left_over)

@@ -5,6 +5,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from discrete_diffusion.datasets.selfies_tokenizer import selfies_symbols
 
 logger = logging.getLogger(__name__)
 
-Rows = datasets.Dataset | datasets.DatasetDict
+Rows: TypeAlias = datasets.Dataset | datasets.DatasetDict
 
 
 def selfies_rows(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from transformers import PreTrainedTokenizerFast
 
-from discrete_diffusion.datasets.symbol_tokenizer import numbered, symbol_tokenizer
+from discrete_diffusion.datasets.symbol_tokenizer import collected, numbered, symbol_tokenizer
 
 SELFIES_PATTERN = r"\[[^\[\]]+\]|\."
 """One symbol of SELFIES: what stands in brackets, or the dot between two molecules (Krenn et al., 2020)."""
@@ -29,5 +29,8 @@ def selfies_tokenizer(selfies: Iterable[str]) -> PreTrainedTokenizerFast:
     """Builds a SELFIES tokenizer whose vocabulary is the symbols of `selfies`, after the five special tokens.
 
     The ids depend on the set of symbols alone, not on the order of the strings.
+
+    Raises:
+        UnreadableStringsError: If a string is not SELFIES; it names every such string.
     """
-    return symbol_tokenizer(numbered({symbol for one in selfies for symbol in selfies_symbols(one)}), SELFIES_PATTERN)
+    return symbol_tokenizer(numbered(collected(selfies, selfies_symbols, "not SELFIES")), SELFIES_PATTERN)

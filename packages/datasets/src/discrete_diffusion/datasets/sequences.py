@@ -1,9 +1,12 @@
 """Token sequences of one length, split for training and validation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -12,10 +15,17 @@ from discrete_diffusion.datasets.augmentation import Augmentation
 from discrete_diffusion.datasets.encoding import encode
 from discrete_diffusion.datasets.labels import Label, LabelRule
 from discrete_diffusion.datasets.layouts import Layout, Padded
+from discrete_diffusion.datasets.row_report import (
+    DROP_REASON,
+    RowChange,
+    RowReport,
+    UnreadableStringsError,
+    merged,
+)
 from discrete_diffusion.datasets.stream import Stream
 
-Tokenizer = PreTrainedTokenizerBase | Callable[[Sequence[str]], PreTrainedTokenizerBase]
-Rows = datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset
+Tokenizer: TypeAlias = PreTrainedTokenizerBase | Callable[[Sequence[str]], PreTrainedTokenizerBase]
+Rows: TypeAlias = datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset
 
 PADDED = Padded()
 
@@ -28,7 +38,7 @@ class SequenceData:
     tensors. All columns of the source stay beside them, the one they were made of in `column`:
     `data.train.with_format(None)["qed"]`. `length` counts special tokens and padding, which are modelled as any
     other token. Where there is an `augment`, training sequences are `augment.reads(length)` long, and it makes
-    `length` tokens of each.
+    `length` tokens of each. `report` counts the rows that are dropped or changed.
     """
 
     column: str
@@ -38,6 +48,7 @@ class SequenceData:
     label: Label | None
     length: int
     augment: Augmentation | None = None
+    report: RowReport = field(default_factory=lambda: RowReport(0))
 
     @property
     def rows(self) -> datasets.Dataset:
@@ -74,8 +85,13 @@ def sequence_data(
     allow_unknown: bool = False,
     validation: float = 0.05,
     seed: int = 42,
+    max_dropped: float = 0.1,
 ) -> SequenceData:
     """Encodes what is in `column`, labels it, and splits the rows 95/5 with seed 42, as in arXiv 2412.10193.
+
+    A row is dropped if it has no string or no label, if the source marks it in a column `drop_reason`, if the tokenizer
+    cannot read it, or if it is too long for a layout that drops such rows. `SequenceData.report` counts these rows, and
+    also blank, repeated, cut and altered ones, with the numbers of the first.
 
     Args:
         rows: a data set; or one with parts `train` and `validation`, which is not split again; or a stream, whose
@@ -90,11 +106,14 @@ def sequence_data(
         augment: from the tokenizer to what is done to training sequences, each time.
         allow_unknown: whether what the tokenizer does not know may become its token for that.
         validation: share of the rows to validate on, or their number; of a stream, the number of its first documents.
+        max_dropped: largest share of the rows that may be dropped.
 
     Raises:
-        ValueError: if the column is missing, a string has a symbol that the tokenizer does not know, or a sequence does
-            not fit.
+        TooManyRowsDroppedError: if more rows would be dropped than `max_dropped` allows.
+        ValueError: if the column is missing, or a sequence does not fit.
     """
+    if not 0 <= max_dropped <= 1:
+        raise ValueError(f"Expected 0 <= `max_dropped` <= 1, got {max_dropped}.")
     if isinstance(rows, datasets.IterableDataset):
         if label is not None:
             raise ValueError("Expected no `label`: a stream has none.")
@@ -103,27 +122,32 @@ def sequence_data(
                 f"Expected a `length`, and in `validation` a number of documents, for a stream; got {length} and "
                 f"{validation}."
             )
-        held_out = datasets.Dataset.from_list(list(rows.take(int(validation))))
+        parts = {"validation": datasets.Dataset.from_list(list(rows.take(int(validation))))}
     else:
         if not 0 < validation < 1:
             raise ValueError(f"Expected 0 < `validation` < 1, got {validation}.")
-        held_out = rows["validation"] if isinstance(rows, datasets.DatasetDict) else rows
-    everything = held_out
-    if isinstance(rows, datasets.DatasetDict):
-        everything = datasets.concatenate_datasets([rows["train"], rows["validation"]])
-    _check(everything, column)
+        has_split = isinstance(rows, datasets.DatasetDict)
+        parts = {"train": rows["train"], "validation": rows["validation"]} if has_split else {"all": rows}
+    everything, changes = _usable(_joined(parts), column, label)
+    total = len(everything.numbers) + sum(change.count for change in changes)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        tokenizer = tokenizer(everything.with_format(None)[column][:])
+        tokenizer, everything, unreadable = _built(tokenizer, everything, column)
+        changes += unreadable
+    RowReport(total, tuple(changes)).check(max_dropped)
     made = None if augment is None else augment(tokenizer)
-    fitted = None if label is None else label.fit(everything)
+    fitted = None if label is None else label.fit(everything.rows)
 
-    def sequences(part: datasets.Dataset, length: int | None) -> datasets.Dataset:
-        return _sequences(part, column, tokenizer, fitted, length, layout, allow_unknown)
+    def sequences(part: str, length: int | None) -> datasets.Dataset:
+        numbered = everything.part(part)
+        found, lost = _sequences(numbered.rows, column, tokenizer, fitted, length, layout, allow_unknown)
+        changes.extend(change.numbered(numbered.numbers) for change in lost)
+        RowReport(total, tuple(changes)).check(max_dropped)
+        return found
 
     train: datasets.Dataset | Stream
     reads = length if length is None or made is None else made.reads(length)
     if isinstance(rows, datasets.DatasetDict):
-        train, held_out = sequences(rows["train"], reads), sequences(rows["validation"], length)
+        train, held_out = sequences("train", reads), sequences("validation", length)
         if length is None and _length(train) != _length(held_out):
             raise ValueError(
                 f"Expected a `length`: the longest sequence to train on has {_length(train)} tokens, the longest to "
@@ -135,15 +159,16 @@ def sequence_data(
         assert length is not None
         documents = rows.skip(int(validation))
         train = Stream(documents, column, tokenizer, layout, length, allow_unknown, seed)
-        held_out = sequences(held_out, length)
+        held_out = sequences("validation", length)
     else:
-        whole = sequences(rows, length)
+        whole = sequences("all", length)
         if len(whole) < 2:
             raise ValueError(f"Expected at least 2 sequences to split, got {len(whole)}.")
-        split = whole.train_test_split(test_size=validation, seed=seed)
-        train, held_out = split["train"], split["test"]
+        halves = whole.train_test_split(test_size=validation, seed=seed)
+        train, held_out = halves["train"], halves["test"]
+    report = RowReport(total, merged([*changes, *_suspicious(everything, column)]))
     column = "label_value" if fitted is not None and column == "label" else column
-    return SequenceData(column, train, held_out, tokenizer, fitted, length or _length(held_out), made)
+    return SequenceData(column, train, held_out, tokenizer, fitted, length or _length(held_out), made, report)
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor) -> list[str]:
@@ -163,6 +188,108 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor) -> list[str]:
     return texts
 
 
+@dataclass(frozen=True)
+class _Numbered:
+    """Rows of all parts, with their numbers in the source, from 1.
+
+    Attributes:
+        rows: Rows of one part after the other.
+        numbers: Number of each row.
+        ends: Number of the last row of each part, in the source.
+    """
+
+    rows: datasets.Dataset
+    numbers: np.ndarray
+    ends: dict[str, int]
+
+    def without(self, positions: np.ndarray) -> "_Numbered":
+        """Return the other rows."""
+        if not len(positions):
+            return self
+        keep = np.setdiff1d(np.arange(len(self.numbers)), positions)
+        return _Numbered(self.rows.select(keep), self.numbers[keep], self.ends)
+
+    def part(self, name: str) -> "_Numbered":
+        """Return the rows of one part."""
+        if len(self.ends) == 1:
+            return self
+        names = list(self.ends)
+        first = self.ends[names[names.index(name) - 1]] if names.index(name) else 0
+        inside = ((self.numbers > first) & (self.numbers <= self.ends[name])).nonzero()[0]
+        return _Numbered(self.rows.select(inside), self.numbers[inside], {name: self.ends[name]})
+
+
+def _joined(parts: dict[str, datasets.Dataset]) -> _Numbered:
+    rows = next(iter(parts.values())) if len(parts) == 1 else datasets.concatenate_datasets([*parts.values()])
+    ends = dict(zip(parts, np.cumsum([len(part) for part in parts.values()]).tolist(), strict=True))
+    return _Numbered(rows, np.arange(1, len(rows) + 1), ends)
+
+
+def _usable(source: _Numbered, column: str, label: LabelRule | None) -> tuple[_Numbered, list[RowChange]]:
+    """The rows that have a string and a label, and what becomes of the others."""
+    _check(source.rows, column)
+    changes: list[RowChange] = []
+    if DROP_REASON in source.rows.column_names:
+        reasons = np.array(source.rows.with_format(None)[DROP_REASON][:], dtype=object)
+        marked = np.array([reason is not None for reason in reasons], dtype=bool)
+        for reason in dict.fromkeys(reasons[marked]):
+            changes.append(RowChange.of("dropped", reason, (reasons == reason).nonzero()[0]))
+        source = _Numbered(source.rows.remove_columns(DROP_REASON), source.numbers, source.ends)
+        source = source.without(marked.nonzero()[0])
+    reason_of = {column: f"no value in the column {column!r}"}
+    labeled = getattr(label, "column", None)
+    if labeled is not None and labeled in source.rows.column_names:
+        reason_of[labeled] = f"no label in the column {labeled!r}"
+    for name, reason in reason_of.items():
+        # nan_is_null: a table with gaps in a column of numbers may hold NaN
+        nulls = pa.compute.is_null(_column(source.rows, name), nan_is_null=True)
+        missing = nulls.to_numpy().nonzero()[0]
+        if len(missing):
+            changes.append(RowChange.of("dropped", reason, missing).numbered(source.numbers))
+            source = source.without(missing)
+    return source, changes
+
+
+def _built(
+    build: Callable[[Sequence[str]], PreTrainedTokenizerBase], source: _Numbered, column: str
+) -> tuple[PreTrainedTokenizerBase, _Numbered, list[RowChange]]:
+    """A tokenizer of the strings that it can read, these rows, and what becomes of the others."""
+    try:
+        return build(source.rows.with_format(None)[column][:]), source, []
+    except UnreadableStringsError as error:
+        if len(error.strings) == len(source.numbers):
+            raise
+        strings = source.rows.with_format(None)[column][:]
+        positions = np.array(error.strings)
+        reason = f"{error.reason} ({strings[positions[0]]!r})"
+        change = RowChange.of("dropped", reason, positions).numbered(source.numbers)
+        source = source.without(positions)
+        return build(source.rows.with_format(None)[column][:]), source, [change]
+
+
+def _suspicious(source: _Numbered, column: str) -> list[RowChange]:
+    """Blank and repeated strings, which stay; repeats are not counted in more than 1 GiB."""
+    values = _column(source.rows, column)
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return []
+    blank = pa.compute.or_(pa.compute.equal(values, ""), pa.compute.utf8_is_space(values))
+    found = {"blank": blank.to_numpy().nonzero()[0]}
+    if values.nbytes < 2**30:
+        codes = values.dictionary_encode().unify_dictionaries()
+        places = np.concatenate([chunk.indices.to_numpy() for chunk in codes.chunks])
+        repeats = np.setdiff1d(np.arange(len(places)), np.unique(places, return_index=True)[1])
+        found["repeats the string of an earlier row"] = repeats
+    return [
+        RowChange.of("kept", reason, positions).numbered(source.numbers)
+        for reason, positions in found.items()
+        if len(positions)
+    ]
+
+
+def _column(rows: datasets.Dataset, column: str) -> pa.ChunkedArray:
+    return rows.with_format("arrow")[:].column(column)
+
+
 def _check(rows: datasets.Dataset, column: str) -> None:
     if column not in rows.column_names:
         raise ValueError(f"Expected a column {column!r}; the columns are {', '.join(rows.column_names)}.")
@@ -172,7 +299,7 @@ def _check(rows: datasets.Dataset, column: str) -> None:
     lists = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
     if lists and pa.types.is_integer(values.type.value_type):
         return
-    if values.null_count or not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         raise ValueError(f"Expected strings, or lists of token ids, in the column {column!r}.")
 
 
@@ -184,10 +311,10 @@ def _sequences(
     length: int | None,
     layout: Layout,
     allow_unknown: bool,
-) -> datasets.Dataset:
-    """The sequences of these rows, with what else the rows have where each is one row's."""
+) -> tuple[datasets.Dataset, Sequence[RowChange]]:
+    """The sequences of these rows, with their other columns if each is of one row, and the changes."""
     table = rows.with_format("arrow")[:].replace_schema_metadata(None)
-    ids, kept = encode(table.column(column), tokenizer, layout, length, allow_unknown=allow_unknown)
+    ids, kept, changes = encode(table.column(column), tokenizer, layout, length, allow_unknown=allow_unknown)
     if kept is None:
         if label is not None:
             raise ValueError("Expected no `label`: these sequences hold more than one row each.")
@@ -204,7 +331,7 @@ def _sequences(
         table = table.append_column("label", pa.array(classes))
         columns.append("label")
     table = table.append_column("input_ids", ids)
-    return datasets.Dataset(datasets.table.InMemoryTable(table)).with_format("torch", columns=columns)
+    return datasets.Dataset(datasets.table.InMemoryTable(table)).with_format("torch", columns=columns), changes
 
 
 def _length(sequences: datasets.Dataset) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from discrete_diffusion.datasets.symbol_tokenizer import SPECIAL_TOKENS, numbered, symbol_tokenizer
+from discrete_diffusion.datasets.symbol_tokenizer import SPECIAL_TOKENS, collected, numbered, symbol_tokenizer
 
 SMILES_PATTERN = r"\[[^\]]+\]|Br|Cl|%[0-9]{2}|[BCNOPSFIbcnops]|[0-9]|[().=#$:/\\~@?>*+-]"
 """One symbol of SMILES: a bracket atom, an atom, a bond, a branch or a ring closure (Schwaller et al., 2019)."""
@@ -32,8 +32,11 @@ def smiles_tokenizer(smiles: Iterable[str]) -> PreTrainedTokenizerFast:
     """Builds a SMILES tokenizer whose vocabulary is the symbols of `smiles`, after the five special tokens.
 
     The ids depend on the set of symbols alone, not on the order of the strings.
+
+    Raises:
+        UnreadableStringsError: If a string is not SMILES; it names every such string.
     """
-    return symbol_tokenizer(numbered({symbol for one in smiles for symbol in smiles_symbols(one)}), SMILES_PATTERN)
+    return symbol_tokenizer(numbered(collected(smiles, smiles_symbols, "not SMILES")), SMILES_PATTERN)
 
 
 def smiles_tokenizer_from_vocab(path: str | os.PathLike[str]) -> PreTrainedTokenizerFast:

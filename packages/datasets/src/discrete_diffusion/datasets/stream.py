@@ -58,7 +58,12 @@ class Stream:
     def _blocks(self, documents: datasets.IterableDataset) -> Iterator[np.ndarray]:
         texts = (document[self.column] for document in documents)
         while batch := list(islice(texts, DOCUMENTS)):
-            tokens = tokenize(batch, self.tokenizer, self.layout, self.length, self.allow_unknown)
+            tokens, unknown, unreadable, _, symbols = tokenize(batch, self.tokenizer, self.layout, self.length)
+            if refused := len(unreadable if self.allow_unknown else unknown):
+                raise ValueError(
+                    f"Expected symbols that the tokenizer knows, but {refused} of {len(batch)} documents have others: "
+                    f"{', '.join(symbols)}."
+                )
             try:
                 yield from self.layout(tokens, self.length, self.tokenizer).ids
             except ValueError:

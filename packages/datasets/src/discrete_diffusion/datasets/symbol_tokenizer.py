@@ -1,9 +1,11 @@
 """A fast tokenizer over a closed set of symbols."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
+
+from discrete_diffusion.datasets.row_report import UnreadableStringsError
 
 SPECIAL_TOKENS = ("<bos>", "<eos>", "<mask>", "<pad>", "<unk>")
 """Ids 0 to 4 of every tokenizer made here, in the order of the tokenizers published with the paper."""
@@ -49,3 +51,27 @@ def symbol_tokenizer(ids: Mapping[str, int], pattern: str) -> PreTrainedTokenize
 def numbered(symbols: set[str]) -> dict[str, int]:
     """Numbers the special tokens first and then the symbols in the order of their code points."""
     return {symbol: i for i, symbol in enumerate((*SPECIAL_TOKENS, *sorted(symbols)))}
+
+
+def collected(strings: Iterable[str], symbols: Callable[[str], Iterable[str]], reason: str) -> set[str]:
+    """Return the symbols of all strings.
+
+    Args:
+        strings: Strings to read.
+        symbols: Function from a string to its symbols, which raises ValueError if it cannot read the string.
+        reason: What is wrong with such a string.
+
+    Raises:
+        UnreadableStringsError: If `symbols` cannot read a string; it names every such string.
+    """
+    found: set[str] = set()
+    unreadable, first = [], None
+    for position, string in enumerate(strings):
+        try:
+            found.update(symbols(string))
+        except ValueError as error:
+            unreadable.append(position)
+            first = first or error
+    if first is not None:
+        raise UnreadableStringsError(str(first), unreadable, reason) from first
+    return found

@@ -1,0 +1,136 @@
+"""Every row that is dropped or changed is counted."""
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from discrete_diffusion.datasets import (
+    CategoryLabel,
+    Padded,
+    PercentileLabel,
+    RowChange,
+    RowReport,
+    TooManyClassesError,
+    TooManyRowsDroppedError,
+    Wrapped,
+    character_tokenizer,
+    encoding,
+    sequence_data,
+    smiles_tokenizer,
+    smiles_tokenizer_from_vocab,
+    text8_tokenizer,
+)
+
+GOOD = ["C" * (i + 1) for i in range(20)]
+
+
+def build(strings, **options):
+    columns = {"text": strings, **options.pop("columns", {})}
+    options = {"tokenizer": character_tokenizer, "max_dropped": 1.0, **options}
+    return sequence_data(Dataset.from_dict(columns), "text", **options)
+
+
+def test_clean_rows_have_an_empty_report():
+    assert build(GOOD).report == RowReport(20)
+    assert build(GOOD).report.describe() == ""
+
+
+def test_missing_strings_and_labels_are_dropped():
+    data = build([None, *GOOD], columns={"kind": ["a", *["a", "b"] * 9, None, None]}, label=CategoryLabel("kind"))
+    assert data.report == RowReport(
+        21,
+        (
+            RowChange("dropped", "no value in the column 'text'", 1, (1,)),
+            RowChange("dropped", "no label in the column 'kind'", 2, (20, 21)),
+        ),
+    )
+    assert len(data.train) + len(data.validation) == 18
+    assert data.report.describe().splitlines() == [
+        "1 of 21 rows (4.8%) dropped: no value in the column 'text' (row 1)",
+        "2 of 21 rows (9.5%) dropped: no label in the column 'kind' (rows 20, 21)",
+    ]
+    gap = build(GOOD, columns={"x": [float("nan"), *range(19)]}, label=PercentileLabel("x", 50))
+    assert gap.report.changes == (RowChange("dropped", "no label in the column 'x'", 1, (1,)),)
+
+
+def test_unreadable_smiles_are_dropped_and_numbered():
+    data = build([*GOOD, "C C", "CC", None, "C!"], tokenizer=smiles_tokenizer)
+    assert data.report.changes == (
+        RowChange("dropped", "no value in the column 'text'", 1, (23,)),
+        RowChange("dropped", "not SMILES ('C C')", 2, (21, 24)),
+        RowChange("kept", "repeats the string of an earlier row", 1, (22,)),
+    )
+    with pytest.raises(ValueError, match="Expected SMILES, got 'C C'"):
+        build(["C C", "C!"], tokenizer=smiles_tokenizer)
+
+
+def test_rows_that_a_source_marks_are_dropped():
+    data = build(GOOD, columns={"drop_reason": [None, "broken", *[None] * 17, "blank"]})
+    assert [(change.reason, change.rows) for change in data.report.changes] == [("broken", (2,)), ("blank", (20,))]
+    assert "drop_reason" not in data.train.column_names
+
+
+def test_unknown_symbols_are_dropped_or_altered():
+    strings = [*["abc"] * 8, "a!c", "É"]
+    dropped = build(strings, tokenizer=text8_tokenizer()).report.changes
+    assert dropped[0] == RowChange("dropped", "symbols that the tokenizer does not know ('!', 'É')", 2, (9, 10))
+    altered = build(strings, tokenizer=text8_tokenizer(), allow_unknown=True).report.changes
+    assert altered[0].action == "altered"
+    assert altered[0].rows == (9, 10)
+
+
+@pytest.mark.parametrize("kept_in_cache", [False, True])
+def test_long_rows_are_counted(kept_in_cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("DISCRETE_DIFFUSION_CACHE", str(tmp_path))
+    if kept_in_cache:
+        monkeypatch.setattr(encoding, "WORTH_KEEPING", 0)
+    for _ in range(2):
+        dropped = build(GOOD, length=16, layout=Padded(longer="drop")).report
+        assert dropped.changes == (RowChange("dropped", "longer than 16 tokens", 6, (15, 16, 17, 18, 19)),)
+        cut = build(GOOD, length=16, layout=Padded(longer="truncate")).report
+        assert cut.changes == (RowChange("cut", "longer than 16 tokens", 6, (15, 16, 17, 18, 19)),)
+        assert cut.dropped == 0
+
+
+def test_the_end_of_wrapped_text_is_counted():
+    (change,) = build(["ab", "cd", "ef"], length=6, layout=Wrapped(), validation=0.5).report.changes
+    assert change == RowChange("cut", "the end of the text does not fill a block of 6 tokens", 1, (3,))
+
+
+def test_blank_and_repeated_rows_are_kept_and_counted():
+    assert build([*GOOD, " ", "", "C"]).report.changes == (
+        RowChange("kept", "blank", 2, (21, 22)),
+        RowChange("kept", "repeats the string of an earlier row", 1, (23,)),
+    )
+
+
+def test_validation_rows_are_numbered_after_training_rows():
+    parts = DatasetDict(
+        train=Dataset.from_dict({"text": [None, *GOOD]}), validation=Dataset.from_dict({"text": [*GOOD[:3], "C" * 30]})
+    )
+    options = {"tokenizer": character_tokenizer, "length": 22, "layout": Padded(longer="drop")}
+    report = sequence_data(parts, "text", **options).report
+    assert report.changes[:2] == (
+        RowChange("dropped", "no value in the column 'text'", 1, (1,)),
+        RowChange("dropped", "longer than 22 tokens", 1, (25,)),
+    )
+
+
+def test_too_many_dropped_rows_are_refused(tmp_path):
+    strings = [*GOOD[:17], None, None, None]
+    with pytest.raises(TooManyRowsDroppedError, match=r"at most 10% .* got 15%\. 3 of 20 .* \(rows 18, 19, 20\)\."):
+        build(strings, max_dropped=0.1)
+    assert len(build(strings, max_dropped=0.15).train) == 16
+    with pytest.raises(ValueError, match="Expected 0 <= `max_dropped` <= 1, got 2"):
+        build(GOOD, max_dropped=2)
+    (tmp_path / "vocab.json").write_text('{"N": 0}')
+    with pytest.raises(TooManyRowsDroppedError, match="20 of 20"):
+        build(GOOD, tokenizer=smiles_tokenizer_from_vocab(tmp_path / "vocab.json"))
+
+
+def test_a_class_for_each_row_is_refused():
+    rows = Dataset.from_dict({"id": [f"molecule {i}" for i in range(50)], "many": [i // 2 for i in range(50)]})
+    with pytest.raises(TooManyClassesError, match=r"got 50 distinct values in 50 rows, such as 'molecule 0': group"):
+        CategoryLabel("id").fit(rows)
+    assert CategoryLabel("many").fit(rows).num_classes == 25
+    with pytest.raises(TooManyClassesError, match="at most 20 of them"):
+        CategoryLabel("many", max_classes=20).fit(rows)
