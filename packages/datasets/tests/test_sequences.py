@@ -115,7 +115,7 @@ def test_unknown_symbols_are_named_where_no_token_stands_for_them():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="Expected a column 'smiles'; the columns are text, label"):
+    with pytest.raises(ValueError, match="Expected a column 'smiles'; its columns are 'text', 'label'"):
         sequence_data(LETTERS, "smiles", tokenizer=character_tokenizer)
     with pytest.raises(ValueError, match="not encoded yet, got a column 'input_ids'"):
         sequence_data(LETTERS.rename_column("label", "input_ids"), "text", tokenizer=character_tokenizer)

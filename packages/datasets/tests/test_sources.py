@@ -6,7 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from discrete_diffusion.datasets import qm9, table
+from discrete_diffusion.datasets import (
+    CategoryLabel,
+    TooManyRowsDroppedError,
+    character_tokenizer,
+    qm9,
+    sequence_data,
+    table,
+)
 
 ROWS = [{"seq": "0101", "kind": "x", "score": 0.5}, {"seq": "NA", "kind": "y", "score": 2.0}]
 
@@ -50,15 +57,19 @@ def test_the_user_is_told_what_is_wrong(tmp_path):
         table(path, "seq", "label")
     with pytest.raises(FileNotFoundError, match="Expected a CSV, TSV, JSON"):
         table(tmp_path / "none.csv", "seq")
-    with pytest.raises(ValueError, match=r"Expected a CSV, TSV.*, got data\.xlsx"):
-        table(path.rename(tmp_path / "data.xlsx"), "seq")
+    with pytest.raises(ValueError, match=r"Expected a CSV, TSV.*, got data\.ods"):
+        table(path.rename(tmp_path / "data.ods"), "seq")
     for name in ("bad.parquet", "bad.json", "bad.csv.gz"):
         (tmp_path / name).write_text("nonsense")
         with pytest.raises(ValueError, match=f"{name} cannot be read"):
             table(tmp_path / name, "seq")
     (tmp_path / "gap.csv").write_text("seq,kind\nA,1\nB,\n")
-    with pytest.raises(ValueError, match=r"in every row of the column 'kind' of .*, but 1 have none"):
-        table(tmp_path / "gap.csv", "seq", "kind")
+    with pytest.raises(TooManyRowsDroppedError, match=r"no label in the column 'kind' \(row 2\)"):
+        sequence_data(
+            table(tmp_path / "gap.csv", "seq", "kind"),
+            tokenizer=character_tokenizer,
+            label=CategoryLabel("kind"),
+        )
     (tmp_path / "empty.csv").write_text("seq,kind\n")
     with pytest.raises(ValueError, match="Expected rows"):
         table(tmp_path / "empty.csv", "seq")
@@ -82,7 +93,7 @@ def test_qm9_computes_what_is_missing(tmp_path):
     rows = qm9(write(tmp_path / "qm9.csv", [{"canonical_smiles": "CCO"}, {"canonical_smiles": "C1CC2CC12"}]))
     assert rows["ring_count"][:] == [0, 2]
     assert rows["qed"][:] == pytest.approx([qed.qed(chem.MolFromSmiles(s)) for s in ("CCO", "C1CC2CC12")])
-    with pytest.raises(ValueError, match="Expected a valid SMILES string, got 'C1C'"):
+    with pytest.raises(ValueError, match=r"Expected valid SMILES in .*bad\.csv, got 'C1C'"):
         qm9(write(tmp_path / "bad.csv", [{"canonical_smiles": "C1C"}]))
 
 

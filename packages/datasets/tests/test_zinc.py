@@ -45,7 +45,7 @@ def test_what_is_missing_is_computed_and_what_is_there_is_kept(tmp_path):
 
 def test_the_user_is_told_what_is_wrong(tmp_path):
     for content, message in {
-        "name\na\n": "Expected a column 'smiles' in .*; its columns are 'name'",
+        "name\na\n": "Expected a column 'canonical_smiles' or 'smiles' in .*; its columns are 'name'",
         "smiles,x\nC1CC,1\n": r"Expected valid SMILES in .*zinc\.csv, got 'C1CC'",
         "smiles,x\n,1\n": r"Expected valid SMILES in .*zinc\.csv, got ''",
     }.items():
@@ -53,8 +53,10 @@ def test_the_user_is_told_what_is_wrong(tmp_path):
         with pytest.raises(ValueError, match=message):
             zinc250k(tmp_path / "zinc.csv")
     pa.parquet.write_table(pa.table({"smiles": ["C", None]}), tmp_path / "gap.parquet")
-    with pytest.raises(ValueError, match=r"in every row of .*, but 1 have none"):
-        zinc250k(tmp_path / "gap.parquet")
+    assert zinc250k(tmp_path / "gap.parquet")["drop_reason"][:] == [None, "no string in the column 'smiles'"]
+    pa.parquet.write_table(pa.table({"smiles": ["C", "C1CC", "C1", "N"]}), tmp_path / "broken.parquet")
+    reason = "not valid SMILES ('C1CC')"
+    assert zinc250k(tmp_path / "broken.parquet")["drop_reason"][:] == [None, reason, reason, None]
     with pytest.raises(FileNotFoundError, match="does not exist"):
         zinc250k(tmp_path / "none.csv")
 

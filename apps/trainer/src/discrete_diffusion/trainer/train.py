@@ -9,6 +9,7 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, build_data
@@ -45,6 +46,8 @@ def train(config: DictConfig) -> Checkpoint:
         label=_label(config.label),
         length=config.data.length if initial is None else config.data.length or initial.length,
     )
+    if settings["column"] != data.column:
+        run.print(escape(f"Training on the column {data.column!r}."))
     print_row_report(run, data)
     run.print(_describe(data))
     checkpoint = build_checkpoint(config, settings, data) if initial is None else continued(initial, settings, data)

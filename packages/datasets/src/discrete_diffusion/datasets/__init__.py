@@ -7,6 +7,7 @@ from discrete_diffusion.datasets.cifar10 import cifar10
 from discrete_diffusion.datasets.digits import digits
 from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.fasta import read_fasta
+from discrete_diffusion.datasets.files import read_table
 from discrete_diffusion.datasets.flips import HorizontalFlip
 from discrete_diffusion.datasets.image_folder import image_folder
 from discrete_diffusion.datasets.labels import (
@@ -86,6 +87,7 @@ __all__ = [
     "prose",
     "qm9",
     "read_fasta",
+    "read_table",
     "review_polarity",
     "reviews",
     "save_label",

@@ -1,7 +1,5 @@
 """Amazon Polarity: product reviews, negative or positive."""
 
-import csv
-import gzip
 import os
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from discrete_diffusion.datasets.hub import from_hub
 
 POLARITIES = ("negative", "positive")
 _ORIGINAL = ("label", "title", "content")
+_HEADERLESS = ("class from 1", "title", "content")
 
 
 def amazon_polarity(
@@ -46,28 +45,11 @@ def amazon_polarity(
 
 
 def _read(path: Path) -> datasets.Dataset:
-    if path.is_file() and ".csv" in path.suffixes and _first(path)[:1] in (["1"], ["2"]):
-        options = pa.csv.ReadOptions(column_names=_ORIGINAL)
-        types = dict.fromkeys(("title", "content"), pa.string())
-        try:
-            table = pa.csv.read_csv(
-                path,
-                read_options=options,
-                parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(column_types=types),
-            )
-        except pa.ArrowException as error:
-            raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-        return _reviews(table, path, 1)
-    return _reviews(read_file(path, text=["title", "content"]), path, 0)
-
-
-def _first(path: Path) -> list[str]:
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            return next(csv.reader(file), [])
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}.") from error
+    # The original files have no header and number the classes from 1, the others number them from 0.
+    table = read_file(path, text=["title", "content"], header=_HEADERLESS)
+    if table.column_names == [*_HEADERLESS]:
+        return _reviews(table.rename_columns(_ORIGINAL), path, 1)
+    return _reviews(table, path, 0)
 
 
 def _reviews(table: pa.Table, source: object, negative: int) -> datasets.Dataset:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 import datasets
 from discrete_diffusion.datasets.augmentation import Augmentation
 from discrete_diffusion.datasets.encoding import encode
+from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.datasets.labels import Label, LabelRule
 from discrete_diffusion.datasets.layouts import Layout, Padded
 from discrete_diffusion.datasets.row_report import (
@@ -75,7 +76,7 @@ class SequenceData:
 
 def sequence_data(
     rows: Rows,
-    column: str,
+    column: str | None = None,
     *,
     tokenizer: Tokenizer,
     label: LabelRule | None = None,
@@ -96,7 +97,7 @@ def sequence_data(
     Args:
         rows: a data set; or one with parts `train` and `validation`, which is not split again; or a stream, whose
             documents are read as they are needed.
-        column: strings, or lists of token ids.
+        column: strings, or lists of token ids; by default found by its name: smiles, sequence, text and the like.
         tokenizer: a tokenizer, or what builds one from all strings (training and validation), such as
             `smiles_tokenizer`; of a stream, from those to validate on.
         label: what to label the rows by; it is fitted to all rows, before the split. An original column named `label`
@@ -128,7 +129,9 @@ def sequence_data(
             raise ValueError(f"Expected 0 < `validation` < 1, got {validation}.")
         has_split = isinstance(rows, datasets.DatasetDict)
         parts = {"train": rows["train"], "validation": rows["validation"]} if has_split else {"all": rows}
-    everything, changes = _usable(_joined(parts), column, label)
+    joined = _joined(parts)
+    column = name = find_column(joined.rows.column_names, column)
+    everything, changes = _usable(joined, column, label)
     total = len(everything.numbers) + sum(change.count for change in changes)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         tokenizer, everything, unreadable = _built(tokenizer, everything, column)
@@ -139,7 +142,7 @@ def sequence_data(
 
     def sequences(part: str, length: int | None) -> datasets.Dataset:
         numbered = everything.part(part)
-        found, lost = _sequences(numbered.rows, column, tokenizer, fitted, length, layout, allow_unknown)
+        found, lost = _sequences(numbered.rows, name, tokenizer, fitted, length, layout, allow_unknown)
         changes.extend(change.numbered(numbered.numbers) for change in lost)
         RowReport(total, tuple(changes)).check(max_dropped)
         return found
@@ -291,8 +294,6 @@ def _column(rows: datasets.Dataset, column: str) -> pa.ChunkedArray:
 
 
 def _check(rows: datasets.Dataset, column: str) -> None:
-    if column not in rows.column_names:
-        raise ValueError(f"Expected a column {column!r}; the columns are {', '.join(rows.column_names)}.")
     if "input_ids" in rows.column_names:
         raise ValueError("Expected rows that are not encoded yet, got a column 'input_ids'.")
     values = rows.data.column(column)

@@ -1,30 +1,23 @@
-"""Anybody's data."""
-
-import os
+"""Rows of a user's own file."""
 
 import datasets
-from discrete_diffusion.datasets.files import check_columns, read_file
+from discrete_diffusion.datasets.files import Source, find_column, read_table
 
 
-def table(path: str | os.PathLike[str], column: str, label: str | None = None) -> datasets.Dataset:
-    """Reads the rows of a CSV, TSV, JSON, JSON-lines or Parquet file, of which `column` holds the sequences.
+def table(path: Source, column: str | None = None, label: str | None = None) -> datasets.Dataset:
+    """Read the rows of one or several files; `read_table` lists the formats.
 
     Args:
-        column: the column of sequences, read as strings whatever they look like.
-        label: a column to label them by, which must be there: classes (strings or integers, for `CategoryLabel`) or
-            numbers (for `PercentileLabel`).
+        path: File, pattern, several of them, or `-` for standard input.
+        column: Column of strings, read as strings whatever they look like; by default found by its name.
+        label: Column that must exist, such as that of the classes.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be read, a column is missing, or a sequence or a label is.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file cannot be read or has no rows, or a column is missing.
+        ImportError: If the format needs an extra that is not installed.
     """
-    rows = read_file(path, text=[column])
-    needed = [column] if label is None else [column, label]
-    check_columns(rows, needed, path)
-    for name in needed:
-        nulls = rows.column(name).null_count
-        if nulls:
-            raise ValueError(f"Expected a value in every row of the column {name!r} of {path}, but {nulls} have none.")
-    if rows.num_rows == 0:
-        raise ValueError(f"Expected rows in {path}, got none.")
-    return datasets.Dataset(datasets.table.InMemoryTable(rows))
+    rows = read_table(path, column)
+    if label is not None:
+        find_column(rows.column_names, label, origin=path)
+    return rows
