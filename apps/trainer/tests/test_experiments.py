@@ -17,7 +17,7 @@ from discrete_diffusion.trainer.weight_average import WarmupEMA
 
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config" / "experiment"))
 TABLE = Path(__file__).parents[3] / "docs" / "presets.md"
-DEFAULTS = ["molecules", "prose", "sentences", "reviews", "species", "digits"]
+DEFAULTS = ["molecules", "prose", "sentences", "reviews", "species", "proteins", "digits"]
 MODELS = ("ar", "mdlm", "udlm")
 # Names of version 0.1: one for each published run.
 GENERATORS = [
@@ -288,7 +288,7 @@ def test_a_generator_trains_on_its_stand_in(run_tiny, tmp_path: Path, name: str)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_a_domain_s_default_trains(run_tiny, tmp_path: Path, name: str):
-    data = "synthetic_species" if name == "species" else name
+    data = {"species": "synthetic_species", "proteins": "synthetic_proteins"}.get(name, name)
     checkpoint = run_tiny(tmp_path / "run", name, data)
     assert all(parameter.isfinite().all() for parameter in checkpoint.network.parameters())
 

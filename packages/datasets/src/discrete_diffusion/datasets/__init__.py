@@ -30,6 +30,9 @@ from discrete_diffusion.datasets.openwebtext import openwebtext
 from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
 from discrete_diffusion.datasets.pretrained_tokenizer import pretrained_tokenizer
 from discrete_diffusion.datasets.prose import prose
+from discrete_diffusion.datasets.protein_law import SyntheticProteins
+from discrete_diffusion.datasets.protein_tokenizer import protein_tokenizer
+from discrete_diffusion.datasets.proteins import proteins, synthetic_proteins
 from discrete_diffusion.datasets.qm9 import qm9
 from discrete_diffusion.datasets.reverse_complement import ReverseComplement
 from discrete_diffusion.datasets.reviews import review_polarity, reviews, sentences
@@ -63,6 +66,7 @@ __all__ = [
     "RowReport",
     "SequenceData",
     "Stream",
+    "SyntheticProteins",
     "SyntheticSpecies",
     "ThresholdLabel",
     "TooManyClassesError",
@@ -85,6 +89,8 @@ __all__ = [
     "pixel_tokenizer",
     "pretrained_tokenizer",
     "prose",
+    "protein_tokenizer",
+    "proteins",
     "qm9",
     "read_fasta",
     "read_table",
@@ -99,6 +105,7 @@ __all__ = [
     "smiles_tokenizer",
     "smiles_tokenizer_from_vocab",
     "species10",
+    "synthetic_proteins",
     "synthetic_species",
     "table",
     "text8",

@@ -178,6 +178,8 @@ def _read(path: Path, text: set[str], header: Sequence[str] | None) -> pa.Table:
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
     name = "standard input" if str(path) == "-" else str(path)
     try:
+        if str(path) == "-" and sys.stdin.isatty():
+            raise ValueError("it is a terminal, not a file")
         content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
