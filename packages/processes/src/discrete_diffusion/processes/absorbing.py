@@ -14,9 +14,17 @@ from discrete_diffusion.schedules import Schedule
 
 @dataclass(frozen=True)
 class Absorbing(Process):
-    """Every lost token becomes the mask (MDLM, arXiv 2406.07524): pi is one at `mask_id` and zero elsewhere.
+    """Masked diffusion (MDLM, arXiv 2406.07524): pi is one at `mask_id` and zero elsewhere.
 
-    The network is read through SUBS: the mask has probability zero in the data, and an unmasked token is carried over.
+    The denoiser uses the SUBS parameterization: the mask has probability zero, and unmasked tokens are carried over.
+
+    Args:
+        schedule: Noise schedule.
+        vocab_size: Number of tokens, the mask included.
+        mask_id: Token id of the mask.
+
+    Raises:
+        ValueError: If `mask_id` is not in [0, `vocab_size`).
     """
 
     schedule: Schedule
@@ -28,15 +36,15 @@ class Absorbing(Process):
             raise ValueError(f"Expected 0 <= `mask_id` < `vocab_size` = {self.vocab_size}, got {self.mask_id}.")
 
     def log_noise(self, like: Float[Tensor, "..."]) -> Float[Tensor, " v"]:
-        """Zero at the mask, -inf elsewhere."""
+        """Return log pi: zero at the mask, -inf elsewhere."""
         return F.one_hot(torch.tensor(self.mask_id, device=like.device), self.vocab_size).to(like.dtype).log()
 
     def prior(self, shape: tuple[int, ...], *, generator: Generator | None = None) -> Int[Tensor, "..."]:
-        """All masks, on the generator's device."""
+        """Return all masks, on the generator's device."""
         return torch.full(shape, self.mask_id, device=None if generator is None else generator.device)
 
     def log_x0(self, logits: Float[Tensor, "*p v"], xt: Int[Tensor, "*p"]) -> Float[Tensor, "*p v"]:
-        """SUBS (MDLM, section 3.2.3): never the mask; a token that is visible already is itself."""
+        """Apply SUBS (MDLM, section 3.2.3): exclude the mask and carry over visible tokens."""
         is_mask_token = torch.arange(self.vocab_size, device=logits.device) == self.mask_id
         predicted = logits.masked_fill(is_mask_token, -torch.inf).log_softmax(-1)
         visible = (xt != self.mask_id)[..., None]
@@ -46,11 +54,11 @@ class Absorbing(Process):
     def log_posterior(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], s: Float[Tensor, " b"]
     ) -> Float[Tensor, "b l v"]:
-        """A mask stays with probability (1 - alpha_s) / (1 - alpha_t), else it becomes x_0 (MDLM, eq. 7)."""
+        """Return log p(x_s | x_t): a mask stays with probability (1 - alpha_s) / (1 - alpha_t) (MDLM, eq. 7)."""
         log_lost_t = log1mexp(-self.schedule.sigma(t))
         sigma_s = self.sigma_or_data(s)
         log_stay = log1mexp(-sigma_s) - log_lost_t
-        # alpha_s - alpha_t = alpha_s (1 - alpha_t / alpha_s), which keeps its digits in a short step
+        # alpha_s - alpha_t = alpha_s (1 - alpha_t / alpha_s), which is accurate for short steps
         log_reveal = log1mexp(sigma_s - self.schedule.sigma(t)) - sigma_s - log_lost_t
         revealed = log_x0 + log_reveal[:, None, None]
         is_mask_token = torch.arange(self.vocab_size, device=log_x0.device) == self.mask_id
@@ -61,7 +69,7 @@ class Absorbing(Process):
     def diffusion_loss(
         self, log_x0: Float[Tensor, "b l v"], x0: Int[Tensor, "b l"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
     ) -> Float[Tensor, "b l"]:
-        """-alpha' / (1 - alpha) times -log p(x_0) at the masks (MDLM, eq. 10), in nats per token and unit of time."""
+        """Return -alpha' / (1 - alpha) times -log p(x_0) at the masks, in nats per token and time (MDLM, eq. 10)."""
         weight = self.schedule.alpha_prime(t) / -torch.expm1(-self.schedule.sigma(t))
         return torch.where(xt == self.mask_id, weight[:, None] * pick(log_x0, x0), 0.0)
 
@@ -73,7 +81,7 @@ class Absorbing(Process):
         t: Float[Tensor, " b"],
         s: Float[Tensor, " b"],
     ) -> Float[Tensor, "b l"]:
-        """(alpha_s - alpha_t) / (1 - alpha_t) times -log p(x_0) at the masks (MDLM, eq. 8), in nats per token."""
+        """Return (alpha_s - alpha_t) / (1 - alpha_t) times -log p(x_0) at the masks, in nats (MDLM, eq. 8)."""
         sigma_t, sigma_s = self.schedule.sigma(t), self.sigma_or_data(s)
         weight = (-sigma_s).exp() * torch.expm1(sigma_s - sigma_t) / -torch.expm1(-sigma_t)
         return torch.where(xt == self.mask_id, weight[:, None] * pick(log_x0, x0), 0.0)
@@ -81,11 +89,11 @@ class Absorbing(Process):
     def prior_loss(
         self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b l"]:
-        """alpha(1) times -log p(x_0 | all masks), in nats per token: what alpha(1) > 0 costs.
+        """Return the cost of alpha(1) > 0: alpha(1) times -log p(x_0 | all masks), in nats per token.
 
-        The literal KL(q(x_1 | x_0) || pi) is infinite, since pi cannot produce the few tokens that survive to t = 1.
-        The generator of this bound therefore starts from all masks and reveals each position with probability
-        alpha(1), by the denoiser's own prediction, before the reverse process runs from t = 1. One denoiser pass.
+        KL(q(x_1 | x_0) || pi) itself is infinite, because pi cannot produce the few tokens that survive to t = 1. In
+        the model of this bound, sampling therefore starts from all masks and reveals each position with probability
+        alpha(1), with the denoiser's prediction, before the reverse process starts at t = 1. Takes one denoiser pass.
         """
         t = torch.ones(len(x0), device=x0.device)
         masks = torch.full_like(x0, self.mask_id)

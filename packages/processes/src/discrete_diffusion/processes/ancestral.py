@@ -1,4 +1,4 @@
-"""From a denoiser to the reverse kernel of its process."""
+"""Ancestral reverse kernel of a denoiser."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,13 @@ from discrete_diffusion.processes.protocols import Denoiser
 
 @dataclass(frozen=True)
 class Ancestral:
-    """log p(x_s | x_t, y): the denoiser's p(x_0 | x_t, y) put into the process's posterior.
+    """Reverse kernel log p(x_s | x_t, y): the posterior of the process, given the denoiser's p(x_0 | x_t, y).
 
-    A guidance method may wrap the denoiser before, this kernel after, or both.
+    Guidance may wrap the denoiser, this kernel, or both.
+
+    Args:
+        process: Forward process.
+        denoiser: Log-probabilities of the clean tokens, in the process's parameterization.
     """
 
     process: Process
@@ -27,6 +31,6 @@ class Ancestral:
         *,
         y: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b l v"]:
-        """One step back in time, from t to s < t; s = 0 is the data."""
+        """Return log p(x_s | x_t, y) for s < t; s = 0 is the data."""
         log_x0 = self.denoiser(xt, t) if y is None else self.denoiser(xt, t, y=y)
         return self.process.log_posterior(log_x0, xt, t, s)

@@ -17,11 +17,10 @@ from discrete_diffusion.processes.protocols import CausalNetwork, Denoiser, Late
 class NextToken:
     """Autoregressive model log p(x^l | x^1 ... x^(l-1), y).
 
-    A causal network reads the sequence shifted behind `bos_id`. The model has the signature of a denoiser, so whatever
-    wraps a denoiser wraps it too. Time is ignored: the network is fed sigma = 0.
+    A causal network reads `bos_id` followed by the sequence without its last token. The model has the signature of a
+    denoiser, so guidance can wrap it. It ignores the time: the network receives sigma = 0.
 
-    Over a network whose hidden state can be opened, the instance is a `LatentNextToken`; over one that continues a
-    prefix, a `CausalNextToken`.
+    The constructor returns a `LatentNextToken` for a `LatentNetwork` and a `CausalNextToken` for a `CausalNetwork`.
 
     Args:
         network: Causal network.
@@ -33,7 +32,7 @@ class NextToken:
     left_to_right: ClassVar[bool] = True
 
     def __new__(cls, network: Network | None = None, bos_id: int | None = None) -> "NextToken":
-        """Choose the class by what the network can do; copies, which pass no arguments, keep theirs."""
+        """Choose the class by the capabilities of the network; copies pass no arguments and keep their class."""
         if network is None:
             return super().__new__(cls)
         if isinstance(network, CausalNetwork):
@@ -57,7 +56,7 @@ class NextToken:
 
 @dataclass(unsafe_hash=True)
 class LatentNextToken(NextToken):
-    """Autoregressive model whose hidden state can be read and replaced; made by `NextToken`.
+    """Autoregressive model with access to its hidden states, created by `NextToken`.
 
     Args:
         network: Causal network with `encode` and `decode`.
@@ -73,7 +72,7 @@ class LatentNextToken(NextToken):
         *,
         y: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b l d"]:
-        """Return the hidden states: position i has seen bos and x[:, :i], and predicts x[:, i]."""
+        """Return the hidden states: position i has read bos and x[:, :i], and predicts x[:, i]."""
         return self.network.encode(self._shifted(x), _zeros(x), **given(y=y))
 
     def decode(
@@ -85,18 +84,18 @@ class LatentNextToken(NextToken):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
-        """Return log p of hidden states, shaped as the call's result."""
+        """Return log p from hidden states, in the shape that a call returns."""
         return self.network.decode(hidden, _zeros(hidden), **given(y=y, at=at)).log_softmax(-1)
 
 
 @dataclass(unsafe_hash=True)
 class CausalNextToken(LatentNextToken):
-    """Autoregressive model that continues a prefix; made by `NextToken`.
+    """Autoregressive model that continues a prefix, created by `NextToken`.
 
-    A call for a single column (`at` true nowhere else) keeps the keys and values of its prefix for the next call, which
-    then feeds the network only the new tokens: sampling from left to right reads every token once, through any wrapper.
-    This memory makes the object mutable. It is used without gradients and outside training alone, and never changes the
-    result of a call: where the prefix, the labels or the weights have changed, that part is computed again.
+    A call for a single column (`at` is true only there) caches the keys and values of its prefix, and the next call
+    feeds only the new tokens to the network: left-to-right sampling reads every token once, even through wrappers. The
+    cache makes the object mutable. It is used only without gradients and outside training, and does not change results:
+    if the prefix, the labels or the weights have changed, the affected part is computed again.
 
     Args:
         network: Causal network with `encode`, `decode` and `extend`.
@@ -130,11 +129,11 @@ class CausalNextToken(LatentNextToken):
         *,
         y: Int[Tensor, " b"] | None = None,
     ) -> tuple[Float[Tensor, "b k d"], Past]:
-        """Return the hidden states of new tokens, bos first, and the past that includes them.
+        """Return the hidden states of new tokens, starting with bos, and the past that includes them.
 
         Args:
             tokens: Token ids, or mixtures of tokens.
-            past: Result for the tokens before; None for the empty prefix.
+            past: Past returned for the preceding tokens; None for the empty prefix.
             y: Labels.
         """
         if past is None:
@@ -144,11 +143,11 @@ class CausalNextToken(LatentNextToken):
     def next_token(
         self, hidden: Float[Tensor, "b k d"], *, y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b k v"]:
-        """Return log p of the token that follows each of those with these hidden states."""
+        """Return log p of the token that follows each hidden state."""
         return self.network.decode(hidden, _zeros(hidden), **given(y=y)).log_softmax(-1)
 
     def _uses_memory(self) -> bool:
-        # In training a network may drop units at random, so an earlier prediction says nothing about the next one.
+        # Dropout makes the predictions of a network in training random, so they cannot be reused.
         training = isinstance(self.network, torch.nn.Module) and self.network.training
         return not torch.is_grad_enabled() and not training
 
@@ -165,7 +164,7 @@ class AutoregressiveNLL:
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b l"]:
-        """Return the exact negative log-likelihood in nats per token; nothing is random."""
+        """Return the exact negative log-likelihood in nats per token, without randomness."""
         t = torch.zeros(len(x0), device=x0.device)
         return -pick(denoiser(x0, t, **given(y=y)), x0)
 

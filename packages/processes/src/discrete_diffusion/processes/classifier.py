@@ -1,4 +1,4 @@
-"""Classifiers and regressors of what a process has corrupted, in the shape of log p(y | x_t)."""
+"""Classifiers and regressors of corrupted sequences."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from discrete_diffusion.processes.process import Process
 
 @dataclass(frozen=True)
 class Classifier:
-    """log p(y | x_t) of every class: the network is fed sigma(t), as the denoiser's is (arXiv 2412.10193, D-CBG).
+    """Classifier log p(y | x_t) for every class, conditioned on sigma(t) like the denoiser (arXiv 2412.10193, D-CBG).
 
-    What stands for x_t is the network's affair: token ids (b, l), one-hots (b, l, v), or hidden states (b, l, d).
+    The network determines the form of x_t: token ids (b, l), one-hot encodings (b, l, v) or hidden states (b, l, d).
 
     Args:
-        process: the generator's own; None feeds sigma = 0, for classifiers of clean data and of prefixes.
+        process: Process of the generator; None means sigma = 0, for classifiers of clean data and of prefixes.
         network: `(x, sigma)` -> logits (b, classes).
     """
 
@@ -31,10 +31,10 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Regressor:
-    """Mean and log standard deviation of a property of x_0, given x_t: a Gaussian for each sequence.
+    """Gaussian prediction of a property of x_0 given x_t: mean and log standard deviation for each sequence.
 
     Args:
-        process: the generator's own; None feeds sigma = 0.
+        process: Process of the generator; None means sigma = 0.
         network: `(x, sigma)` -> (b, 2).
     """
 
@@ -42,7 +42,7 @@ class Regressor:
     network: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, x: Shaped[Tensor, "b l *d"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
-        """Return mean and log standard deviation."""
+        """Return the mean and the log standard deviation."""
         return self.network(x, _sigma(self.process, t))
 
 

@@ -1,4 +1,4 @@
-"""Denoisers of a process, from networks."""
+"""Denoisers built from networks."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from discrete_diffusion.processes.protocols import LatentNetwork, Network, given
 
 @dataclass(frozen=True)
 class NetworkDenoiser:
-    """Denoiser log p(x_0 | x_t, y): the network is fed sigma(t), and its logits are read as the process reads them.
+    """Denoiser log p(x_0 | x_t, y): a network that reads sigma(t), with logits interpreted by the process.
 
-    Over a network whose hidden state can be opened (`LatentNetwork`), the instance is a `LatentDenoiser`.
+    The constructor returns a `LatentDenoiser` for a `LatentNetwork`.
 
     Args:
         process: Forward process that the network was trained on.
@@ -24,7 +24,7 @@ class NetworkDenoiser:
     network: Network
 
     def __new__(cls, process: Process | None = None, network: Network | None = None) -> "NetworkDenoiser":
-        """Choose the class by what the network can do; copies, which pass no arguments, keep theirs."""
+        """Choose the class by the capabilities of the network; copies pass no arguments and keep their class."""
         if network is None:
             return super().__new__(cls)
         return super().__new__(LatentDenoiser if isinstance(network, LatentNetwork) else NetworkDenoiser)
@@ -44,11 +44,10 @@ class NetworkDenoiser:
 
 @dataclass(frozen=True)
 class LatentDenoiser(NetworkDenoiser):
-    """Denoiser whose hidden state can be read and replaced.
+    """Denoiser with access to its hidden states.
 
-    `decode(encode(xt, t, y=y), xt, t, y=y, at=at)` is the call itself.
-
-    `NetworkDenoiser(process, network)` makes one if the network allows it.
+    A call equals `decode(encode(xt, t, y=y), xt, t, y=y, at=at)`. `NetworkDenoiser(process, network)` creates an
+    instance if the network has `encode` and `decode`.
 
     Args:
         process: Forward process that the network was trained on.
@@ -60,7 +59,7 @@ class LatentDenoiser(NetworkDenoiser):
     def encode(
         self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b l d"]:
-        """Return the network's hidden state."""
+        """Return the hidden states of the network."""
         return self.network.encode(xt, self.process.schedule.sigma(t), **given(y=y))
 
     def decode(
@@ -72,6 +71,6 @@ class LatentDenoiser(NetworkDenoiser):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
-        """Return log p(x_0 | hidden), shaped as the call's result."""
+        """Return log p(x_0 | hidden), in the shape that a call returns."""
         logits = self.network.decode(hidden, self.process.schedule.sigma(t), **given(y=y, at=at))
         return self.process.log_x0(logits, xt if at is None else xt[at])

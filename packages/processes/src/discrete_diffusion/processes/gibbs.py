@@ -13,22 +13,22 @@ from discrete_diffusion.processes.protocols import Denoiser, given
 
 @dataclass(frozen=True)
 class NoisyConditional:
-    """Distribution of the noisy token at a position given the rest of the sequence (arXiv 2605.22765):
+    """Distribution of the noisy token at a position given the rest of the sequence (arXiv 2605.22765).
 
         p(x_t^l | x_t without l) = alpha_t p(x_0^l | x_t without l) + (1 - alpha_t) pi
 
-    To resample one position from it leaves the distribution of x_t invariant, exactly: it is a Gibbs step. To resample
-    several positions at once does not. It has the signature of a denoiser, so that what wraps a denoiser wraps it.
+    Resampling one position from it is a Gibbs step and leaves the distribution of x_t exactly invariant. Resampling
+    several positions at once does not. It has the signature of a denoiser, so guidance can wrap it.
 
     Args:
         process: Uniform or marginal noise.
         denoiser: Log-probabilities of the clean tokens, in the process's parameterization.
-        temperature: Temperature of the leave-one-out prediction, > 0; below 1 the correction is sharper, and no longer
-            leaves the distribution invariant.
+        temperature: Temperature of the leave-one-out prediction, > 0. Below 1 the correction is sharper, but the
+            distribution is no longer invariant.
 
     Raises:
-        ValueError: If `process` is masked diffusion, whose conditional at a revealed position needs another pass of the
-            network, or if `temperature` is not positive.
+        ValueError: If `process` is masked diffusion, because the conditional at a revealed position would need another
+            network evaluation, or if `temperature` is not positive.
     """
 
     process: Process
@@ -49,10 +49,10 @@ class NoisyConditional:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
-        """Return log p(x_t^l | rest), (b, l, v), or (n, v) of the positions where `at` is true."""
+        """Return log p(x_t^l | rest), (b, l, v), or (n, v) at the positions where `at` is true."""
         log_x0 = self.denoiser(xt, t, **given(y=y, at=at))
         where = torch.ones_like(xt, dtype=torch.bool) if at is None else at
-        # One position a row, each with the time of its sequence.
+        # One row per position, with the time of its sequence.
         rows, times = log_x0.flatten(0, -2)[:, None], t.repeat_interleave(where.sum(1))
         rest = self.process.leave_one_out(rows, xt[where][:, None], times)
         if self.temperature != 1:

@@ -21,7 +21,7 @@ class Terms(NamedTuple):
 
     @property
     def total(self) -> Float[Tensor, "b l"]:
-        """The bound."""
+        """Sum of the three terms: the bound."""
         return self.prior + self.diffusion + self.reconstruction
 
 
@@ -57,7 +57,7 @@ class ContinuousNELBO:
 
         -log p(x_0) <= prior + integral over [t_min, 1] of the diffusion loss + reconstruction at t_min
 
-    Training minimizes the integral, estimated at one time for each row.
+    Training minimizes the integral, estimated at one time per row.
 
     Args:
         process: Forward process.
@@ -89,7 +89,7 @@ class ContinuousNELBO:
         *,
         generator: Generator | None = None,
     ) -> Terms:
-        """Return the three terms; the reconstruction term takes a pass of its own at t_min."""
+        """Return the three terms; the reconstruction term takes one more denoiser pass, at t_min."""
         return Terms(
             prior=self.process.prior_loss(denoiser, x0, y),
             diffusion=self.loss(denoiser, x0, y, generator=generator),
@@ -99,12 +99,12 @@ class ContinuousNELBO:
 
 @dataclass(frozen=True)
 class DiscreteNELBO:
-    """Bound of a chain of T steps (D3PM, arXiv 2107.03006, eq. 1).
+    """Discrete-time bound for a chain of T steps (D3PM, arXiv 2107.03006, eq. 1).
 
         -log p(x_0) <= prior + sum over i = 2 ... T of KL(q(x_s | x_t, x_0) || p(x_s | x_t)) + reconstruction
 
     with t = i / T and s = (i - 1) / T; the reconstruction term is at t = 1 / T. Training minimizes the sum over
-    i = 1 ... T, whose first term is the reconstruction, estimated at one i for each row.
+    i = 1 ... T, whose first term is the reconstruction, estimated at one i per row.
 
     Args:
         process: Forward process.
@@ -140,7 +140,7 @@ class DiscreteNELBO:
         *,
         generator: Generator | None = None,
     ) -> Terms:
-        """Return the three terms, each with passes of its own."""
+        """Return the three terms, each from separate denoiser passes."""
         prior = self.process.prior_loss(denoiser, x0, y)
         return Terms(
             prior=prior,
@@ -165,10 +165,9 @@ class DiscreteNELBO:
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Denoising cross-entropy, -log p(x_0 | x_t) of every token at uniform times, without the weight of the bound.
+    """Denoising cross-entropy -log p(x_0 | x_t) of every token at uniform times, without the weight of the bound.
 
-    Its minimizer is the mean E[x_0 | x_t]: with uniform or marginal noise, give the process the `Mean`
-    parameterization.
+    Its minimizer is the mean E[x_0 | x_t], so uniform or marginal noise needs the `Mean` parameterization.
 
     Args:
         process: Forward process.
@@ -186,7 +185,7 @@ class CrossEntropy:
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b l"]:
-        """Return the cross-entropy in nats per token. It is not a likelihood."""
+        """Return the cross-entropy in nats per token; it does not bound the likelihood."""
         t = self.times(len(x0), generator=generator).to(x0.device)
         xt = self.process.corrupt(x0, t, generator=generator)
         return -pick(denoiser(xt, t, **given(y=y)), x0)
@@ -212,7 +211,7 @@ def _reconstruction(
     t: float,
     generator: Generator | None,
 ) -> Float[Tensor, "b l"]:
-    """Return -log p(x_0 | x_t) at the earliest time t; zero, without a pass, where x_t is the data itself."""
+    """Return -log p(x_0 | x_t) at the earliest time t; zero, without a denoiser pass, if x_t is the data itself."""
     times = torch.full((len(x0),), t, device=x0.device)
     if process.schedule.sigma(times[:1]).item() == 0:
         return torch.zeros(x0.shape, device=x0.device)

@@ -1,6 +1,6 @@
-"""What a network's p(x_0 | x_t) is taken to mean, where noise leaves a token in doubt.
+"""Interpretations of a network's prediction p(x_0 | x_t) under noise that leaves tokens uncertain.
 
-By Bayes' rule the two readings differ by the evidence of the position's own noisy token:
+By Bayes' rule, the two interpretations differ by the evidence of the position's own noisy token (arXiv 2605.22765):
 
     p(x_0^l | x_t)  ∝  q(x_t^l | x_0^l) p(x_0^l | x_t without position l)
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Parameterization(ABC):
-    """One reading of the network."""
+    """Interpretation of the network's prediction."""
 
     @abstractmethod
     def leave_one_out(
@@ -25,14 +25,14 @@ class Parameterization(ABC):
         sigma: Float[Tensor, " b"],
         log_noise: Float[Tensor, " v"],
     ) -> Float[Tensor, "b l v"]:
-        """log p(x_0^l | x_t without position l)."""
+        """Return log p(x_0^l | x_t without position l)."""
 
 
 @dataclass(frozen=True)
 class LeaveOneOut(Parameterization):
-    """The network predicts from the rest of the sequence: the published reading (UDLM, arXiv 2412.10193).
+    """Leave-one-out prediction p(x_0^l | x_t without position l), the interpretation of arXiv 2605.22765.
 
-    The published posterior is Bayes' rule exactly when the network means this.
+    The posterior and the bound of UDLM (arXiv 2412.10193) follow Bayes' rule exactly under this interpretation.
     """
 
     def leave_one_out(
@@ -42,13 +42,13 @@ class LeaveOneOut(Parameterization):
         sigma: Float[Tensor, " b"],
         log_noise: Float[Tensor, " v"],
     ) -> Float[Tensor, "b l v"]:
-        """`log_x0` itself."""
+        """Return `log_x0` unchanged."""
         return log_x0
 
 
 @dataclass(frozen=True)
 class Mean(Parameterization):
-    """The network predicts E[x_0 | x_t], the noisy token's own evidence included: what cross-entropy training gives."""
+    """Mean prediction E[x_0 | x_t], with the evidence of the noisy token; the result of cross-entropy training."""
 
     def leave_one_out(
         self,
@@ -57,7 +57,7 @@ class Mean(Parameterization):
         sigma: Float[Tensor, " b"],
         log_noise: Float[Tensor, " v"],
     ) -> Float[Tensor, "b l v"]:
-        """`log_x0` divided by q(x_t | x_0) and normalized."""
+        """Return log [p(x_0 | x_t) / q(x_t | x_0)], normalized."""
         replaced = (-torch.expm1(-sigma)).log()[:, None] + log_noise[xt]
         kept = torch.logaddexp(-sigma[:, None], replaced)
         same = F.one_hot(xt, len(log_noise)).bool()

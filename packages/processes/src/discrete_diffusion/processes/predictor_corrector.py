@@ -1,4 +1,4 @@
-"""Reverse kernels that noise the prediction afresh."""
+"""Reverse kernels that add fresh noise to the prediction."""
 
 import math
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from discrete_diffusion.processes.protocols import Denoiser, given
 
 @dataclass(frozen=True)
 class PredictorCorrector:
-    """Mixture of the ancestral step and of fresh noise on the prediction (Psi samplers, arXiv 2602.21185).
+    """Mixture of the ancestral step and fresh noise on the prediction (Psi samplers, arXiv 2602.21185).
 
     With psi in [0, 1],
 
         q_psi(x_s | x_t, x_0) = psi q(x_s | x_t, x_0) + (1 - psi) q(x_s | x_0),
 
-    averaged over the model's x_0. Both terms have the marginal q(x_s | x_0), and so has every mixture. psi = 1 is
-    `Ancestral`; psi = 0 forgets x_t but for what the prediction holds of it, and so corrects the most.
+    averaged over the model's x_0. Both terms have the marginal q(x_s | x_0), and so does every mixture. psi = 1 is
+    `Ancestral`. With psi = 0, x_s depends on x_t only through the prediction, which gives the strongest correction.
 
-    The two terms average over different readings of the network: the posterior over the leave-one-out prediction, in
-    the closed form of `Process.log_posterior`, the fresh noise over p(x_0 | x_t) itself.
+    The two terms use different predictions: the posterior uses the leave-one-out prediction, in the closed form of
+    `Process.log_posterior`; the fresh noise uses p(x_0 | x_t) itself.
 
     Args:
         process: Any forward process.

@@ -1,4 +1,4 @@
-"""Memory of the last prefix that a causal network was fed."""
+"""Cache of the last prefix read by a causal network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class _Prefix:
 
 
 class PrefixCache:
-    """Keys and values of the last prefix, reused by the next call as far as they still apply.
+    """Keys and values of the last prefix, reused by the next call as far as the prefixes agree.
 
-    Keys and values can be cut to a shorter prefix. The state of a recurrent network cannot: it is reused if its whole
-    prefix still applies and new tokens follow it, and otherwise everything is read again.
+    Keys and values can be truncated to a shorter prefix. The state of a recurrent network cannot: it is reused only if
+    the new tokens extend its whole prefix; otherwise all tokens are read again.
 
-    The cache changes the cost of a call and never its result: tokens and labels are compared with those remembered, row
-    by row, and so are the version counters of a module's parameters. After changing weights in ways that are not
-    counted (`parameter.data`, or inside a plain function), make a new cache.
+    The cache affects only the cost of a call. It compares tokens and labels with the cached ones, row by row, and the
+    version counters of a module's parameters. If you change weights without changing these counters (through
+    `parameter.data`, or inside a plain function), create a new cache.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class PrefixCache:
         tokens: Int[Tensor, "b l"],
         y: Int[Tensor, " b"] | None,
     ) -> Float[Tensor, "b 1 d"]:
-        """Return the hidden state at the last of `tokens`; `extend(tokens, past, y=)` is fed the new ones."""
+        """Return the hidden state at the last token; `extend(tokens, past, y=)` reads the new tokens."""
         weights = _versions(network)
         known = self._known(tokens, y, weights)
         past = None if self._last is None or not known else _cut(self._last, known)
@@ -48,11 +48,11 @@ class PrefixCache:
         return hidden[:, -1:]
 
     def forget(self) -> None:
-        """Release the memory."""
+        """Clear the cache."""
         self._last = None
 
     def _known(self, tokens: Tensor, y: Tensor | None, weights: tuple[int, ...]) -> int:
-        """Return the number of leading tokens that need not be fed again; never all, the last one's state is needed."""
+        """Return the number of leading tokens to reuse; the last token is always read, for its hidden state."""
         last = self._last
         if last is None or last.weights != weights:
             return 0
@@ -82,5 +82,5 @@ def _same(old: Tensor | None, new: Tensor | None) -> bool:
 def _versions(network: object) -> tuple[int, ...]:
     if not isinstance(network, torch.nn.Module):
         return ()
-    # Inference tensors keep no count, and cannot be changed outside inference mode.
+    # Inference tensors have no version counter and cannot be changed outside inference mode.
     return tuple(0 if p.is_inference() else p._version for p in network.parameters())

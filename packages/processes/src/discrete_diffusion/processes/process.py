@@ -1,4 +1,4 @@
-"""What a corruption process is, and the mathematics that every one of them shares."""
+"""Base class of corruption processes, with the shared mathematics."""
 
 from abc import ABC, abstractmethod
 
@@ -12,18 +12,22 @@ from discrete_diffusion.schedules import Schedule
 
 
 class Process(ABC):
-    """Tokens are replaced, each on its own, by draws from a noise law pi:
+    """Process that replaces each token independently by a draw from a noise distribution pi.
 
         q(x_t | x_0) = Cat(alpha_t x_0 + (1 - alpha_t) pi)            (D3PM, arXiv 2107.03006; MDLM, 2406.07524)
 
-    A process says what pi is and how it is drawn; posterior and likelihood bound follow for every pi without zeros.
-    A subclass may restate them where its own pi asks for it, held to enumeration by the same tests.
+    A subclass defines pi and how to draw from it. Posterior and likelihood bound follow for every pi without zeros; a
+    subclass whose pi has zeros overrides them.
 
-    `log_x0` below is a normalized log p(x_0 | x_t) per position. Unless a process names another parameterization it is
-    *leave-one-out*: what the rest of the sequence says of this token, not counting the token's own noisy value. That is
-    what makes the published posterior exact.
+    In the methods, `log_x0` is a normalized log p(x_0 | x_t) per position. Unless a process has another
+    parameterization, it is *leave-one-out*: the prediction given the rest of the sequence, without the position's own
+    noisy token. This makes the published posterior exact.
 
     Time s = 0 is the data itself: a step to s = 0 restores every token, whatever alpha(0) is.
+
+    Attributes:
+        schedule: Noise schedule.
+        vocab_size: Number of tokens.
     """
 
     schedule: Schedule
@@ -31,26 +35,26 @@ class Process(ABC):
 
     @abstractmethod
     def log_noise(self, like: Float[Tensor, "..."]) -> Float[Tensor, " v"]:
-        """log pi, in the dtype and on the device of `like`."""
+        """Return log pi, in the dtype and on the device of `like`."""
 
     @abstractmethod
     def prior(self, shape: tuple[int, ...], *, generator: Generator | None = None) -> Int[Tensor, "..."]:
-        """Tokens drawn from pi, on the generator's device: where sampling starts."""
+        """Draw tokens from pi, the start of sampling, on the generator's device."""
 
     @abstractmethod
     def log_x0(self, logits: Float[Tensor, "*p v"], xt: Int[Tensor, "*p"]) -> Float[Tensor, "*p v"]:
-        """The normalized log p(x_0 | x_t) that the network's logits stand for."""
+        """Return the normalized log p(x_0 | x_t) for the logits of a network."""
 
     def leave_one_out(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
     ) -> Float[Tensor, "b l v"]:
-        """`log_x0` with the evidence of the position's own noisy token taken out; here it holds none."""
+        """Return `log_x0` without the evidence of the position's own noisy token; here it already excludes it."""
         return log_x0
 
     def mean(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
     ) -> Float[Tensor, "b l v"]:
-        """Return log p(x_0 | x_t), the evidence of the position's own noisy token included.
+        """Return log p(x_0 | x_t), including the evidence of the position's own noisy token.
 
         p(x_0^l | x_t)  ∝  q(x_t^l | x_0^l) p(x_0^l | x_t without position l)
         """
@@ -64,7 +68,7 @@ class Process(ABC):
         return log_weights.log_softmax(-1).masked_fill(impossible, -torch.inf)
 
     def log_noised(self, log_x0: Float[Tensor, "b l v"], s: Float[Tensor, " b"]) -> Float[Tensor, "b l v"]:
-        """Return log[alpha_s p(x_0) + (1 - alpha_s) pi], the prediction with fresh noise; `log_x0` itself at s = 0."""
+        """Return log[alpha_s p(x_0) + (1 - alpha_s) pi], the prediction with fresh noise; `log_x0` at s = 0."""
         noised = self._log_marginal(log_x0, self.sigma_or_data(s)[:, None])
         return torch.where((s > 0)[:, None, None], noised, log_x0)
 
@@ -80,31 +84,31 @@ class Process(ABC):
     def log_posterior(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], s: Float[Tensor, " b"]
     ) -> Float[Tensor, "b l v"]:
-        """The reverse kernel log p(x_s | x_t), by Bayes' rule:
+        """Return the reverse kernel log p(x_s | x_t) by Bayes' rule.
 
             p(x_s | x_t)  ∝  q(x_t | x_s) [alpha_s p(x_0 = x_s) + (1 - alpha_s) pi(x_s)]
 
         with q(x_t | x_s) = (alpha_t / alpha_s) x_s + (1 - alpha_t / alpha_s) pi   (UDLM, arXiv 2412.10193).
         """
         sigma_t, sigma_s = self.schedule.sigma(t)[:, None], self.sigma_or_data(s)[:, None]
-        law_s = self._log_marginal(self.leave_one_out(log_x0, xt, t), sigma_s)
+        log_marginal_s = self._log_marginal(self.leave_one_out(log_x0, xt, t), sigma_s)
         replaced = log1mexp(sigma_s - sigma_t) + self.log_noise(log_x0)[xt]
         kept = torch.logaddexp(sigma_s - sigma_t, replaced)
         same = F.one_hot(xt, self.vocab_size).bool()
-        return (torch.where(same, kept[..., None], replaced[..., None]) + law_s).log_softmax(-1)
+        return (torch.where(same, kept[..., None], replaced[..., None]) + log_marginal_s).log_softmax(-1)
 
     def diffusion_loss(
         self, log_x0: Float[Tensor, "b l v"], x0: Int[Tensor, "b l"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
     ) -> Float[Tensor, "b l"]:
-        """The integrand of the continuous-time bound, in nats per token and unit of time.
+        """Return the integrand of the continuous-time bound, in nats per token and unit of time.
 
-        With q = alpha x_0 + (1 - alpha) pi the noisy law of the data's token, m the same of the model's p(x_0), and
-        d = log m(x_t) - log q(x_t), the relative entropy rate of the two reverse jump processes is
+        Let q = alpha x_0 + (1 - alpha) pi be the noisy distribution of the true token, m that of the predicted token,
+        and d = log m(x_t) - log q(x_t). The relative entropy rate of the two reverse jump processes is
 
             -alpha' / alpha  pi(x_t) / q(x_t)  [ KL(q || m) + exp(-d) - 1 + d ]
 
-        which is UDLM's bound (arXiv 2412.10193) for pi = 1 / V, written so that both terms are non-negative. The
-        vocabulary is summed over once, in E_pi[log m].
+        For pi = 1 / V this is UDLM's bound (arXiv 2412.10193), written so that both terms are non-negative. It sums
+        over the vocabulary once, in E_pi[log m].
         """
         sigma, log_noise = self.schedule.sigma(t)[:, None], self.log_noise(log_x0)
         alpha, lost, noise = (-sigma).exp(), -torch.expm1(-sigma), log_noise.exp()
@@ -129,7 +133,7 @@ class Process(ABC):
         t: Float[Tensor, " b"],
         s: Float[Tensor, " b"],
     ) -> Float[Tensor, "b l"]:
-        """KL(q(x_s | x_t, x_0) || p(x_s | x_t)), in nats per token (D3PM, arXiv 2107.03006).
+        """Return KL(q(x_s | x_t, x_0) || p(x_s | x_t)), in nats per token (D3PM, arXiv 2107.03006).
 
         At s = 0 it is the reconstruction term -log p(x_0 | x_t).
         """
@@ -141,7 +145,7 @@ class Process(ABC):
     def prior_loss(
         self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b l"]:
-        """KL(q(x_1 | x_0) || pi), in nats per token: what alpha(1) > 0 costs. The denoiser is not asked."""
+        """Return KL(q(x_1 | x_0) || pi), the cost of alpha(1) > 0, in nats per token, without denoiser passes."""
         one = torch.ones((), device=x0.device)
         sigma, log_noise = self.schedule.sigma(one), self.log_noise(one)
         lost = -torch.expm1(-sigma)
@@ -149,20 +153,20 @@ class Process(ABC):
         return log_q_x0.exp() * (log_q_x0 - log_noise[x0]) + lost * lost.log() * (1 - log_noise[x0].exp())
 
     def sigma_or_data(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """sigma(s), and zero at s = 0, where the latent is the data."""
+        """Return sigma(s), or zero at s = 0, where the latent is the data."""
         return torch.where(s > 0, self.schedule.sigma(s), 0.0)
 
     def _log_marginal(self, log_x0: Float[Tensor, "b l v"], sigma: Float[Tensor, "b 1"]) -> Float[Tensor, "b l v"]:
-        """log[alpha p(x_0) + (1 - alpha) pi]."""
+        """Return log[alpha p(x_0) + (1 - alpha) pi]."""
         lost = log1mexp(-sigma)[..., None] + self.log_noise(log_x0)
         return torch.logaddexp(log_x0 - sigma[..., None], lost)
 
 
 def log1mexp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """log(1 - exp(x)) for x <= 0, accurate near zero."""
+    """Return log(1 - exp(x)) for x <= 0, accurate near zero."""
     return (-torch.expm1(x)).log()
 
 
 def pick(log_probs: Float[Tensor, "*p v"], tokens: Int[Tensor, "*p"]) -> Float[Tensor, "*p"]:
-    """The entry of each token."""
+    """Return the log-probability of each token."""
     return log_probs.gather(-1, tokens[..., None]).squeeze(-1)

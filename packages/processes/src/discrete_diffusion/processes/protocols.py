@@ -1,4 +1,4 @@
-"""Types of the functions that this package takes and returns."""
+"""Protocols of networks, denoisers and kernels."""
 
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -13,8 +13,8 @@ Past: TypeAlias = tuple[tuple[Tensor, Tensor], ...]
 class Network(Protocol):
     """Denoising network: logits of the clean tokens, (b, l, v), or (n, v) at the n positions where `at` is true.
 
-    sigma = -log alpha(t) is the noise level. A function without `y` or `at` is a network too: they are passed only if
-    they have a value.
+    sigma = -log alpha(t) is the noise level. `y` and `at` are passed only if they have a value, so a function without
+    them is a network too.
     """
 
     def __call__(
@@ -30,12 +30,12 @@ class Network(Protocol):
 
 @runtime_checkable
 class LatentNetwork(Network, Protocol):
-    """Network whose hidden state can be read and replaced: `decode(encode(xt, sigma, y), sigma, y, at)` is the call."""
+    """Network with access to its hidden states: a call equals `decode(encode(xt, sigma, y), sigma, y, at)`."""
 
     def encode(
         self, xt: Int[Tensor, "b l"], sigma: Float[Tensor, " b"], y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b l d"]:
-        """Return the hidden state."""
+        """Return the hidden states."""
         ...
 
     def decode(
@@ -45,13 +45,13 @@ class LatentNetwork(Network, Protocol):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
-        """Return the logits of a hidden state."""
+        """Return the logits of hidden states."""
         ...
 
 
 @runtime_checkable
 class CausalNetwork(LatentNetwork, Protocol):
-    """Causal network that continues a prefix from what it remembers of it."""
+    """Causal network that continues a prefix from its cached past."""
 
     def extend(
         self,
@@ -68,8 +68,7 @@ class CausalNetwork(LatentNetwork, Protocol):
 class Denoiser(Protocol):
     """Log-probabilities of the clean tokens, log p(x_0 | x_t, y), normalized; (n, v) at the positions of `at`.
 
-    The protocol of the same name in discrete-diffusion-guidance, declared here as well so that neither package needs
-    the other.
+    It equals the protocol of the same name in discrete-diffusion-guidance, so that neither package needs the other.
     """
 
     def __call__(
@@ -86,7 +85,7 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Kernel(Protocol):
-    """One reverse step, log p(x_s | x_t, y) with s < t, normalized."""
+    """Reverse step log p(x_s | x_t, y) with s < t, normalized."""
 
     def __call__(
         self,

@@ -18,8 +18,8 @@ class ReverseRates:
 
         rate(x_t -> v) = beta_t pi(x_t) m(v) / m(x_t),    beta_t = -alpha'_t / alpha_t,
 
-    for v other than the present token, whose entry is -inf. For masks it is -alpha'_t / (1 - alpha_t) p(v) at a masked
-    position, and zero at a revealed one.
+    for v other than the current token, whose entry is -inf. For masks, the rate is -alpha'_t / (1 - alpha_t) p(v) at a
+    masked position and zero at a revealed one.
 
     Args:
         process: Any forward process.
@@ -38,7 +38,7 @@ class ReverseRates:
         schedule = self.process.schedule
         log_beta = (-schedule.alpha_prime(t)).log() + schedule.sigma(t)
         present = log_m.gather(-1, xt[..., None])
-        # An impossible present token leaves at no rate: pi is zero there for masks.
+        # Revealed tokens of masked diffusion never change, because pi is zero there.
         log_noise = self.process.log_noise(log_x0)[xt][..., None]
         log_rates = log_beta[:, None, None] + log_noise + log_m - present
         stays = torch.arange(self.process.vocab_size, device=xt.device) == xt[..., None]

@@ -16,7 +16,7 @@ from discrete_diffusion.processes.protocols import Denoiser, given
 
 @runtime_checkable
 class RemaskingRate(Protocol):
-    """From the largest admissible probability of remasking to the one that is used."""
+    """Map from the largest admissible remasking probability to the probability used."""
 
     def __call__(self, largest: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return sigma in [0, `largest`]."""
@@ -37,7 +37,7 @@ class Capped:
     eta: float | int
 
     def __post_init__(self) -> None:
-        _check_share("eta", self.eta)
+        _check_fraction("eta", self.eta)
 
     def __call__(self, largest: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return min(eta, `largest`)."""
@@ -49,7 +49,7 @@ class Rescaled:
     """sigma = eta sigma_max (ReMDM-rescale, arXiv 2503.00307, section 4.1).
 
     Args:
-        eta: Share of the largest admissible probability, in [0, 1].
+        eta: Fraction of the largest admissible probability, in [0, 1].
 
     Raises:
         ValueError: If `eta` is not in [0, 1].
@@ -58,7 +58,7 @@ class Rescaled:
     eta: float | int
 
     def __post_init__(self) -> None:
-        _check_share("eta", self.eta)
+        _check_fraction("eta", self.eta)
 
     def __call__(self, largest: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return eta times `largest`."""
@@ -73,16 +73,16 @@ class Remasking:
 
         x_0 ~ p(x_0 | x_t)  with probability  (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t)
 
-    and stays a mask otherwise. The marginal alpha_s x_0 + (1 - alpha_s) mask is kept for every sigma in [0, sigma_max],
+    and stays a mask otherwise. The marginal is alpha_s x_0 + (1 - alpha_s) mask for every sigma in [0, sigma_max],
     sigma_max = min(1, (1 - alpha_s) / alpha_t). At s = 0, sigma_max is 0: no mask is left in a sample. With sigma = 0
     it is `Ancestral`.
 
-    Guidance of the denoiser keeps the rates of revealing and remasking; guidance of this kernel weighs them as well.
+    Guidance of the denoiser keeps the rates of revealing and remasking; guidance of this kernel changes them too.
 
     Args:
         process: Masked diffusion.
         denoiser: Log-probabilities of the clean tokens.
-        rate: From sigma_max to sigma: `Capped` or `Rescaled`.
+        rate: Map from sigma_max to sigma: `Capped` or `Rescaled`.
         loop: (start, stop, level), 1 > start > stop > 0: between the times `start` and `stop` the survival stays at
             alpha(level) and tokens are remasked; before and after, the kernel is ancestral and passes from t = 1 to
             `level` and from `level` to 0 (ReMDM-loop, section 4.2). None remasks at all times.
@@ -122,7 +122,7 @@ class Remasking:
             corrects = (t <= start) & (s >= stop)
             t, s = self._looped(t), self._looped(s)
         sigma_t, sigma_s = self.process.schedule.sigma(t), self.process.sigma_or_data(s)
-        # 1 - alpha_s over alpha_t, and 1 - alpha_t, without losing the digits of a survival near 1.
+        # expm1 keeps 1 - alpha accurate where alpha is close to 1.
         lost_t, lost_s, alpha_t = -torch.expm1(-sigma_t), -torch.expm1(-sigma_s), (-sigma_t).exp()
         remask = torch.where(corrects, self.rate((lost_s / alpha_t).clamp(max=1)), 0.0)
         stay = (lost_s - remask * alpha_t) / lost_t
@@ -148,6 +148,6 @@ class Remasking:
         return torch.where(t > start, before, torch.where(t < stop, after, torch.full_like(t, level)))
 
 
-def _check_share(name: str, value: float | int) -> None:
+def _check_fraction(name: str, value: float | int) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"Expected 0 <= `{name}` <= 1, got {value}.")

@@ -1,4 +1,4 @@
-"""Noise schedules for discrete diffusion: survival, its derivative, its inverse, and the times they are used at."""
+"""Noise schedules for discrete diffusion, and times for training and sampling."""
 
 from discrete_diffusion.schedules.cosine import Cosine
 from discrete_diffusion.schedules.cosine_squared import CosineSquared

@@ -12,7 +12,14 @@ from discrete_diffusion.schedules.validation import expect_eps
 
 @dataclass(frozen=True)
 class CosineSquared(Schedule):
-    """alpha(t) = eps + (1 - eps) cos^2(pi t / 2), from 1 to eps (MDLM, arXiv 2406.07524, appendix)."""
+    """Squared cosine schedule alpha(t) = eps + (1 - eps) cos^2(pi t / 2) (MDLM, arXiv 2406.07524, appendix).
+
+    Args:
+        eps: Survival at t = 1.
+
+    Raises:
+        ValueError: If `eps` is not in (0, 1).
+    """
 
     eps: float = 1e-3
 
@@ -20,13 +27,13 @@ class CosineSquared(Schedule):
         expect_eps(self.eps)
 
     def sigma(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """-log alpha(t), through 1 - cos^2 = sin^2."""
+        """Return -log alpha(t), computed with 1 - cos^2 = sin^2."""
         return -(-(1 - self.eps) * (math.pi / 2 * t).sin().square()).log1p()
 
     def alpha_prime(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """-(1 - eps) (pi / 2) sin(pi t)."""
+        """Return -(1 - eps) (pi / 2) sin(pi t)."""
         return -(1 - self.eps) * math.pi / 2 * (math.pi * t).sin()
 
     def inverse(self, alpha: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """(2 / pi) arcsin sqrt((1 - alpha) / (1 - eps))."""
+        """Return (2 / pi) arcsin sqrt((1 - alpha) / (1 - eps))."""
         return 2 / math.pi * ((1 - alpha) / (1 - self.eps)).clamp(0, 1).sqrt().asin()

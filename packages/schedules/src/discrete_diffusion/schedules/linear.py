@@ -11,9 +11,16 @@ from discrete_diffusion.schedules.validation import expect_sigmas
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """sigma(t) = sigma_min + (sigma_max - sigma_min) t, alpha = exp(-sigma) (MDLM, arXiv 2406.07524, appendix).
+    """Linear schedule sigma(t) = sigma_min + (sigma_max - sigma_min) t (MDLM, arXiv 2406.07524, appendix).
 
-    alpha(0) = exp(-sigma_min) is below one: see this package's README for what follows from that.
+    alpha(0) = exp(-sigma_min) is below one; the README of this package explains the consequences.
+
+    Args:
+        sigma_min: Total noise at t = 0.
+        sigma_max: Total noise at t = 1.
+
+    Raises:
+        ValueError: If not 0 < `sigma_min` < `sigma_max` < inf.
     """
 
     sigma_min: float = 1e-3
@@ -23,13 +30,13 @@ class Linear(Schedule):
         expect_sigmas(self.sigma_min, self.sigma_max)
 
     def sigma(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """sigma_min + (sigma_max - sigma_min) t."""
+        """Return sigma_min + (sigma_max - sigma_min) t."""
         return self.sigma_min + (self.sigma_max - self.sigma_min) * t
 
     def alpha_prime(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """-sigma'(t) alpha(t)."""
+        """Return -sigma'(t) alpha(t)."""
         return -(self.sigma_max - self.sigma_min) * self.alpha(t)
 
     def inverse(self, alpha: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """(-log alpha - sigma_min) / (sigma_max - sigma_min)."""
+        """Return (-log alpha - sigma_min) / (sigma_max - sigma_min)."""
         return (-alpha.log() - self.sigma_min) / (self.sigma_max - self.sigma_min)

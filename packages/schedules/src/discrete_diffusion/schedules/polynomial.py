@@ -11,9 +11,16 @@ from discrete_diffusion.schedules.validation import expect_eps
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """alpha(t) = 1 - (1 - eps) t^power, from 1 to eps (MD4, arXiv 2406.04329).
+    """Polynomial schedule alpha(t) = 1 - (1 - eps) t^power, from 1 to eps (MD4, arXiv 2406.04329).
 
-    Powers above one spend longer near the data; power = 1 is `LogLinear`.
+    Powers above one spend more time near the data; `power` = 1 is `LogLinear`.
+
+    Args:
+        power: Exponent of t.
+        eps: Survival at t = 1.
+
+    Raises:
+        ValueError: If `power` < 1 or `eps` is not in (0, 1).
     """
 
     power: float = 2.0
@@ -25,13 +32,13 @@ class Polynomial(Schedule):
             raise ValueError(f"Expected `power` >= 1 (below it the derivative at t = 0 is infinite), got {self.power}.")
 
     def sigma(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """-log alpha(t)."""
+        """Return -log alpha(t)."""
         return -(-(1 - self.eps) * t**self.power).log1p()
 
     def alpha_prime(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """-(1 - eps) power t^(power - 1)."""
+        """Return -(1 - eps) power t^(power - 1)."""
         return -(1 - self.eps) * self.power * t ** (self.power - 1)
 
     def inverse(self, alpha: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """((1 - alpha) / (1 - eps))^(1 / power)."""
+        """Return ((1 - alpha) / (1 - eps))^(1 / power)."""
         return ((1 - alpha) / (1 - self.eps)) ** (1 / self.power)

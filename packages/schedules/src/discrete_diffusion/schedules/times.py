@@ -1,4 +1,4 @@
-"""The times at which a model is sampled and trained."""
+"""Time grids for sampling and random times for training."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,21 @@ from discrete_diffusion.schedules.schedule import Schedule
 
 
 def uniform_grid(steps: int) -> Float[Tensor, " times"]:
-    """The sampling grid 1 = t_0 > t_1 > ... > t_steps = 0 in equal steps of time."""
+    """Return the sampling grid 1 = t_0 > t_1 > ... > t_steps = 0 with equal steps in time.
+
+    Raises:
+        ValueError: If `steps` < 1.
+    """
     _expect_steps(steps)
     return torch.linspace(1, 0, steps + 1, dtype=torch.float64)
 
 
 def survival_grid(schedule: Schedule, steps: int) -> Float[Tensor, " times"]:
-    """The sampling grid from 1 to 0 in equal steps of alpha, so that each step restores as many tokens as the next."""
+    """Return the sampling grid from 1 to 0 with equal steps in alpha, so that every step restores as many tokens.
+
+    Raises:
+        ValueError: If `steps` < 1.
+    """
     _expect_steps(steps)
     ends = schedule.alpha(torch.tensor([1.0, 0.0], dtype=torch.float64))
     alphas = ends[0] + (ends[1] - ends[0]) * torch.linspace(0, 1, steps + 1, dtype=torch.float64)
@@ -28,7 +36,13 @@ def survival_grid(schedule: Schedule, steps: int) -> Float[Tensor, " times"]:
 class IndependentTimes:
     """Training times drawn independently and uniformly from [t_min, 1].
 
-    t_min above zero bounds the variance of the loss, whose weight grows like 1 / t near the data.
+    A positive `t_min` bounds the variance of the loss, whose weight grows like 1 / t near the data.
+
+    Args:
+        t_min: Smallest time.
+
+    Raises:
+        ValueError: If `t_min` is not in [0, 1).
     """
 
     t_min: float = 1e-3
@@ -44,11 +58,17 @@ class IndependentTimes:
 
 @dataclass(frozen=True)
 class LowDiscrepancyTimes:
-    """Training times that cover [t_min, 1] evenly: (u + i / n) mod 1 for row i, with one uniform u for the batch.
+    """Training times spread evenly over [t_min, 1]: (u + i / n) mod 1 for row i, with one uniform u per batch.
 
-    The time of each row is uniform, so the loss of every row is unbiased; the n times are equally spaced, so the
-    variance of the batch's mean falls (VDM, arXiv 2107.00630, appendix I.1). The published code, where this is called
-    antithetic sampling, confines row i to the i-th stratum instead: only the mean over the batch is unbiased there.
+    The time of each row is uniform, so the loss of every row is unbiased. The n times are equally spaced, which reduces
+    the variance of the batch mean (VDM, arXiv 2107.00630, appendix I.1). The published code calls this antithetic
+    sampling but restricts row i to the i-th stratum, so only its mean over the batch is unbiased.
+
+    Args:
+        t_min: Smallest time.
+
+    Raises:
+        ValueError: If `t_min` is not in [0, 1).
     """
 
     t_min: float = 1e-3
@@ -65,7 +85,15 @@ class LowDiscrepancyTimes:
 
 @dataclass(frozen=True)
 class DiscreteTimes:
-    """Training times drawn uniformly from {first, ..., steps} / steps: the latents of a chain of `steps` steps."""
+    """Training times drawn uniformly from {first, ..., steps} / steps, for a chain of `steps` steps.
+
+    Args:
+        steps: Number of steps.
+        first: Index of the smallest time.
+
+    Raises:
+        ValueError: If `steps` < 1 or `first` is not in {1, ..., `steps`}.
+    """
 
     steps: int
     first: int = 1
