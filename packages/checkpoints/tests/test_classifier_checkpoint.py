@@ -237,7 +237,7 @@ def test_a_folder_without_a_classifier_is_named(tmp_path: Path):
         (lambda c: c["network"].update(hidden_size=16), "of shape"),
         (lambda c: c["network"].update(num_outputs=3), "of shape"),
         (lambda c: c["network"].update(pooling="median"), "cannot be read"),
-        (lambda c: c["network"].update(_target_="os.system"), "not ours .os.system."),
+        (lambda c: c["network"].update(_target_="os.system"), "builds `os.system` as `network`, which is not ours"),
         (lambda c: c["process"].update(vocab_size=0), "cannot be read"),
     ],
 )

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.transformers_export.folder import export
     from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults, read_results
     from discrete_diffusion.checkpoints.transformers_export.upload import expect_hub_name, push_to_hub
+    from discrete_diffusion.checkpoints.trust import TARGETS, UntrustedTargetError, expect_trusted
     from discrete_diffusion.checkpoints.units import in_units
 
 __all__ = [
+    "TARGETS",
     "Checkpoint",
     "ClassifierCheckpoint",
     "Converted",
     "ConvertedClassifier",
     "RunResults",
+    "UntrustedTargetError",
     "build_data",
     "convert",
     "convert_classifier",
@@ -38,6 +41,7 @@ __all__ = [
     "evaluations",
     "expect_free",
     "expect_hub_name",
+    "expect_trusted",
     "export",
     "fetch",
     "in_units",
@@ -72,6 +76,7 @@ _FILES = {
     "transformers_export.folder": ("export",),
     "transformers_export.run_results": ("RunResults", "read_results"),
     "transformers_export.upload": ("expect_hub_name", "push_to_hub"),
+    "trust": ("TARGETS", "UntrustedTargetError", "expect_trusted"),
     "units": ("in_units",),
 }
 _FILE_OF = {name: file for file, names in _FILES.items() for name in names}

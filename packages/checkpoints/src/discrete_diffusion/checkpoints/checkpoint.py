@@ -166,13 +166,14 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     Args:
         path: its folder, that of its run, or its name on the Hugging Face hub, from where it is then downloaded.
         tokenizer: of a published model, most of which come without one: a tokenizer, its folder or its name on the hub.
-        trust_remote_code: build what config.json names even where it is not ours, such as a data set of your own.
+        trust_remote_code: Build what config.json names even if it is not ours, such as a data set of your own.
             Published models are read as data, and their code is never run.
 
     Raises:
-        FileNotFoundError: if it is no checkpoint directory.
-        ConnectionError: if it cannot be had from the hub.
-        ValueError: if its parts do not belong together, or it names code that is not ours.
+        FileNotFoundError: If it is no checkpoint directory.
+        ConnectionError: If it cannot be downloaded from the hub.
+        UntrustedTargetError: If it names code outside the closed lists of `discrete_diffusion.checkpoints.TARGETS`.
+        ValueError: If its parts do not belong together.
     """
     directory = fetch(path)
     if is_published(directory):
@@ -188,8 +189,8 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     config = {name: config[name] for name in OWN if name in config}
     try:
         network = build(config["backbone"]).eval()
-        # The empty configuration keeps transformers from asking whether to run an exported folder's code.
-        tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig())
+        # Without the empty configuration, transformers would read that of the model, which it does not know.
+        tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig(), trust_remote_code=False)
         label = _label(directory, config)
         weights = load_file(directory / "model.safetensors")
     except Exception as error:

@@ -144,8 +144,9 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     """Read a classifier that `ClassifierCheckpoint.save` wrote, or its run's folder, on the CPU, in evaluation mode.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if its parts do not belong together, or it names code that is not ours.
+        FileNotFoundError: If there is none.
+        UntrustedTargetError: If it names code outside the closed lists of `discrete_diffusion.checkpoints.TARGETS`.
+        ValueError: If its parts do not belong together.
     """
     directory = locate(directory, "classifier")
     config = read_config(

@@ -18,9 +18,9 @@ def with_current_names(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     current = {name: with_current_names(child) for name, child in node.items()}
-    if "_target_" in node:
+    if isinstance(node.get("_target_"), str):
         current["_target_"] = MOVED.get(node["_target_"], node["_target_"])
         if current["_target_"] == "discrete_diffusion.guidance.AncestralSampler" and "lift" not in node:
             lift = {"_target_": "discrete_diffusion.processes.Ancestral", "_partial_": True}
-            current["lift"] = {**lift, "process": current["process"]}
+            current["lift"] = {**lift, "process": current.get("process")}
     return current

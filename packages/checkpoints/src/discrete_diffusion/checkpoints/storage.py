@@ -14,12 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from discrete_diffusion.checkpoints.build import find
 from discrete_diffusion.checkpoints.errors import first_line
 from discrete_diffusion.checkpoints.legacy import with_current_names
+from discrete_diffusion.checkpoints.trust import expect_trusted
 
 FORMAT = 2
-OURS = tuple(f"discrete_diffusion.{part}." for part in ("schedules", "processes", "backbones", "datasets", "guidance"))
 
 
 @contextmanager
@@ -59,18 +58,19 @@ def write_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_config(directory: Path, *, what: str, needed: Collection[str], trust_remote_code: bool) -> dict[str, Any]:
-    """Read config.json of a folder that holds a `what`, and refuse what no folder of ours says.
+    """Read the config.json of a folder that holds a `what`, with the names of this version.
 
     Raises:
-        FileNotFoundError: if there is none, or no weights beside it.
-        ValueError: if it is damaged, of another format, not whole, or names code that is not ours.
+        FileNotFoundError: If there is none, or no weights beside it.
+        ValueError: If it is damaged, of another format, or incomplete.
+        UntrustedTargetError: If it names code outside the closed lists and `trust_remote_code` is false.
     """
     missing = [name for name in ("config.json", "model.safetensors") if not (directory / name).is_file()]
     if missing:
         raise FileNotFoundError(f"Expected a {what} in {directory}, but it has no {' and no '.join(missing)}.")
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"{directory / 'config.json'} cannot be read: {error}.") from error
     if not isinstance(config, dict) or config.pop("format", None) != FORMAT:
         raise ValueError(f"Expected a {what} of format {FORMAT} in {directory}: train it again with this version.")
@@ -78,12 +78,8 @@ def read_config(directory: Path, *, what: str, needed: Collection[str], trust_re
     if absent:
         raise ValueError(f"Expected {', '.join(map(repr, absent))} in {directory / 'config.json'}: it is not whole.")
     config = with_current_names(config)
-    foreign = sorted({target for target, trusting in _targets(config) if trusting or not _is_ours(target)})
-    if foreign and not trust_remote_code:
-        raise ValueError(
-            f"{directory} names code that is not ours ({', '.join(foreign)}): pass `trust_remote_code=true` if you "
-            "trust it."
-        )
+    if not trust_remote_code:
+        expect_trusted(config, where=directory / "config.json")
     return config
 
 
@@ -113,19 +109,3 @@ def fingerprint(weights: dict[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(weights[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _targets(node: Any) -> Iterator[tuple[str, bool]]:
-    """What is built, and whether it is told to run whatever code it finds."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield node["_target_"], node.get("trust_remote_code", False) is not False
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            yield from _targets(child)
-
-
-def _is_ours(target: str) -> bool:
-    # The prefix alone would let a path walk through one of our modules into another's functions.
-    return target.startswith(OURS) and getattr(find(target), "__module__", "").startswith("discrete_diffusion.")
