@@ -48,7 +48,8 @@ def initial_checkpoint(config: DictConfig, overrides: Sequence[str]) -> Checkpoi
         brought = name.partition(".")[0] in CHECKPOINTS and not (lacking and name.partition(".")[0] == "tokenizer")
         if brought and override not in ("model=hf", "backbone=hf_dit") and name != f"model.{NAME}":
             raise ValueError(f"Expected no `{override}`: model, backbone and tokenizer are those of {path}.")
-    return load(folder, tokenizer=_fixed(instantiate(config.tokenizer), path) if lacking else None)
+    tokenizer = _fixed(instantiate(config.tokenizer), path) if lacking else None
+    return load(folder, tokenizer=tokenizer, trust_remote_code=config.get("trust_remote_code", False))
 
 
 def continued(initial: Checkpoint, settings: Mapping[str, Any], data: SequenceData) -> Checkpoint:

@@ -1,5 +1,6 @@
 """What the configuration may ask of the machine."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -29,8 +30,11 @@ def run_name(path: str | Path | None) -> str:
 
 
 def resumed_name(path: str | None, name: str) -> str:
-    """What the run that is gone on with is called, given its checkpoints/last.ckpt; `name` where none is."""
+    """Name of the resumed run, given its checkpoints/last.ckpt; `name` if it has none that can name a folder."""
     told = None if path is None else Path(path).resolve().parent.parent / ".hydra" / "config.yaml"
     if told is None or not told.is_file():
         return name
-    return OmegaConf.select(OmegaConf.load(told), "name", default=name)
+    # The file may be a stranger's, and the name becomes a part of a path.
+    config = OmegaConf.to_container(OmegaConf.load(told), resolve=False)
+    found = config.get("name") if isinstance(config, dict) else None
+    return found if isinstance(found, str) and re.fullmatch(r"\w[\w.-]*", found) else name

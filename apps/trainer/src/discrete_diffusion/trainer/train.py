@@ -20,11 +20,11 @@ from discrete_diffusion.trainer.fitting import (
     build_trainer,
     describe_sequences,
     print_row_report,
-    short,
 )
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.initial import continued, initial_checkpoint
 from discrete_diffusion.trainer.preview import Preview
+from discrete_diffusion.trainer.resumption import resumed_config
 from discrete_diffusion.trainer.targets import Classes
 
 COUNTED = 100_000
@@ -35,7 +35,8 @@ def train(config: DictConfig) -> Checkpoint:
     """Load the data, train, and leave a checkpoint in the run's folder."""
     run, resume = Run(), config.resume
     if resume is not None:
-        config = _resumed(resume, list(HydraConfig.get().overrides.task))
+        overrides = list(HydraConfig.get().overrides.task)
+        config = resumed_config(resume, overrides, trust_remote_code=config.trust_remote_code)
     L.seed_everything(config.seed, verbose=False)
 
     settings = cast(dict[str, Any], OmegaConf.to_container(config.data, resolve=True))
@@ -53,7 +54,7 @@ def train(config: DictConfig) -> Checkpoint:
     checkpoint = build_checkpoint(config, settings, data) if initial is None else continued(initial, settings, data)
     module = Generator(
         checkpoint.network,
-        instantiate(checkpoint.config["model"]["denoiser"]),
+        checkpoint.denoiser,
         checkpoint.objective(),
         augment=data.augment,
         null_label=None if data.label is None else data.label.num_classes,
@@ -131,22 +132,6 @@ def with_token(tokenizer: PreTrainedTokenizerBase, needed: str | None) -> PreTra
 
 def _label(config: DictConfig) -> LabelRule | None:
     return instantiate(config) if config else None
-
-
-def _resumed(path: str, overrides: list[str]) -> DictConfig:
-    """The configuration of the run that is gone on with, and what the command line changes in it."""
-    run = short(Path(path).resolve().parents[1])
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"Nothing to resume at {path}: expected a file such as RUN/checkpoints/last.ckpt.")
-    config = OmegaConf.load(run / ".hydra" / "config.yaml")
-    assert isinstance(config, DictConfig)
-    for name, _, value in (override.partition("=") for override in overrides):
-        if isinstance(OmegaConf.select(config, name), DictConfig):
-            raise ValueError(
-                f"Expected plain values beside `resume`, got `{name}={value}`: {run} has its groups chosen."
-            )
-    config.merge_with(OmegaConf.from_dotlist(overrides))
-    return config
 
 
 def _describe(data: SequenceData) -> str:

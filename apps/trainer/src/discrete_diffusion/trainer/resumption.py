@@ -1,0 +1,154 @@
+"""Configuration of a resumed run."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from discrete_diffusion.checkpoints import TARGETS, UntrustedTargetError, expect_trusted
+
+_OPTIMIZERS = (
+    *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop"),
+    *("Rprop", "SGD"),
+)
+_LR_SCHEDULES = (
+    "get_constant_schedule",
+    "get_constant_schedule_with_warmup",
+    "get_cosine_schedule_with_warmup",
+    "get_cosine_with_hard_restarts_schedule_with_warmup",
+    "get_cosine_with_min_lr_schedule_with_warmup",
+    "get_inverse_sqrt_schedule",
+    "get_linear_schedule_with_warmup",
+    "get_polynomial_decay_schedule_with_warmup",
+    "get_wsd_schedule",
+)
+OPTIMIZERS = frozenset(
+    {
+        "discrete_diffusion.trainer.muon.Muon",
+        "discrete_diffusion.trainer.muon_adamw.MuonAdamW",
+        *(f"torch.optim.{name}" for name in _OPTIMIZERS),
+    }
+)
+CALLBACKS = frozenset(
+    {
+        "discrete_diffusion.trainer.last_step.Checkpoints",
+        "discrete_diffusion.trainer.weight_average.WarmupEMA",
+        "lightning.pytorch.callbacks.EMAWeightAveraging",
+        "lightning.pytorch.callbacks.EarlyStopping",
+        "lightning.pytorch.callbacks.LearningRateMonitor",
+        "lightning.pytorch.callbacks.TQDMProgressBar",
+    }
+)
+LOGGERS = {
+    "lightning.pytorch.loggers.CSVLogger": {"save_dir", "name", "version", "flush_logs_every_n_steps"},
+    "lightning.pytorch.loggers.TensorBoardLogger": {"save_dir", "name", "version"},
+    "lightning.pytorch.loggers.WandbLogger": {"save_dir", "name", "project", "offline", "tags", "group", "notes"},
+}
+"""Arguments allowed for each logger: others choose the server that receives the metrics and the user's key."""
+
+INTERPOLATION = re.compile(r"\$\{(?:device:|hydra:runtime\.output_dir|now:[^${}]*|[\w.]+)\}")
+"""Interpolations allowed in a run's configuration: other resolvers can write targets that no check sees."""
+
+
+def resumed_config(path: str, overrides: Sequence[str], *, trust_remote_code: bool) -> DictConfig:
+    """Load the configuration of a run, with the changes of the command line.
+
+    Args:
+        path: The run's checkpoints/last.ckpt.
+        overrides: Settings of the command line. They are trusted.
+        trust_remote_code: Build whatever the run's configuration names.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no configuration of its run.
+        UntrustedTargetError: If the configuration names code outside the closed lists and `trust_remote_code` is false.
+        ValueError: If it cannot be read, or an override chooses a group.
+    """
+    run = Path(os.path.relpath(Path(path).resolve().parents[1]))
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"Nothing to resume at {path}: expected a file such as RUN/checkpoints/last.ckpt.")
+    file = run / ".hydra" / "config.yaml"
+    config = OmegaConf.load(file)
+    if not isinstance(config, DictConfig):
+        raise ValueError(f"Expected the settings of a run in {file}.")
+    if not trust_remote_code:
+        _expect_trusted_run(config, file)
+    for name, _, value in (override.partition("=") for override in overrides):
+        if isinstance(OmegaConf.select(config, name), DictConfig):
+            raise ValueError(
+                f"Expected plain values beside `resume`, got `{name}={value}`: {run} has its groups chosen."
+            )
+    config.merge_with(OmegaConf.from_dotlist(list(overrides)))
+    return config
+
+
+def _expect_trusted_run(config: DictConfig, file: Path) -> None:
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    for text in _strings(raw):
+        if "${" in INTERPOLATION.sub("", text):
+            raise UntrustedTargetError("", text, file, f"computes a setting ({text})")
+    groups = [(name, raw[name]) for name in ("callbacks", "logger") if raw.get(name) is not None]
+    for _, group in groups:
+        entries = group.values() if isinstance(group, Mapping) and "_target_" not in group else [None]
+        if not all(isinstance(node, Mapping) and "_target_" in node for node in entries):
+            raise UntrustedTargetError(
+                "callbacks", str(group), file, "has `callbacks` or `logger` without named entries"
+            )
+    # The name of each callback and logger is free, so their lists stand under the names that this file gives them.
+    allowed = {
+        **TARGETS,
+        "adamw": OPTIMIZERS,
+        "lr_scheduler": frozenset(f"transformers.{name}" for name in _LR_SCHEDULES),
+        "muon": OPTIMIZERS,
+        "optimizer": OPTIMIZERS,
+        "picture": frozenset({"discrete_diffusion.trainer.pictures.image_samples"}),
+        "score": frozenset(f"discrete_diffusion.trainer.scores.{name}" for name in ("distinct", "molecule_validity")),
+        "task": frozenset(
+            {
+                "discrete_diffusion.trainer.train.train",
+                "discrete_diffusion.trainer.train_classifier.train_classifier",
+                *(f"discrete_diffusion.trainer.views.{name}" for name in ("clean", "hidden", "noisy", "prefixes")),
+            }
+        ),
+    }
+    rest = {name: child for name, child in raw.items() if name not in ("callbacks", "logger")}
+    expect_trusted(rest, where=file, targets=allowed)
+    for name, group in groups:
+        targets = CALLBACKS if name == "callbacks" else frozenset(LOGGERS)
+        for node in group.values():
+            expect_trusted({name: node}, where=file, targets={name: targets})
+            unknown = set(map(str, node)) - LOGGERS[node["_target_"]] - {"_target_"} if name == "logger" else ()
+            for argument in sorted(unknown):
+                raise UntrustedTargetError(name, node["_target_"], file, f"sets `{argument}` of `{node['_target_']}`")
+        _expect_paths_inside(config, name, file)
+
+
+def _expect_paths_inside(config: DictConfig, group: str, file: Path) -> None:
+    """Refuse names of files and folders that lead out of the run's folder, once interpolations are resolved."""
+    folder = os.path.abspath(HydraConfig.get().runtime.output_dir)  # noqa: PTH100, nothing is looked up
+    try:
+        found = list(_strings(OmegaConf.to_container(config[group], resolve=True)))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"The settings `{group}` in {file} cannot be read: {error}") from error
+    for text in found:
+        place = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118, an absolute text replaces the folder
+        elsewhere = os.path.commonpath([folder, place]) != folder or ".." in Path(text).parts
+        # Loggers expand these, and fsspec reads a protocol in front of a path.
+        if elsewhere or text.startswith("~") or any(mark in text for mark in ("$", "://", "::")):
+            raise UntrustedTargetError(group, text, file, f"has `{group}` write to {text}")
+
+
+def _strings(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for name, child in node.items():
+            yield from _strings(name)
+            yield from _strings(child)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            yield from _strings(child)
+    elif isinstance(node, str):
+        yield node
