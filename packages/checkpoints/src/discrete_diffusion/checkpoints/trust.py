@@ -13,8 +13,9 @@ def _named(package: str, *names: str) -> frozenset[str]:
 
 _ROWS = _named(
     "datasets",
-    *("amazon_polarity", "cifar10", "digits", "image_folder", "lm1b", "molecules", "openwebtext", "prose", "qm9"),
-    *("reviews", "selfies_rows", "sentences", "species10", "synthetic_species", "table", "text8", "zinc250k"),
+    *("amazon_polarity", "cifar10", "digits", "image_folder", "lm1b", "molecules", "openwebtext", "prose", "proteins"),
+    *("qm9", "reviews", "selfies_rows", "sentences", "species10", "synthetic_proteins", "synthetic_species", "table"),
+    *("text8", "zinc250k"),
 )
 _NETWORKS = _named(
     "backbones",
@@ -29,22 +30,35 @@ TARGETS: Mapping[str, frozenset[str]] = MappingProxyType(
         "denoiser": _named(
             "processes", "CausalNextToken", "LatentDenoiser", "LatentNextToken", "NetworkDenoiser", "NextToken"
         ),
+        "conditional": _named("processes", "NoisyConditional"),
+        "grid": _named("guidance", "cosine_times", "equal_survival_times", "equal_times", "log_snr_times"),
         "label": _named("datasets", "CategoryLabel", "FittedCategoryLabel", "PercentileLabel", "ThresholdLabel"),
         "layout": _named("datasets", "Padded", "Wrapped"),
-        "lift": _named("processes", "Ancestral", "PredictorCorrector", "Remasking"),
+        "last_step": _named("processes", "Ancestral"),
+        "lift": _named("processes", "Ancestral", "PredictorCorrector", "Remasking")
+        | _named("guidance", "leaping_kernel"),
         "network": _NETWORKS,
         "objective": _named("processes", "AutoregressiveNLL", "ContinuousNELBO", "CrossEntropy", "DiscreteNELBO"),
+        "order": _named(
+            "guidance", "EntropyBound", "HighestConfidence", "LargestMargin", "LowestEntropy", "RandomOrder"
+        ),
         "parameterization": _named("processes", "LeaveOneOut", "Mean"),
         "process": _named("processes", "Absorbing", "Marginal", "Uniform"),
         "rate": _named("processes", "Capped", "Rescaled"),
+        "rates": _named("processes", "ReverseRates"),
         "rows": _ROWS,
-        "sampler": _named("guidance", "AncestralSampler", "AutoregressiveSampler"),
+        "sampler": _named(
+            "guidance",
+            *("AncestralSampler", "AutoregressiveSampler", "FirstHittingSampler", "GibbsCorrectedSampler"),
+            *("MaskedAncestralSampler", "OrderSampler", "TrapezoidalSampler", "UniformizationSampler"),
+        ),
         "schedule": _named("schedules", "Cosine", "CosineSquared", "Geometric", "Linear", "LogLinear", "Polynomial"),
         "source": _ROWS,
         "times": _named("schedules", "DiscreteTimes", "IndependentTimes", "LowDiscrepancyTimes"),
         "tokenizer": _named(
             "datasets",
             *("character_tokenizer", "dna_tokenizer", "letter_tokenizer", "pixel_tokenizer", "pretrained_tokenizer"),
+            *("protein_tokenizer",),
             *("selfies_tokenizer", "smiles_tokenizer", "smiles_tokenizer_from_vocab", "text8_tokenizer"),
             *("word_tokenizer",),
         ),
