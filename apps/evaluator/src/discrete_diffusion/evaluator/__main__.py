@@ -1,25 +1,50 @@
 """`uv run evaluator`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from discrete_diffusion.commandline import launch
 
+CONFIG = "pkg://discrete_diffusion.evaluator.config"
+
 
 def main() -> None:
-    """Measure a generator; see `uv run evaluator --help`."""
+    """Measure a generator, or generate sequences with it or score some; see `uv run evaluator --help`."""
     # A console script does not look for modules where it is called, and a person's own metric lies there.
     sys.path.append(str(Path.cwd()))
-    launch(_evaluate, config_path="pkg://discrete_diffusion.evaluator.config", config_name="evaluator")
+    command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
+    if command is None:
+        launch(_evaluate, config_path=CONFIG, config_name="evaluator", commands=tuple(COMMANDS))
+        return
+    del sys.argv[1]
+    launch(COMMANDS[command], config_path=CONFIG, config_name=command)
+
+
+# torch, transformers and RDKit take seconds to import, and --help or a typo should not wait for them.
 
 
 def _evaluate(config: DictConfig) -> None:
-    # torch, transformers and RDKit take seconds to import, and --help or a typo should not wait for them.
     from discrete_diffusion.evaluator.evaluate import evaluate
 
     evaluate(config)
+
+
+def _generate(config: DictConfig) -> None:
+    from discrete_diffusion.evaluator.generate import generate
+
+    generate(config)
+
+
+def _score(config: DictConfig) -> None:
+    from discrete_diffusion.evaluator.score import score
+
+    score(config)
+
+
+COMMANDS: dict[str, Callable[[DictConfig], None]] = {"generate": _generate, "score": _score}
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Classifiers:
     checkpoint: Checkpoint
     device: torch.device
     path: str | None = None
-    label: int | None = None
+    label: int | str | None = None
     strict: bool = True
     loaded: dict[Path, tuple[ClassifierCheckpoint, CountEvaluations]] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.judge import Judge, build_judge, judged
@@ -42,7 +43,7 @@ def evaluate(config: DictConfig) -> Path:
     check(config)
     folder = fetch(config.checkpoint)
     checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
-    device = place(config.device)
+    device = choose_device(config.device)
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
 
@@ -189,17 +190,3 @@ def progress(console: Console) -> Progress:
     """A bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-
-
-def place(name: str | None) -> torch.device:
-    """A device that works.
-
-    Raises:
-        ValueError: if this one does not.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}") from error

@@ -91,7 +91,7 @@ class Generation:
         Raises:
             ValueError: If a method is not defined for the model, or one of its numbers is out of range.
         """
-        self._states(self.checkpoint.denoiser(), 1, None, guidance, SampleStreams(0, torch.zeros(1).long()))
+        self.states(self.checkpoint.denoiser(), range(1), 0, None, guidance)
 
     def __call__(
         self,
@@ -113,19 +113,17 @@ class Generation:
         network = CountEvaluations(self.checkpoint.network)
         denoiser = self.checkpoint.denoiser(network)
         particles = 1 if guidance.search is None else guidance.search.rows(1)
-        size = max(1, self.batch_size // particles)
         ids: list[Tensor] = []
         strings: list[str] = []
         kept: list[State] = []
         sums: dict[float, tuple[float, float]] = {}
         guidance.reset()
         started = time.perf_counter()
-        for start in range(0, samples, size):
-            rows = min(size, samples - start)
-            labels = None if y is None else y[start : start + rows].to(self.device)
-            streams = SampleStreams(seed, torch.arange(start, start + rows))
+        for start in range(0, samples, self.rows(guidance)):
+            rows = min(self.rows(guidance), samples - start)
+            labels = None if y is None else y[start : start + rows]
             t = 1.0
-            for state in self._states(denoiser, rows, labels, guidance, streams):
+            for state in self.states(denoiser, range(start, start + rows), seed, labels, guidance):
                 if start == 0 and self.keep_states_of:
                     kept.append(State(state.t, state.x[: self.keep_states_of].cpu()))
                 if isinstance(state, ParticleState):
@@ -142,16 +140,35 @@ class Generation:
         ]
         return Generated(torch.cat(ids), strings, kept, cost, weights)
 
-    def _states(
-        self, denoiser: Denoiser, rows: int, y: Tensor | None, guidance: Guidance, generator: SampleStreams
+    def rows(self, guidance: Guidance) -> int:
+        """Return the number of samples in a batch."""
+        return max(1, self.batch_size // (1 if guidance.search is None else guidance.search.rows(1)))
+
+    def states(
+        self,
+        denoiser: Denoiser,
+        indices: range,
+        seed: int,
+        y: Int[Tensor, " samples"] | None,
+        guidance: Guidance,
     ) -> Iterator[State]:
+        """Yield every state of the samples with these indices, drawn in one batch.
+
+        Args:
+            denoiser: Denoiser of the checkpoint.
+            indices: Indices of the samples.
+            seed: Seed of all samples.
+            y: Class of each sample.
+            guidance: Guidance of the model.
+        """
+        rows = len(indices)
         return self.sampler(
             denoiser,
             (rows, self.checkpoint.length),
-            y=y,
+            y=None if y is None else y.to(self.device),
             **guidance.sampler_arguments(),
             allowed=self.allowed,
             clamp=None if self.clamp is None else self.clamp.expand(rows, -1).to(self.device),
-            generator=generator,
+            generator=SampleStreams(seed, torch.tensor(indices)),
             device=self.device,
         )

@@ -68,17 +68,25 @@ class Point:
         return None if self.label is None else torch.full((self.samples,), self.label)
 
 
-def target_class(index: int | None, label: Label | None) -> int:
+def target_class(wanted: int | str | None, label: Label | None) -> int:
     """Return the index of the target class: the last class by default, -1 for a model without classes.
+
+    Args:
+        wanted: Index or name of the class.
+        label: Classes of the model.
 
     Raises:
         ValueError: If there is no such class.
     """
     if label is None:
-        if index is not None:
+        if wanted is not None:
             raise ValueError("The model was trained without labels: leave out `label`.")
         return -1
-    if index is not None and (not isinstance(index, int) or not 0 <= index < label.num_classes):
+    if wanted is None:
+        return label.num_classes - 1
+    if wanted in label.class_names:
+        return label.class_names.index(str(wanted))
+    if not isinstance(wanted, int) or not 0 <= wanted < label.num_classes:
         names = ", ".join(f"{i} ({name})" for i, name in enumerate(label.class_names))
-        raise ValueError(f"Expected `label` to be one of {names}, got {index}.")
-    return label.num_classes - 1 if index is None else index
+        raise ValueError(f"Expected `label` to be one of {names}, got {wanted}.")
+    return wanted

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.published.converted import Converted, ConvertedClassifier
     from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
     from discrete_diffusion.checkpoints.samplers import with_steps
+    from discrete_diffusion.checkpoints.scoring import Scores, score
     from discrete_diffusion.checkpoints.transformers_export.card import model_card
     from discrete_diffusion.checkpoints.transformers_export.folder import export
     from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults, read_results
@@ -33,6 +34,7 @@ __all__ = [
     "Converted",
     "ConvertedClassifier",
     "RunResults",
+    "Scores",
     "UntrustedTargetError",
     "build_data",
     "convert",
@@ -56,6 +58,7 @@ __all__ = [
     "push_to_hub",
     "read_foreign",
     "read_results",
+    "score",
     "trained_on",
     "with_steps",
 ]
@@ -72,6 +75,7 @@ _FILES = {
     "published.converted": ("Converted", "ConvertedClassifier"),
     "published.hub_folder": ("needs_tokenizer",),
     "samplers": ("with_steps",),
+    "scoring": ("Scores", "score"),
     "transformers_export.card": ("model_card",),
     "transformers_export.folder": ("export",),
     "transformers_export.run_results": ("RunResults", "read_results"),

@@ -1,0 +1,173 @@
+"""Generation of sequences to a file."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from discrete_diffusion.checkpoints import Checkpoint, fetch, load
+from discrete_diffusion.datasets import decode
+from discrete_diffusion.evaluator.device import choose_device
+from discrete_diffusion.evaluator.metrics import name_of
+from discrete_diffusion.evaluator.point import target_class
+from discrete_diffusion.evaluator.rewards import Reward
+from discrete_diffusion.evaluator.sequence_file import STDOUT, SequenceFile, format_of
+from discrete_diffusion.evaluator.subject import describe
+from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
+from discrete_diffusion.evaluator.validity import validity
+from discrete_diffusion.guidance import last
+
+WITHOUT_EFFECT = ("output", "device", "batch_size", "count", "max_draws", "hydra")
+"""Settings that the sequences do not depend on."""
+
+
+def generate(config: DictConfig) -> dict[str, int]:
+    """Write sequences to a file; return the numbers of those drawn, written, and discarded by each filter.
+
+    A sequence depends on the settings, the seed and its index alone. A run that was stopped goes on in its file when
+    the same command is given again, and the memory that it takes does not grow, except by a hash for each sequence with
+    `unique`.
+
+    Raises:
+        ValueError: If a setting does not fit the model or is out of range.
+        FileExistsError: If the file exists and is not that of a stopped run of the same settings.
+    """
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    check(config)
+    folder = fetch(config.checkpoint)
+    checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
+    device = choose_device(config.device)
+    checkpoint.network.to(device).requires_grad_(False)
+    console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
+    kind = checkpoint.config["data"].get("kind", "strings")
+    if kind == "images":
+        raise ValueError("Expected a model of sequences, got one of images: `uv run evaluator` draws those.")
+    canonical = validity(kind)
+    if config.valid and canonical is None:
+        raise ValueError(f"Expected no `valid`: {kind} have no rules of validity.")
+
+    sweep = build_sweep(_as_sweep(config), checkpoint, folder, device, console.print)
+    if sweep.searches:
+        sweep = replace(sweep, reward=_reward(config, checkpoint, canonical))
+    settings: Any = OmegaConf.to_container(config, resolve=False)
+    kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+    with SequenceFile(config.output, {"checkpoint_folder": str(folder.resolve()), **kept}) as file:
+        if file.state:
+            console.print(f"Going on with {config.output}, which has {file.state['rows']:,} sequences.")
+        try:
+            counts = _write(config, sweep, file, canonical, console)
+        except KeyboardInterrupt:
+            if config.output != STDOUT:
+                console.print(f"\nStopped. The same command goes on with {config.output}.")
+            raise
+        file.finish()
+    console.print(_summary(counts, config.output))
+    return counts
+
+
+def check(config: DictConfig) -> None:
+    """Raise if a setting is out of range, before anything is loaded.
+
+    Raises:
+        ValueError: If it is.
+    """
+    format_of(config.output)
+    for name, least in (("count", 1), ("batch_size", 1), ("seed", 0)):
+        value = config[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"Expected an integer `{name}` >= {least}, got {value}.")
+    if config.max_draws is not None and (not isinstance(config.max_draws, int) or config.max_draws < config.count):
+        raise ValueError(f"Expected `max_draws` >= `count` = {config.count}, got {config.max_draws}.")
+    if config.guidance and config.gamma is None:
+        raise ValueError("Expected a `gamma`, the guidance scale: for example gamma=2.")
+    if config.gamma is not None and not config.guidance:
+        raise ValueError("Expected no `gamma` without guidance: choose one, for example guidance=classifier_free.")
+
+
+def _as_sweep(config: DictConfig) -> DictConfig:
+    """Return the configuration of an evaluation with one point."""
+    one: Any = {
+        "suite": None,
+        "samples": 1,
+        "gammas": None if config.gamma is None else [config.gamma],
+        "data_labels": False,
+        "pictures": {"draw": False, "trajectories": 0},
+        "null_label": None,
+    }
+    return OmegaConf.create({**OmegaConf.to_container(config), **one})  # type: ignore[dict-item]
+
+
+def _reward(config: DictConfig, checkpoint: Checkpoint, canonical: Callable[[str], str | None] | None) -> Reward:
+    settings: Any = OmegaConf.to_container(config.reward, resolve=True)
+    if settings["function"]["_target_"] is None:
+        raise ValueError("Expected a reward for the search: reward.function._target_=my_module.my_function.")
+    function = instantiate(settings["function"])
+    return Reward(
+        checkpoint.tokenizer,
+        function,
+        invalid=settings["invalid"],
+        scale=1.0 if settings["scale"] is None else float(settings["scale"]),
+        accepts=(lambda string: True) if canonical is None else lambda string: canonical(string) is not None,
+        name=name_of(function),
+    )
+
+
+def _write(
+    config: DictConfig,
+    sweep: Sweep,
+    file: SequenceFile,
+    canonical: Callable[[str], str | None] | None,
+    console: Console,
+) -> dict[str, int]:
+    generation, label = sweep.generation, sweep.generation.checkpoint.label
+    (point,) = sweep.points()
+    guidance = sweep.guidance(point)
+    denoiser = generation.checkpoint.denoiser()
+    counts = dict.fromkeys(("drawn", "written", "invalid", "repeated"), 0) | file.state.get("counts", {})
+    form = canonical or (lambda string: string)
+    seen = {hash(form(string) or string) for string in file.written()} if config.unique else set()
+    requested = {"label": label.class_names[target_class(config.label, label)]} if label and point.gamma else {}
+    limit = config.count * 100 if config.max_draws is None else config.max_draws
+    columns = (TextColumn("Sequences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=config.count, completed=counts["written"])
+        while counts["written"] < config.count and counts["drawn"] < limit:
+            first, missing = counts["drawn"], config.count - counts["written"]
+            # With filters the batch stays whole: how many pass is not known before.
+            size = generation.rows(guidance)
+            rows = min(size, limit - first) if config.valid or config.unique else min(size, missing)
+            y = None if point.label is None else torch.full((rows,), point.label)
+            states = generation.states(denoiser, range(first, first + rows), config.seed, y, guidance)
+            written = []
+            for index, string in enumerate(decode(generation.checkpoint.tokenizer, last(states).cpu()), start=first):
+                if counts["written"] == config.count:
+                    break
+                counts["drawn"] += 1
+                known = form(string) if config.valid or config.unique else string
+                if config.valid and known is None:
+                    counts["invalid"] += 1
+                    continue
+                if config.unique:
+                    key = hash(known or string)
+                    if key in seen:
+                        counts["repeated"] += 1
+                        continue
+                    seen.add(key)
+                counts["written"] += 1
+                written.append({"index": index, "sequence": string} | requested)
+            file.write(written, {"counts": counts})
+            bar.update(task, completed=counts["written"])
+    if counts["written"] < config.count:
+        console.print(f"Stopped after `max_draws` = {limit:,} draws.")
+    return counts
+
+
+def _summary(counts: dict[str, int], output: str) -> str:
+    where = "" if output == STDOUT else f" in {output}"
+    discarded = "".join(f", {counts[name]:,} {name} discarded" for name in ("invalid", "repeated") if counts[name])
+    return f"{counts['written']:,} sequences{where}; {counts['drawn']:,} drawn{discarded}."

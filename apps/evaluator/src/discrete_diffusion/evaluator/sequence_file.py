@@ -1,0 +1,143 @@
+"""Files of sequences that grow batch by batch."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from discrete_diffusion.datasets import read_table
+
+STDOUT = "-"
+FASTA = (".fa", ".fasta", ".faa", ".fna")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".smi", ".txt", *FASTA)
+
+
+def format_of(output: str) -> str:
+    """Return the ending that decides the format of a file; that of standard output is `.txt`.
+
+    Raises:
+        ValueError: If the ending is unknown.
+    """
+    ending = ".txt" if output == STDOUT else Path(output).suffix.lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"Expected `output` to end in {', '.join(ENDINGS)}, or -, got {output}.")
+    return ending
+
+
+def format_rows(ending: str, rows: Sequence[Mapping[str, Any]], *, header: bool) -> str:
+    """Return rows as text.
+
+    | Ending | Rows |
+    | --- | --- |
+    | .csv, .tsv | a header, then one row a line |
+    | .jsonl | one object a line |
+    | .fasta, .fa, .faa, .fna | `>sample-INDEX` with further columns, then the sequence |
+    | .smi | the sequence, a tab, `sample-INDEX` |
+    | .txt | one sequence a line; a line break inside is written as a space |
+
+    Args:
+        ending: Ending of the file.
+        rows: Columns, the same for all rows. CSV, TSV and JSONL take any; the others need `index` and `sequence`.
+        header: Whether the header precedes the rows, for formats that have one.
+    """
+    if ending in (".csv", ".tsv"):
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]), delimiter="\t" if ending == ".tsv" else ",", lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+    return "".join(_line(ending, row) for row in rows)
+
+
+def _line(ending: str, row: Mapping[str, Any]) -> str:
+    if ending == ".jsonl":
+        return json.dumps(dict(row), ensure_ascii=False) + "\n"
+    sequence = row["sequence"]
+    if ending in FASTA:
+        further = "".join(f" {name}={value}" for name, value in row.items() if name not in ("index", "sequence"))
+        return f">sample-{row['index']}{further}\n{sequence}\n"
+    if ending == ".smi":
+        return f"{sequence}\tsample-{row['index']}\n"
+    return " ".join(sequence.splitlines() or [""]) + "\n"
+
+
+class SequenceFile:
+    """File of sequences that grows by whole batches, and goes on where a run that was stopped has left it.
+
+    A file `NAME.progress` beside it holds the settings and the state of an unfinished run.
+
+    Args:
+        output: File, whose ending decides the format, or `-` for standard output, one sequence a line.
+        settings: Everything that the sequences depend on. A run with other settings does not go on with the file.
+
+    Raises:
+        ValueError: If the ending is unknown.
+        FileExistsError: If the file exists and is finished, or belongs to other settings.
+    """
+
+    def __init__(self, output: str, settings: Mapping[str, Any]) -> None:
+        self.state: dict[str, Any] = {}
+        self._settings = dict(settings)
+        self._path = None if output == STDOUT else Path(output)
+        self._ending = format_of(output)
+        self._file: TextIO = sys.stdout
+        if self._path is None:
+            return
+        self._progress = self._path.with_name(self._path.name + ".progress")
+        if self._path.exists():
+            self._go_on()
+        else:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("w", encoding="utf-8", newline="")
+
+    def written(self) -> list[str]:
+        """Return the sequences that the run that was stopped has written."""
+        if self._path is None or not self.state.get("rows"):
+            return []
+        rows = read_table(self._path, names=("sequence", "smiles"))
+        return list(rows["smiles" if self._ending == ".smi" else "sequence"])
+
+    def write(self, rows: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> None:
+        """Append rows, and keep the state that a later run goes on from."""
+        if rows:
+            self._file.write(format_rows(self._ending, rows, header=not self.state.get("rows", 0)))
+        self._file.flush()
+        self.state = {**state, "rows": self.state.get("rows", 0) + len(rows)}
+        if self._path is not None:
+            self.state["bytes"] = self._path.stat().st_size
+            text = json.dumps({"settings": self._settings, "state": self.state})
+            partial = self._progress.with_name(self._progress.name + ".partial")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(self._progress)
+
+    def finish(self) -> None:
+        """Mark the file as complete."""
+        if self._path is not None:
+            self._progress.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._path is not None:
+            self._file.close()
+
+    def _go_on(self) -> None:
+        assert self._path is not None
+        if not self._progress.exists():
+            raise FileExistsError(f"Expected `output` to be a new file, but {self._path} exists.")
+        kept = json.loads(self._progress.read_text(encoding="utf-8"))
+        if kept["settings"] != json.loads(json.dumps(self._settings)):
+            changed = [key for key, value in self._settings.items() if kept["settings"].get(key) != value]
+            raise FileExistsError(
+                f"{self._path} was begun with another {', '.join(changed) or 'configuration'}: go on with the same "
+                "settings, or write another file."
+            )
+        self.state = kept["state"]
+        self._file = self._path.open("r+", encoding="utf-8", newline="")
+        self._file.truncate(self.state["bytes"])
+        self._file.seek(0, io.SEEK_END)

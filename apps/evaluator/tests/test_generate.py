@@ -1,0 +1,154 @@
+"""`evaluator generate`: sequences to a file."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from discrete_diffusion.datasets import read_table
+from discrete_diffusion.evaluator import generate as module
+from discrete_diffusion.evaluator.generate import generate
+from discrete_diffusion.evaluator.sequence_file import SequenceFile, format_rows
+
+Checkpoint = Callable[[str], Path]
+
+
+def configured(*overrides: str) -> DictConfig:
+    with initialize_config_module("discrete_diffusion.evaluator.config", version_base="1.3"):
+        return compose("generate", overrides=[*overrides])
+
+
+@pytest.fixture
+def model(checkpoint: Checkpoint) -> str:
+    return f"checkpoint={checkpoint('udlm')}"
+
+
+STEPS = "sampling.steps=3"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_file_holds_the_sequences_and_its_first_ones_are_those_of_a_smaller_run(model: str, tmp_path: Path):
+    guided = ["guidance=classifier_free", "gamma=2", STEPS, "seed=3"]
+    assert generate(configured(model, f"output={tmp_path / 'a.csv'}", "count=9", "batch_size=4", *guided)) == {
+        "drawn": 9,
+        "written": 9,
+        "invalid": 0,
+        "repeated": 0,
+    }
+    rows = read(tmp_path / "a.csv")
+    assert [row["index"] for row in rows] == [str(i) for i in range(9)]
+    assert len({row["label"] for row in rows}) == 1
+    generate(configured(model, f"output={tmp_path / 'b.csv'}", "count=4", "batch_size=8", *guided))
+    assert read(tmp_path / "b.csv") == rows[:4]
+
+
+def test_standard_output_has_one_sequence_a_line(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    generate(configured(model, "count=3", STEPS))
+    printed = capsys.readouterr()
+    generate(configured(model, "count=3", STEPS, f"output={tmp_path / 'a.txt'}"))
+    assert printed.out == (tmp_path / "a.txt").read_text()
+    assert printed.out.count("\n") == 3
+    assert "3 sequences; 3 drawn." in printed.err
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "smi", "txt", "fasta", "fa"])
+def test_every_format_is_read_again(ending: str, tmp_path: Path):
+    path = tmp_path / f"a.{ending}"
+    rows = [{"index": i, "sequence": sequence, "label": "high"} for i, sequence in enumerate(["CCO", "CC", "C(=O)O"])]
+    with SequenceFile(str(path), {"seed": 0}) as file:
+        file.write(rows[:2], {})
+        file.write(rows[2:], {})
+        assert file.written() == ["CCO", "CC", "C(=O)O"]
+        file.finish()
+    assert list(tmp_path.iterdir()) == [path]
+    column = "smiles" if ending == "smi" else "sequence"
+    assert list(read_table(path)[column]) == ["CCO", "CC", "C(=O)O"]
+
+
+def test_a_line_break_does_not_end_a_line_of_text():
+    assert format_rows(".txt", [{"index": 0, "sequence": "a\nb"}], header=False) == "a b\n"
+    assert json.loads(format_rows(".jsonl", [{"index": 0, "sequence": "a\nb"}], header=False))["sequence"] == "a\nb"
+
+
+@pytest.mark.parametrize("filters", [[], ["unique=true"]])
+def test_a_stopped_run_goes_on_and_its_file_is_that_of_a_whole_run(
+    model: str, tmp_path: Path, filters: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    common = [model, "count=10", "batch_size=2", STEPS, *filters]
+    generate(configured(*common, f"output={tmp_path / 'whole.csv'}"))
+    stopped, calls = configured(*common, f"output={tmp_path / 'stopped.csv'}"), []
+
+    def interrupted(tokenizer, ids):
+        calls.append(ids)
+        if len(calls) == 3:
+            # What a crash in the middle of a write may leave.
+            with (tmp_path / "stopped.csv").open("a") as file:
+                file.write("4,half a li")
+            raise KeyboardInterrupt
+        return decode(tokenizer, ids)
+
+    decode = module.decode
+    monkeypatch.setattr(module, "decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(stopped)
+    with pytest.raises(FileExistsError, match="was begun with another seed"):
+        generate(configured(*common, f"output={tmp_path / 'stopped.csv'}", "seed=1"))
+    generate(stopped)
+    assert (tmp_path / "stopped.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped.csv", "whole.csv"]
+    with pytest.raises(FileExistsError, match="Expected `output` to be a new file"):
+        generate(stopped)
+
+
+def test_filters_discard_and_count(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "validity", lambda kind: lambda string: string[:1] if len(string) % 2 else None)
+    path, filters = tmp_path / "a.csv", ["valid=true", "unique=true"]
+    counts = generate(configured(model, f"output={path}", "count=50", "max_draws=60", *filters, STEPS))
+    assert counts["drawn"] == 60
+    assert sum(counts[name] for name in ("written", "invalid", "repeated")) == 60
+    assert min(counts.values()) > 0
+    sequences = [row["sequence"] for row in read(path)]
+    assert all(len(sequence) % 2 for sequence in sequences)
+    assert len({sequence[:1] for sequence in sequences}) == len(sequences) == counts["written"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["count=0"], "Expected an integer `count` >= 1, got 0"),
+        (["seed=-1"], "Expected an integer `seed` >= 0, got -1"),
+        (["output=a.xyz"], "Expected `output` to end in .csv"),
+        (["gamma=2"], "Expected no `gamma` without guidance"),
+        (["guidance=classifier_free"], "Expected a `gamma`"),
+        (["max_draws=3"], "Expected `max_draws` >= `count` = 100, got 3"),
+        (["guidance=best_of_n", "gamma=2"], "Expected a reward for the search"),
+        (["label=nonsense", "guidance=classifier_free", "gamma=1"], "Expected `label` to be one of 0"),
+        (["sampler=first_hitting"], "Expected masked diffusion for FirstHittingSampler"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(model: str, overrides: list[str], message: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=message):
+        generate(configured(model, *overrides))
+
+
+def length(string: str) -> float:
+    return float(len(string))
+
+
+def test_a_search_takes_a_reward_of_ones_own(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "validity", lambda kind: None)
+    monkeypatch.setattr(module, "length", length, raising=False)
+    reward = "reward.function._target_=discrete_diffusion.evaluator.generate.length"
+    search = ["guidance=best_of_n", "gamma=inf", "guidance.best_of_n.method.n=8", reward]
+    generate(configured(model, f"output={tmp_path / 'a.csv'}", "count=4", STEPS, *search))
+    generate(configured(model, f"output={tmp_path / 'b.csv'}", "count=4", STEPS))
+    long, plain = (sum(len(row["sequence"]) for row in read(tmp_path / name)) for name in ("a.csv", "b.csv"))
+    assert long > plain
