@@ -42,6 +42,15 @@ if TYPE_CHECKING:
         sa_score,
     )
     from .metrics.pixels import ImageShapeError, Pixels
+    from .metrics.proteins import (
+        AMINO_ACIDS,
+        NearestSequences,
+        edit_distances,
+        hydrophobicity,
+        is_protein,
+        low_complexity,
+        net_charge,
+    )
     from .metrics.sequence_classifier import SequenceClassifier
     from .metrics.text import distinct_n, remove_special_tokens, split_words, unigram_entropy
     from .plots.denoising import draw_denoising
@@ -56,6 +65,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCENT",
+    "AMINO_ACIDS",
     "INK",
     "MUTED",
     "RULE",
@@ -72,6 +82,7 @@ __all__ = [
     "Likelihood",
     "MoleculeProperty",
     "MoleculeReport",
+    "NearestSequences",
     "PixelComponents",
     "Pixels",
     "ReferenceMolecules",
@@ -100,21 +111,26 @@ __all__ = [
     "draw_noise_levels",
     "draw_particle_weights",
     "draw_sweep",
+    "edit_distances",
     "evaluate_molecules",
     "frechet_descriptor_distance",
     "frechet_distance",
     "gc_content",
+    "hydrophobicity",
     "inception_features",
     "inception_score",
     "internal_diversity",
     "is_dna",
+    "is_protein",
     "jensen_shannon_distance",
     "jensen_shannon_divergence",
     "kmer_counts",
     "kmer_shares",
     "kmer_spectrum",
+    "low_complexity",
     "mauve_score",
     "molecule_image",
+    "net_charge",
     "new_figure",
     "pixel_image",
     "property_values",
@@ -150,6 +166,9 @@ _MODULES = {
         "property_values qed ring_count sa_score"
     ),
     "metrics.pixels": "ImageShapeError Pixels",
+    "metrics.proteins": (
+        "AMINO_ACIDS NearestSequences edit_distances hydrophobicity is_protein low_complexity net_charge"
+    ),
     "metrics.sequence_classifier": "SequenceClassifier",
     "metrics.text": "distinct_n remove_special_tokens split_words unigram_entropy",
     "plots.denoising": "draw_denoising",

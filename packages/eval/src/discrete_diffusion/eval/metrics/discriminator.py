@@ -9,23 +9,24 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from discrete_diffusion.eval.metrics.dna import kmer_counts
+from discrete_diffusion.eval.metrics.dna import LETTERS, kmer_counts
 
 Features = Callable[[Sequence[str]], Real[np.ndarray, "n d"]]
 """Function from n strings to their features."""
 
 
-def kmer_shares(sequences: Sequence[str], k: int = 3) -> Float[np.ndarray, "n kmers"]:
-    """Return the share of each of the 4^k k-mers in each sequence; zeros for a sequence without any.
+def kmer_shares(sequences: Sequence[str], k: int = 3, letters: str = LETTERS) -> Float[np.ndarray, "n kmers"]:
+    """Return the share of each k-mer in each sequence; zeros for a sequence without any.
 
     Args:
-        sequences: Sequences of DNA.
+        sequences: Sequences.
         k: Letters in a k-mer.
+        letters: Alphabet, in upper case; by default that of DNA.
 
     Raises:
         ValueError: If `k` < 1.
     """
-    counts = kmer_counts(sequences, k)
+    counts = kmer_counts(sequences, k, letters)
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 

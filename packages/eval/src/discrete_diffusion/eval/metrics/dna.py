@@ -1,8 +1,9 @@
-"""Composition of DNA: k-mer spectra and their distances, GC content."""
+"""Composition of sequences: k-mer spectra and their distances; GC content of DNA."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -10,44 +11,44 @@ from jaxtyping import Float, Int
 
 LETTERS = "ACGT"
 
-_CODE = np.full(256, -1, dtype=np.int64)
-for _letters in (LETTERS, LETTERS.lower()):
-    _CODE[[ord(letter) for letter in _letters]] = range(4)
+
+def kmers(k: int, letters: str = LETTERS) -> tuple[str, ...]:
+    """Return all strings of k letters in lexicographic order of `letters`, the order of every spectrum."""
+    return tuple("".join(one) for one in product(letters, repeat=k))
 
 
-def kmers(k: int) -> tuple[str, ...]:
-    """Return all strings of k letters A, C, G, T in lexicographic order, the order of every spectrum."""
-    return tuple("".join(letters) for letters in product(LETTERS, repeat=k))
-
-
-def kmer_counts(sequences: Sequence[str], k: int) -> Int[np.ndarray, "n kmers"]:
-    """Count each of the 4^k k-mers in each sequence.
+def kmer_counts(sequences: Sequence[str], k: int, letters: str = LETTERS) -> Int[np.ndarray, "n kmers"]:
+    """Count each of the 4^k k-mers in each sequence; of another alphabet, len(letters)^k.
 
     Windows overlap. A window with another letter, such as N, is not counted.
 
     Args:
-        sequences: Sequences of DNA.
+        sequences: Sequences, in upper or lower case.
         k: Letters in a k-mer.
+        letters: Alphabet, in upper case.
 
     Raises:
         ValueError: If `k` < 1.
     """
-    return np.stack([_counts(one, k) for one in sequences]) if len(sequences) else np.zeros((0, 4**k), dtype=np.int64)
+    if not len(sequences):
+        return np.zeros((0, len(letters) ** k), dtype=np.int64)
+    return np.stack([_counts(one, k, letters) for one in sequences])
 
 
-def kmer_spectrum(sequences: Iterable[str], k: int) -> Float[np.ndarray, " kmers"]:
-    """Return the share of each of the 4^k k-mers among those of all sequences; zeros if there are none.
+def kmer_spectrum(sequences: Iterable[str], k: int, letters: str = LETTERS) -> Float[np.ndarray, " kmers"]:
+    """Return the share of each k-mer among those of all sequences; zeros if there are none.
 
     Args:
-        sequences: Sequences of DNA.
+        sequences: Sequences, in upper or lower case.
         k: Letters in a k-mer.
+        letters: Alphabet, in upper case.
 
     Raises:
         ValueError: If `k` < 1.
     """
-    counts = np.zeros(4**k, dtype=np.int64)
+    counts = np.zeros(len(letters) ** k, dtype=np.int64)
     for one in sequences:
-        counts += _counts(one, k)
+        counts += _counts(one, k, letters)
     return counts / max(counts.sum(), 1)
 
 
@@ -110,6 +111,7 @@ def compare_kmers(
     generated: Iterable[str] | Float[np.ndarray, " kmers"],
     reference: Iterable[str] | Float[np.ndarray, " kmers"],
     k: int,
+    letters: str = LETTERS,
 ) -> KmerComparison:
     """Compare the k-mer spectra of samples and data.
 
@@ -120,11 +122,12 @@ def compare_kmers(
         generated: Samples, or their spectrum.
         reference: Data, or their spectrum.
         k: Letters in a k-mer.
+        letters: Alphabet, in upper case.
 
     Raises:
         ValueError: If `k` < 1, or given spectra differ in shape or do not sum to 1.
     """
-    p, q = (one if isinstance(one, np.ndarray) else kmer_spectrum(one, k) for one in (generated, reference))
+    p, q = (one if isinstance(one, np.ndarray) else kmer_spectrum(one, k, letters) for one in (generated, reference))
     if not p.any() or not q.any():
         return KmerComparison(k, None, None)
     divergence = jensen_shannon_divergence(p, q)
@@ -167,17 +170,26 @@ def compare_kmers_by_species(
     return KmerComparison(k, divergence, distance)
 
 
-def _counts(sequence: str, k: int) -> np.ndarray:
+@lru_cache
+def _codes(letters: str) -> np.ndarray:
+    """The position of each byte in an alphabet, -1 for others."""
+    codes = np.full(256, -1, dtype=np.int64)
+    for case in (letters, letters.lower()):
+        codes[[ord(letter) for letter in case]] = range(len(letters))
+    return codes
+
+
+def _counts(sequence: str, k: int, letters: str) -> np.ndarray:
     if k < 1:
         raise ValueError(f"Expected `k` >= 1, got {k}.")
-    codes = _CODE[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+    codes = _codes(letters)[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
     windows = max(len(codes) - k + 1, 0)
     index, known = np.zeros(windows, dtype=np.int64), np.ones(windows, dtype=bool)
     for i in range(k):
         letter = codes[i : i + windows]
-        index = 4 * index + letter
+        index = len(letters) * index + letter
         known &= letter >= 0
-    return np.bincount(index[known], minlength=4**k)
+    return np.bincount(index[known], minlength=len(letters) ** k)
 
 
 def is_dna(sequence: str) -> bool:

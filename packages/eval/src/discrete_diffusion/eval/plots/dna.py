@@ -38,6 +38,7 @@ def draw_kmer_spectrum(
     *,
     title: str | None = None,
     note: str = "",
+    letters: str = LETTERS,
 ) -> Path:
     """Draw the share of each k-mer in the data as a bar, and its share in each set of samples as a marker.
 
@@ -47,14 +48,17 @@ def draw_kmer_spectrum(
         path: File to write; its suffix decides the format.
         title: Title; by default it names k.
         note: Line below the plot, such as the distance of the spectra.
+        letters: Alphabet; by default that of DNA.
 
     Raises:
-        ValueError: If the spectra do not all have length 4^k for one k from 1 to 3.
+        ValueError: If the spectra do not all have length 4^k (of another alphabet, len(letters)^k) for one k from 1 to
+            3, or there are more than 100 k-mers.
     """
     shapes = {np.shape(one) for one in (reference, *generated.values())}
-    k = next((k for k in (1, 2, 3) if shapes == {(4**k,)}), None)
+    k = next((k for k in (1, 2, 3) if shapes == {(len(letters) ** k,)} and len(letters) ** k <= 100), None)
     if k is None:
-        raise ValueError(f"Expected spectra of one shape (4^k,), k from 1 to 3, got {sorted(shapes)}.")
+        size = len(letters)
+        raise ValueError(f"Expected spectra of one shape ({size}^k,), k from 1 to 3, got {sorted(shapes)}.")
     figure = new_figure(12.0, 4.6)
     axes = figure.add_axes((0.085, 0.18, 0.7, 0.7))
     style_axes(
@@ -64,7 +68,7 @@ def draw_kmer_spectrum(
         y_label=f"share of {k}-mers",
         pad=12.0,
     )
-    places, labels = np.arange(4**k), kmers(k)
+    places, labels = np.arange(len(letters) ** k), kmers(k, letters)
     axes.bar(places, reference, width=0.82, color=_DATA, label="data")
     for index, (name, spectrum) in enumerate(generated.items()):
         style = series_style(index)
@@ -81,7 +85,7 @@ def draw_kmer_spectrum(
         )
     if not reference.any() and not any(one.any() for one in generated.values()):
         write_message(axes, f"no {k}-mers")
-    axes.set_xlim(-1, 4**k)
+    axes.set_xlim(-1, len(places))
     axes.set_ylim(bottom=0.0)
     axes.grid(axis="x", visible=False)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
