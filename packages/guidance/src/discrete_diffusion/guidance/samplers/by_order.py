@@ -340,7 +340,11 @@ def _predict(
     y: Int[Tensor, " b"] | None,
     generator: RandomSource,
 ) -> tuple[Bool[Tensor, " b"], Float[Tensor, "n v"], Bool[Tensor, "m l"]]:
-    """Return the rows with masks, the predictions at their masks, and the positions that are revealed next."""
+    """Return the rows with masks, the predictions at their masks, and the positions to reveal next.
+
+    Raises:
+        ValueError: If the denoiser ignores `at`, or `order` selects no masked position of a row, or another position.
+    """
     rows = (x == mask_id).any(1)
     masked = x[rows] == mask_id
     t = time(masked.float().mean(1))

@@ -25,7 +25,7 @@ from discrete_diffusion.guidance.streams import RandomSource, repeated
 
 @dataclass(frozen=True)
 class SVDD:
-    """One of M candidates x_s ~ p(x_s | x_t), chosen at every step by a reward (SVDD, arXiv 2408.08252):
+    """One of M candidates x_s ~ p(x_s | x_t), chosen at every step by a reward (SVDD, arXiv 2408.08252).
 
         P(keep x_s) ∝ exp(gamma r(x0_hat)),    x0_hat ~ p(x_0 | x_s), and x0_hat = x_s at s = 0.
 
