@@ -11,30 +11,31 @@ from torch import Tensor
 Attention = Callable[..., Tensor]
 """``(q, k, v, *, causal) -> out``, each (batch, length, heads, head size).
 
-The queries may be fewer than the keys: they are then the last positions, and a causal one sees what precedes it.
+There may be fewer queries than keys. The queries are then the last positions, and causal attention covers all keys up
+to each query.
 """
 
 
 def sdpa_attention(
     q: Float[Tensor, "b l h k"], k: Float[Tensor, "b m h k"], v: Float[Tensor, "b m h k"], *, causal: bool
 ) -> Float[Tensor, "b l h k"]:
-    """Attention by :func:`torch.nn.functional.scaled_dot_product_attention`: any device and any floating dtype."""
+    """Compute attention with torch's ``scaled_dot_product_attention``, on any device and in any floating dtype."""
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     new, seen = q.shape[2], k.shape[2]
     if new == seen or not causal:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
-    # PyTorch's own causal mask would take the first query for the first position. A single last one sees everything.
+    # PyTorch's causal mask aligns the first query with the first key. A single last query attends to every key.
     mask = None if new == 1 else torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
 
 
 def flash_attention() -> Attention:
-    """Attention by the flash-attn package: CUDA tensors in float16 or bfloat16 only (run the network under autocast).
+    """Return the attention of flash-attn, for CUDA tensors in float16 or bfloat16 (run the network under autocast).
 
-    Its causal mask takes the last query for the last position, as `Attention` asks (flash-attn 2.1 and later).
+    Its causal mask aligns the last query with the last key, as `Attention` requires (flash-attn 2.1 and later).
 
     Raises:
-        ImportError: flash-attn is not installed.
+        ImportError: If flash-attn is not installed.
     """
     try:
         return importlib.import_module("flash_attn").flash_attn_func

@@ -1,4 +1,4 @@
-"""The bidirectional Mamba of the DNA models of MDLM and UDLM."""
+"""Bidirectional Mamba, the network of the DNA models of MDLM and UDLM."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from discrete_diffusion.backbones.mamba_block import MambaBlock, RecurrentState,
 
 
 class DiMamba(nn.Module):
-    """The bidirectional Mamba (DiMamba) of MDLM and UDLM: token ids, noise level and label to logits.
+    """Bidirectional Mamba (DiMamba) of MDLM and UDLM, from token ids, noise level and label to logits.
 
     Blocks of Mamba (Gu and Dao 2023, arXiv 2312.00752) read the sequence and its reverse and add the two, with
     projections that the directions share (Schiff et al. 2024, arXiv 2403.03234). Their norms are shifted and scaled,
@@ -20,28 +20,28 @@ class DiMamba(nn.Module):
 
         c = SiLU(sigma_map(sigma)) + SiLU(cond_map(y)),
 
-    as in Schiff et al. 2024 (arXiv 2412.10193). Gates, scales, shifts and the output layer start at zero: a new network
-    returns logits of zero. It works for any length, at a cost linear in it. Parameters and dropout are drawn from
-    torch's global generator, as everywhere in ``torch.nn``.
+    as in Schiff et al. 2024 (arXiv 2412.10193). Gates, scales, shifts and the output layer start at zero, so a new
+    network returns logits of zero. It works for any length, at a cost linear in it. Parameters and dropout are drawn
+    from torch's global generator, as everywhere in ``torch.nn``.
 
-    CUDA tensors are scanned by the kernel of the package mamba-ssm where it is installed, else by PyTorch.
+    The scan of CUDA tensors uses the kernel of mamba-ssm if it is installed, and PyTorch otherwise.
 
     Args:
         vocab_size: Size of the vocabulary, special tokens included.
         hidden_size: Width of the residual stream.
         num_blocks: Number of blocks.
         state_size: Size of the state of each channel.
-        conv_size: Positions that the convolution before the scan sees.
-        expand: Channels of a block over `hidden_size`.
+        conv_size: Number of positions in the convolution before the scan.
+        expand: Number of channels of a block divided by `hidden_size`.
         cond_size: Width of the condition.
         dropout: Probability of dropping an element of a branch, in [0, 1).
         num_classes: Number of labels. The null label, "no condition", is index ``num_classes``; None has no labels.
-        causal: Read from left to right only.
-        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
+        causal: Read only from left to right.
+        time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
         tie_directions: Share the projections into and out of a block between its directions.
 
     Raises:
-        ValueError: A size that does not fit.
+        ValueError: If a size is invalid.
     """
 
     def __init__(
@@ -92,18 +92,18 @@ class DiMamba(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return logits of p(x_0 | x_t, y), ``decode(encode(xt, sigma, y), sigma, y, at)``.
+        """Return logits of p(x_0 | x_t, y), equal to ``decode(encode(xt, sigma, y), sigma, y, at)``.
 
         Args:
             xt: Token ids in [0, ``vocab_size``).
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
             y: Labels in [0, ``num_classes``]; None is the null label ``num_classes``.
-            at: If given, logits of the positions where it is true alone, in row-major order. The shape of the result
-                depends on the mask's values, so this path waits for the device.
+            at: If given, return only the logits of the positions where it is true, in row-major order. The shape of the
+                result depends on the mask's values, so this path waits for the device.
 
         Raises:
-            ValueError: A label for a network without labels.
-            IndexError: A token or label out of range, on the CPU.
+            ValueError: If `y` is given for a network without labels.
+            IndexError: If a token or label is out of range, on the CPU.
         """
         condition = self._condition(sigma, y)
         return self.output_layer(self._encode(xt, condition), condition, at)
@@ -121,7 +121,7 @@ class DiMamba(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return the logits of what :meth:`encode` returned; arguments and errors as in :meth:`forward`."""
+        """Return the logits of the hidden states from :meth:`encode`; arguments and errors as in :meth:`forward`."""
         return self.output_layer(hidden, self._condition(sigma, y), at)
 
     def extend(
@@ -131,21 +131,21 @@ class DiMamba(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         past: tuple[RecurrentState, ...] | None = None,
     ) -> tuple[Float[Tensor, "b k d"], tuple[RecurrentState, ...]]:
-        """Continue a prefix: :meth:`encode` of the whole sequence at its last k positions, and no other work.
+        """Continue a prefix: equals :meth:`encode` of the whole sequence at its last k positions, without rereading it.
 
         Args:
-            tokens: The k tokens that follow the prefix, ids or mixtures of one-hots.
+            tokens: The k tokens that follow the prefix, ids or mixtures of one-hot encodings.
             sigma: As in :meth:`forward`, and the same for the prefix.
             y: As in :meth:`forward`, and the same for the prefix.
-            past: What the call for the prefix returned, None where there is none. Gradients flow into it.
+            past: Past returned by the call for the prefix; None for an empty prefix. Gradients flow into it.
 
         Returns:
-            The residual stream after the last block at the new positions; and for each block the last inputs of its
-            convolution (b, e, `conv_size` - 1) and its states (b, e, n). They are as large after many tokens as after
-            one, and say nothing of a shorter prefix.
+            The residual stream after the last block at the new positions, and for each block the last inputs of its
+            convolution (b, e, `conv_size` - 1) and its states (b, e, n). Their size does not depend on the length of
+            the prefix, and they cannot be truncated to a shorter one.
 
         Raises:
-            ValueError: The network is not causal: what it says of a prefix changes with what follows.
+            ValueError: If the network is not causal: later tokens would change the hidden states of a prefix.
         """
         if not self.causal:
             raise ValueError("Expected a causal network to extend: build it with `causal=True`.")
@@ -177,7 +177,11 @@ def run_mamba_blocks(blocks: Iterable[nn.Module], x: Tensor, condition: Tensor) 
 
 
 def check_mamba_sizes(dropout: float, **counts: int) -> None:
-    """Raise ValueError for sizes that do not fit."""
+    """Check the sizes of a DiMamba.
+
+    Raises:
+        ValueError: If a count is below 1 or `dropout` is not in [0, 1).
+    """
     for name, size in counts.items():
         if size < 1:
             raise ValueError(f"Expected `{name}` >= 1, got {size}.")

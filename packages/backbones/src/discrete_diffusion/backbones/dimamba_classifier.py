@@ -1,4 +1,4 @@
-"""The bidirectional Mamba as a classifier of noisy sequences."""
+"""Classifier of noisy sequences with the trunk of DiMamba."""
 
 import torch
 import torch.nn.functional as F
@@ -12,37 +12,37 @@ from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_p
 
 
 class DiMambaClassifier(nn.Module):
-    """A sequence and its noise level to `num_outputs` numbers: logits of classes, or mean and log standard deviation.
+    """Classifier of noisy sequences: logits of classes, or mean and log standard deviation of a property.
 
-    The trunk of :class:`DiMamba`, with its names, then
+    The trunk and parameter names are those of :class:`DiMamba`, followed by
 
         output = linear(pool over the sequence of norm(hidden)).
 
-    The linear layer starts at zero: a new network returns zeros. It works for any length.
+    The linear layer starts at zero, so a new network returns zeros. It works for any length.
 
-    Tokens are ids (b, l), or floats (b, l, v): one-hots give what their ids give, and carry a gradient, which is what
-    first-order guidance reads.
+    Tokens are ids (b, l) or floats (b, l, v). One-hot encodings give the same outputs as their ids and carry gradients,
+    as first-order guidance requires.
 
     Args:
         vocab_size: Size of the vocabulary, special tokens included.
-        num_outputs: Numbers that come out: one a class, or two for a Gaussian.
+        num_outputs: Number of outputs: one per class, or two for a Gaussian.
         hidden_size: Width of the residual stream.
         num_blocks: Number of blocks.
         state_size: Size of the state of each channel.
-        conv_size: Positions that the convolution before the scan sees.
-        expand: Channels of a block over `hidden_size`.
+        conv_size: Number of positions in the convolution before the scan.
+        expand: Number of channels of a block divided by `hidden_size`.
         cond_size: Width of the condition.
         dropout: Probability of dropping an element of a branch, in [0, 1).
         pooling: ``mean``, ``max``, ``first``, ``last``, or ``attention_mask``: the mean over the positions that are not
-            `pad_id`, and over all of a row that holds nothing else. The blocks see padding in every case, as the
-            generator's do.
-        causal: Read from left to right only, which :meth:`prefixes` needs.
-        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
+            `pad_id`, or over all positions of a row of padding. The blocks read padding in every case, as those of the
+            generator do.
+        causal: Read only from left to right, as :meth:`prefixes` requires.
+        time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
         tie_directions: Share the projections into and out of a block between its directions.
-        pad_id: The padding's token id, for ``attention_mask``.
+        pad_id: Token id of the padding, for ``attention_mask``.
 
     Raises:
-        ValueError: A size that does not fit, or a pooling that is unknown or lacks its `pad_id`.
+        ValueError: If a size is invalid, or if `pooling` is unknown or lacks its `pad_id`.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class DiMambaClassifier(nn.Module):
         """Return the outputs for each sequence.
 
         Args:
-            x: Token ids in [0, ``vocab_size``), or one-hots.
+            x: Token ids in [0, ``vocab_size``), or one-hot encodings.
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
         """
         return self.linear(pool(self._encode(x, sigma), self.pooling, self._weight(x)))
@@ -112,7 +112,7 @@ class DiMambaClassifier(nn.Module):
         """Return ``forward(x[:, : i + 1], sigma)`` for every position i, in one pass.
 
         Raises:
-            ValueError: The network is not causal.
+            ValueError: If the network is not causal.
         """
         if not self.causal:
             raise ValueError("Expected a causal network for prefixes: build it with `causal=True`.")

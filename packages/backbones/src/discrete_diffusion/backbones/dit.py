@@ -1,4 +1,4 @@
-"""The diffusion transformer of SEDD, MDLM and UDLM."""
+"""Diffusion transformer of SEDD, MDLM and UDLM."""
 
 from typing import TypedDict
 
@@ -23,7 +23,7 @@ from discrete_diffusion.backbones.rotary import rotary_tables
 
 
 class DiTSize(TypedDict):
-    """The three numbers that make a published size."""
+    """Hyperparameters of a published size."""
 
     hidden_size: int
     num_blocks: int
@@ -36,10 +36,10 @@ DIT_MEDIUM: DiTSize = {"hidden_size": 1024, "num_blocks": 24, "num_heads": 16}
 
 
 class DiT(nn.Module):
-    """The diffusion transformer (DDiT) of SEDD, MDLM and UDLM: token ids, noise level and label to logits.
+    """Diffusion transformer (DDiT) of SEDD, MDLM and UDLM, from token ids, noise level and label to logits.
 
-    A transformer with rotary positions. Its layer norms are shifted and scaled, and its branches gated, by linear
-    functions of the condition (adaLN-zero; Peebles and Xie 2023, arXiv 2212.09748)
+    A transformer with rotary position embeddings. Its layer norms are shifted and scaled, and its branches gated, by
+    linear functions of the condition (adaLN-zero; Peebles and Xie 2023, arXiv 2212.09748)
 
         c = SiLU(sigma_map(sigma)) + SiLU(cond_map(y)),
 
@@ -55,13 +55,13 @@ class DiT(nn.Module):
         cond_size: Width of the condition.
         dropout: Probability of dropping an element of a branch, in [0, 1).
         num_classes: Number of labels. The null label, "no condition", is index ``num_classes``; None has no labels.
-        causal: Let a position see itself and earlier ones only.
-        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
+        causal: Let each position attend only to itself and earlier positions.
+        time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
         flash_attention: Use the flash-attn package, which needs CUDA and float16 or bfloat16.
 
     Raises:
-        ValueError: A size that does not fit.
-        ImportError: flash-attn is asked for and not installed.
+        ValueError: If a size is invalid.
+        ImportError: If `flash_attention` is true and flash-attn is not installed.
     """
 
     def __init__(
@@ -101,19 +101,20 @@ class DiT(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return logits of p(x_0 | x_t, y), ``decode(encode(xt, sigma, y), sigma, y, at)``.
+        """Return logits of p(x_0 | x_t, y), equal to ``decode(encode(xt, sigma, y), sigma, y, at)``.
 
         Args:
             xt: Token ids in [0, ``vocab_size``).
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
             y: Labels in [0, ``num_classes``]; None is the null label ``num_classes``.
-            at: If given, logits of the positions where it is true alone, in row-major order. The shape of the result
-                depends on the mask's values, so this path waits for the device and does not compile to one graph.
+            at: If given, return only the logits of the positions where it is true, in row-major order. The shape of the
+                result depends on the mask's values, so this path waits for the device and does not compile to one
+                graph.
 
         Raises:
-            ValueError: A label for a network without labels.
-            IndexError: A token or label out of range, on the CPU. On CUDA the same mistake is a device-side assertion:
-                the values are not read here, so that nothing waits for the device.
+            ValueError: If `y` is given for a network without labels.
+            IndexError: If a token or label is out of range, on the CPU. On CUDA it is a device-side assertion, because
+                reading the values would wait for the device.
         """
         condition = self._condition(sigma, y)
         return self.output_layer(self._encode(xt, condition), condition, at)
@@ -131,7 +132,7 @@ class DiT(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return the logits of what :meth:`encode` returned; arguments and errors as in :meth:`forward`."""
+        """Return the logits of the hidden states from :meth:`encode`; arguments and errors as in :meth:`forward`."""
         return self.output_layer(hidden, self._condition(sigma, y), at)
 
     def extend(
@@ -141,20 +142,20 @@ class DiT(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         past: tuple[KeysValues, ...] | None = None,
     ) -> tuple[Float[Tensor, "b k d"], tuple[KeysValues, ...]]:
-        """Continue a prefix: :meth:`encode` of the whole sequence at its last k positions, and no other work.
+        """Continue a prefix: equals :meth:`encode` of the whole sequence at its last k positions, without rereading it.
 
         Args:
-            tokens: The k tokens that follow the prefix, ids or mixtures of one-hots.
+            tokens: The k tokens that follow the prefix, ids or mixtures of one-hot encodings.
             sigma: As in :meth:`forward`, and the same for the prefix.
             y: As in :meth:`forward`, and the same for the prefix.
-            past: What the call for the prefix returned, None where there is none. Gradients flow into it.
+            past: Past returned by the call for the prefix; None for an empty prefix. Gradients flow into it.
 
         Returns:
-            The residual stream after the last block at the new positions; and for each block the keys (rotated) and
+            The residual stream after the last block at the new positions, and for each block the (rotated) keys and
             values of prefix and new positions, each (batch, heads, length, head size).
 
         Raises:
-            ValueError: The network is not causal: what it says of a prefix changes with what follows.
+            ValueError: If the network is not causal: later tokens would change the hidden states of a prefix.
         """
         if not self.causal:
             raise ValueError("Expected a causal network to extend: build it with `causal=True`.")

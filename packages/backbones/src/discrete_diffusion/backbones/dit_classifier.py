@@ -1,4 +1,4 @@
-"""The diffusion transformer as a classifier of noisy sequences."""
+"""Classifier of noisy sequences with the trunk of the diffusion transformer."""
 
 import torch
 import torch.nn.functional as F
@@ -18,37 +18,36 @@ from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_p
 
 
 class DiTClassifier(nn.Module):
-    """A sequence and its noise level to `num_outputs` numbers: logits of classes, or mean and log standard deviation.
+    """Classifier of noisy sequences: logits of classes, or mean and log standard deviation of a property.
 
-    The trunk of :class:`DiT`, with its names, then
+    The trunk and parameter names are those of :class:`DiT`, followed by
 
         output = linear(pool over the sequence of norm(hidden)),
 
-    without the norm where `final_norm` is false. The linear layer starts at zero: a new network returns zeros. It works
+    without the norm if `final_norm` is false. The linear layer starts at zero, so a new network returns zeros. It works
     for any length.
 
-    Tokens are ids (b, l), or floats (b, l, v): one-hots give what their ids give, and carry a gradient, which is what
-    first-order guidance reads.
+    Tokens are ids (b, l) or floats (b, l, v). One-hot encodings give the same outputs as their ids and carry gradients,
+    as first-order guidance requires.
 
     Args:
         vocab_size: Size of the vocabulary, special tokens included.
         hidden_size: Width of the residual stream, a multiple of ``2 * num_heads``.
         num_blocks: Number of blocks.
         num_heads: Number of attention heads.
-        num_outputs: Numbers that come out: one a class, or two for a Gaussian.
+        num_outputs: Number of outputs: one per class, or two for a Gaussian.
         cond_size: Width of the condition.
         dropout: Probability of dropping an element of a branch, in [0, 1).
         pooling: ``mean``, ``max``, ``first``, ``last``, or ``attention_mask``: the mean over the positions that are not
-            `pad_id`, and over all of a row that holds nothing else. Attention itself sees padding in every case, as the
-            generator's does.
-        causal: Let a position see itself and earlier ones only, which :meth:`prefixes` needs.
-        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
-        pad_id: The padding's token id, for ``attention_mask``.
-        final_norm: Norm the hidden states before they are pooled. The classifiers published with arXiv 2412.10193 have
-            no such norm.
+            `pad_id`, or over all positions of a row of padding. Attention reads padding in every case, as that of the
+            generator does.
+        causal: Let each position attend only to itself and earlier positions, as :meth:`prefixes` requires.
+        time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
+        pad_id: Token id of the padding, for ``attention_mask``.
+        final_norm: Normalize the hidden states before pooling. The classifiers published with arXiv 2412.10193 do not.
 
     Raises:
-        ValueError: A size that does not fit, or a pooling that is unknown or lacks its `pad_id`.
+        ValueError: If a size is invalid, or if `pooling` is unknown or lacks its `pad_id`.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class DiTClassifier(nn.Module):
         """Return the outputs for each sequence.
 
         Args:
-            x: Token ids in [0, ``vocab_size``), or one-hots.
+            x: Token ids in [0, ``vocab_size``), or one-hot encodings.
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
         """
         return self.linear(pool(self._encode(x, sigma), self.pooling, self._weight(x)))
@@ -115,7 +114,7 @@ class DiTClassifier(nn.Module):
         """Return ``forward(x[:, : i + 1], sigma)`` for every position i, in one pass.
 
         Raises:
-            ValueError: The network is not causal.
+            ValueError: If the network is not causal.
         """
         if not self.causal:
             raise ValueError("Expected a causal network for prefixes: build it with `causal=True`.")

@@ -1,4 +1,4 @@
-"""A classifier of a generator's hidden states."""
+"""Classifier of the hidden states of a generator."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,21 +8,21 @@ from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_p
 
 
 class HiddenClassifier(nn.Module):
-    """A generator's hidden states (b, l, d), as its `encode` returns them, to `num_outputs` numbers for each sequence:
+    """Classifier of a generator's hidden states (b, l, d), as returned by `encode`.
 
-        output = head(pool over the sequence of norm(hidden)),
+        output = head(pool over the sequence of norm(hidden))
 
-    the head a linear layer, or an MLP of one hidden layer. Its last layer starts at zero: a new network returns zeros.
-    The noise level is taken for the sake of one signature and not read: the generator has read it.
+    The head is a linear layer or an MLP with one hidden layer. Its last layer starts at zero, so a new network returns
+    zeros. The noise level is ignored, because the generator has read it; the argument keeps the signature uniform.
 
     Args:
         hidden_size: Width of the generator's residual stream.
-        num_outputs: Numbers that come out: one a class, or two for a Gaussian.
+        num_outputs: Number of outputs: one per class, or two for a Gaussian.
         pooling: ``mean``, ``max``, ``first`` or ``last``, over the sequence.
-        mlp_size: Width of the MLP; None is a linear head.
+        mlp_size: Width of the MLP; None means a linear head.
 
     Raises:
-        ValueError: A size that does not fit, or a pooling that is unknown.
+        ValueError: If a size or `pooling` is invalid.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class HiddenClassifier(nn.Module):
         }.items():
             if size < 1:
                 raise ValueError(f"Expected `{name}` >= 1, got {size}.")
-        # Hidden states do not say which tokens are padding.
+        # Padding cannot be recognized from hidden states.
         known = [name for name in POOLINGS if name != "attention_mask"]
         if pooling not in known:
             raise ValueError(f"Expected `pooling` in {', '.join(known)}, got {pooling}.")

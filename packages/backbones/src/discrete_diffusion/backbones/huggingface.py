@@ -1,4 +1,4 @@
-"""What it takes to make a network of a language model of the package transformers."""
+"""Adapters from language models of transformers to networks."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 def build_model(auto: str, config: Any, vocab_size: int | None) -> Any:
-    """Return the model of a configuration with random weights, by a class of transformers such as AutoModelForMaskedLM.
+    """Build a model with random weights from a configuration, with a class such as AutoModelForMaskedLM.
 
     Args:
         auto: Name of the class.
-        config: A configuration of transformers as a mapping, `model_type` included; or a model, which is returned.
-        vocab_size: Size of the vocabulary; None is the model's own. The table of a model that is given is cut, or
-            extended by random rows.
+        config: Configuration of transformers as a mapping, `model_type` included; or a model, which is returned.
+        vocab_size: Size of the vocabulary; None keeps that of the model. The embedding table of a given model is
+            truncated, or extended with random rows.
 
     Raises:
-        ValueError: A configuration that names no architecture of this kind, or a size below 1.
+        ValueError: If `config` is not valid for the class, or `vocab_size` < 1.
     """
     if vocab_size is not None and vocab_size < 1:
         raise ValueError(f"Expected `vocab_size` >= 1 or None, got {vocab_size}.")
@@ -31,17 +31,17 @@ def build_model(auto: str, config: Any, vocab_size: int | None) -> Any:
         described = transformers.AutoConfig.for_model(model_type, **settings)
         return getattr(transformers, auto).from_config(described, trust_remote_code=False)
     except Exception as error:
-        # What does not fit fails in as many ways as there are architectures.
+        # Architectures raise various exceptions for invalid configurations.
         raise ValueError(
             f"Expected a `config` for {auto}, got model_type={model_type}: {_first_line(error)}"
         ) from error
 
 
 def load_model(auto: str, name_or_path: str, vocab_size: int | None, trust_remote_code: bool) -> Any:
-    """Return a model with its weights in float32, from a folder or from the Hugging Face hub.
+    """Load a model with weights in float32, from a folder or from the Hugging Face hub.
 
     Raises:
-        ValueError: There is none, or none of this kind.
+        ValueError: If no model of this kind is found.
     """
     source = getattr(_transformers(), auto)
     try:
@@ -56,20 +56,20 @@ def load_model(auto: str, name_or_path: str, vocab_size: int | None, trust_remot
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """Return the configuration of a model as JSON has it, without the place that it came from."""
+    """Return the configuration of a model in JSON types, without its origin."""
     described = json.loads(model.config.to_json_string(use_diff=False))
     return {name: value for name, value in described.items() if name != "_name_or_path"}
 
 
 def is_foreign(model: Any) -> bool:
-    """Say whether the model's code came with its weights, so that its configuration does not rebuild it."""
+    """Return whether the model's code is outside transformers, so that its configuration alone cannot rebuild it."""
     return not type(model).__module__.startswith("transformers.")
 
 
 def find_head(model: Any) -> tuple[str, ...] | None:
-    """Return the names of the modules that, one after the other, make logits of the body's last hidden state.
+    """Return the names of the modules that map the last hidden state of the body to logits, in order.
 
-    None where the architecture does it in another way, which is found out by trying.
+    Return None if the composition of these modules does not reproduce the logits of the model.
     """
     body = model.base_model
     names = tuple(name for name, child in model.named_children() if child is not body)
@@ -79,30 +79,34 @@ def find_head(model: Any) -> tuple[str, ...] | None:
             logits = apply_head(model, names, body(input_ids=ids)[0])
             return names if torch.equal(logits, model(input_ids=ids).logits) else None
     except Exception:
-        # Modules that are not meant to be called like this fail in as many ways as there are architectures.
+        # Architectures raise various exceptions if their modules cannot be composed.
         return None
 
 
 def apply_head(model: Any, names: tuple[str, ...], hidden: Tensor) -> Tensor:
-    """Return logits (..., v) of hidden states (..., d)."""
+    """Return the logits (..., v) of hidden states (..., d)."""
     for name in names:
         hidden = getattr(model, name)(hidden)
     return hidden
 
 
 def check_call(model: Any, tokens: Tensor, y: Tensor | None, seen: int = 0) -> None:
-    """Raise ValueError for a label, or for more positions than the model was built for."""
+    """Check the arguments of a call.
+
+    Raises:
+        ValueError: If `y` is given, or if there are more tokens than the model has positions.
+    """
     if y is not None:
         raise ValueError("Expected `y` to be None: language models of Hugging Face have no labels.")
     length, most = seen + tokens.shape[1], getattr(model.config, "max_position_embeddings", None)
     if most is not None and length > most:
-        raise ValueError(f"Expected at most {most} tokens, the positions that the model was built for, got {length}.")
+        raise ValueError(f"Expected at most {most} tokens, the number of positions of the model, got {length}.")
 
 
 def store_tied_weights_once(network: nn.Module) -> None:
-    """Leave the second name of a shared parameter out of the network's state dict, and fill it in when one is loaded.
+    """Store each shared parameter under one name in the state dict, and restore the other names on loading.
 
-    Files of safetensors hold every tensor under one name.
+    Safetensors files allow only one name per tensor.
     """
     network.register_state_dict_post_hook(_drop_tied)
     network.register_load_state_dict_pre_hook(_fill_tied)
@@ -120,7 +124,7 @@ def _fill_tied(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -
 
 
 def _tied(module: nn.Module) -> dict[str, str]:
-    """Second names of parameters, each with its first."""
+    """Return the first name of every parameter that has another name, by that name."""
     first: dict[nn.Parameter, str] = {}
     repeated = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
@@ -136,7 +140,8 @@ def _resized(model: Any, vocab_size: int | None) -> Any:
 
 
 def _plain(node: Any) -> Any:
-    # Hydra hands over mappings and lists of its own. Infinity has no place in JSON, and transformers gives it this one.
+    # Configurations may be other mappings and sequences than dict and list. Transformers writes infinity as
+    # `__float__`.
     if isinstance(node, Mapping) and set(node) == {"__float__"}:
         return float(node["__float__"])
     if isinstance(node, Mapping):

@@ -1,4 +1,4 @@
-"""Any causal language model of Hugging Face as an autoregressive network."""
+"""Causal language models of Hugging Face as autoregressive networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,24 +21,23 @@ from discrete_diffusion.backbones.layers import KeysValues
 
 
 class HuggingFaceCausalLM(nn.Module):
-    """A causal language model of the package transformers (GPT-2, Llama, Qwen, ...) as a network.
+    """Network from a causal language model of transformers (GPT-2, Llama, Qwen, ...).
 
-    Its logits at a position are those of the token that follows, as an autoregressive model wants them. Noise levels
-    are not read, and labels refused. Every position to the left is attended to, padding too, as in :class:`DiT`.
+    The logits at a position are those of the next token, as an autoregressive model requires. Noise levels are ignored,
+    and labels raise an error. Each position attends to all positions to its left, padding included, as in :class:`DiT`.
 
-    `encode` returns the last hidden state and `decode` what the head makes of it; they exist where the head is a chain
-    of modules behind the body, which most are. `extend` continues a prefix, where besides the model remembers keys and
+    `encode` returns the last hidden states and `decode` their logits. Both exist if the head is a chain of modules
+    after the body, as in most architectures. `extend` continues a prefix; it exists if the model also caches keys and
     values.
 
     Args:
-        config: The architecture, as a configuration of transformers (`model_type`, `hidden_size`, ...) for random
-            weights, or as a model that is already built.
-        vocab_size: Size of the vocabulary, special tokens included; None is the model's own. Rows of the table are
-            added or cut off at its end.
+        config: Configuration of transformers (`model_type`, `hidden_size`, ...) for random weights, or a model.
+        vocab_size: Size of the vocabulary, special tokens included; None keeps that of the model. Rows are added or
+            removed at the end of the embedding table.
 
     Raises:
-        ValueError: An architecture that is no causal language model.
-        ImportError: The package transformers is not installed.
+        ValueError: If the architecture is not a causal language model.
+        ImportError: If the package transformers is not installed.
     """
 
     causal = True
@@ -52,7 +51,7 @@ class HuggingFaceCausalLM(nn.Module):
         self._check_causal()
         self._head = find_head(self.model)
         if self._head is not None:
-            # Instance attributes, so that a network has them only if they work.
+            # Instance attributes, so that only networks that support these methods have them.
             self.encode, self.decode = self._encode, self._decode
             if self._remembers():
                 self.extend = self._extend
@@ -64,15 +63,15 @@ class HuggingFaceCausalLM(nn.Module):
     def from_pretrained(
         cls, name_or_path: str, vocab_size: int | None = None, trust_remote_code: bool = False
     ) -> "HuggingFaceCausalLM":
-        """Return the network with the weights of a folder or of a model on the Hugging Face hub, in float32.
+        """Load the network with its weights, in float32, from a folder or the Hugging Face hub.
 
         Args:
-            name_or_path: The folder, or the name on the hub, from where it is then downloaded.
-            vocab_size: As for the class.
-            trust_remote_code: Run the code that comes with the weights, for architectures that transformers lacks.
+            name_or_path: Folder, or name on the hub, from which the model is downloaded.
+            vocab_size: As in the constructor.
+            trust_remote_code: Run code that comes with the weights, for architectures outside transformers.
 
         Raises:
-            ValueError: There is no causal language model.
+            ValueError: If no causal language model is found.
         """
         network = cls(load_model("AutoModelForCausalLM", name_or_path, vocab_size, trust_remote_code))
         if is_foreign(network.model):
@@ -81,7 +80,7 @@ class HuggingFaceCausalLM(nn.Module):
 
     @property
     def blueprint(self) -> dict[str, Any]:
-        """What rebuilds the architecture, as JSON: without the folder, unless the code is found there alone."""
+        """JSON configuration that rebuilds the architecture; it names the folder only if the code is there."""
         target = f"discrete_diffusion.backbones.{type(self).__name__}"
         if self._origin is not None:
             return {"_target_": f"{target}.from_pretrained", "vocab_size": self.vocab_size, **self._origin}
@@ -94,16 +93,16 @@ class HuggingFaceCausalLM(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return logits of the token that follows each of `xt`.
+        """Return the logits of the token after each position of `xt`.
 
         Args:
             xt: Token ids in [0, ``vocab_size``).
-            sigma: Not read.
-            y: None.
-            at: If given, logits of the positions where it is true alone, in row-major order.
+            sigma: Ignored.
+            y: Must be None.
+            at: If given, return only the logits of the positions where it is true, in row-major order.
 
         Raises:
-            ValueError: A label, or more tokens than the model has positions.
+            ValueError: If `y` is given, or if there are more tokens than the model has positions.
         """
         if self._head is not None:
             return self._decode(self._encode(xt, sigma, y), sigma, y, at)
@@ -125,8 +124,8 @@ class HuggingFaceCausalLM(nn.Module):
     ) -> tuple[Tensor, tuple[KeysValues, ...]]:
         """Return the hidden states at the last positions, as `encode` does, and the past, as DiT's `extend` does.
 
-        Tokens are ids (b, k), or mixtures of one-hots (b, k, v). The past is keys and values of each layer, each
-        (batch, heads, length, head size).
+        Tokens are ids (b, k) or mixtures of one-hot encodings (b, k, v). The past is keys and values of each layer,
+        each (batch, heads, length, head size).
         """
         from transformers import DynamicCache
 
@@ -135,7 +134,7 @@ class HuggingFaceCausalLM(nn.Module):
         for layer, (keys, values) in enumerate(past or ()):
             cache.update(keys, values, layer)
         if tokens.is_floating_point():
-            # Every row by itself and not the table: some architectures scale what they look up.
+            # Look up every row instead of using the weights, because some architectures scale their embeddings.
             table = self.model.get_input_embeddings()(torch.arange(self.vocab_size, device=tokens.device))
             inputs = {"inputs_embeds": tokens.to(table.dtype) @ table}
         else:
@@ -149,8 +148,8 @@ class HuggingFaceCausalLM(nn.Module):
             first, second = (self.model(input_ids=ids.to(self.model.device)).logits[:, 0] for ids in (one, other))
         if not torch.allclose(first, second, atol=1e-4):
             raise ValueError(
-                f"Expected a causal language model, but what {type(self.model).__name__} says of a token changes with "
-                "those that follow it: try `is_decoder: true` in its configuration."
+                f"Expected a causal language model, but the predictions of {type(self.model).__name__} depend on later "
+                "tokens: try `is_decoder: true` in its configuration."
             )
 
     def _remembers(self) -> bool:
@@ -165,5 +164,5 @@ class HuggingFaceCausalLM(nn.Module):
                 last, whole[:, 2:], atol=1e-3
             )
         except Exception:
-            # Architectures without keys and values, or with more than those, fail in their own ways.
+            # Architectures with other caches than keys and values raise various exceptions.
             return False

@@ -1,4 +1,4 @@
-"""Any masked language model of Hugging Face as a denoiser's network."""
+"""Masked language models of Hugging Face as denoising networks."""
 
 import inspect
 from collections.abc import Mapping
@@ -21,28 +21,27 @@ from discrete_diffusion.backbones.huggingface import (
 
 
 class HuggingFaceMaskedLM(nn.Module):
-    """A masked language model of the package transformers (BERT, RoBERTa, ModernBERT, ...) as a network.
+    """Network from a masked language model of transformers (BERT, RoBERTa, ModernBERT, ...).
 
-    It is trained on what masked diffusion asks for, log p(x_0 | x_t) at the positions that are masked, and is fed no
-    noise level: the number of masks tells it (arXiv 2406.07524, section 3.4). It has no labels either. Every position
-    is attended to, padding too, as in :class:`DiT`.
+    Such a model is trained to predict masked tokens, log p(x_0 | x_t), as masked diffusion requires. It does not read
+    the noise level, because the number of masks determines it (arXiv 2406.07524, section 3.4), and it has no labels.
+    Every position attends to all positions, padding included, as in :class:`DiT`.
 
-    A model whose `forward` takes `timesteps` or `cond`, as the code of published UDLM and MDLM checkpoints does (run it
-    by `trust_remote_code`), is fed sigma as the one and y as the other; its configuration tells by `time_conditioning`
-    whether it reads the first, and by `cfg` and `cfg_num_classes` which labels there are.
+    The code of published UDLM and MDLM checkpoints (run with `trust_remote_code`) has `timesteps` and `cond` arguments
+    in `forward`. Such a model receives sigma as `timesteps` and y as `cond`. Its configuration defines by
+    `time_conditioning` whether it uses the noise level, and by `cfg` and `cfg_num_classes` which labels it has.
 
-    `encode` returns the last hidden state and `decode` what the head makes of it. They exist where the head is a chain
-    of modules behind the body, which most are.
+    `encode` returns the last hidden states and `decode` their logits. Both exist if the head is a chain of modules
+    after the body, as in most architectures.
 
     Args:
-        config: The architecture, as a configuration of transformers (`model_type`, `hidden_size`, ...) for random
-            weights, or as a model that is already built.
-        vocab_size: Size of the vocabulary, special tokens included; None is the model's own. Rows of the table are
-            added or cut off at its end.
+        config: Configuration of transformers (`model_type`, `hidden_size`, ...) for random weights, or a model.
+        vocab_size: Size of the vocabulary, special tokens included; None keeps that of the model. Rows are added or
+            removed at the end of the embedding table.
 
     Raises:
-        ValueError: An architecture that is no masked language model.
-        ImportError: The package transformers is not installed.
+        ValueError: If the architecture is not a masked language model.
+        ImportError: If the package transformers is not installed.
     """
 
     causal = False
@@ -51,14 +50,14 @@ class HuggingFaceMaskedLM(nn.Module):
         super().__init__()
         self.model = build_model("AutoModelForMaskedLM", config, _to_resize(config, vocab_size)).eval()
         self.vocab_size: int = _embedded(self.model) or self.model.config.vocab_size
-        takes, told = inspect.signature(self.model.forward).parameters, self.model.config
+        takes, settings = inspect.signature(self.model.forward).parameters, self.model.config
         self._takes = [name for name in ("timesteps", "cond") if name in takes]
-        self.time_conditioning = "timesteps" in takes and bool(getattr(told, "time_conditioning", True))
-        labelled = "cond" in takes and getattr(told, "cfg", False)
-        self.num_classes: int | None = told.cfg_num_classes if labelled else None
+        self.time_conditioning = "timesteps" in takes and bool(getattr(settings, "time_conditioning", True))
+        labelled = "cond" in takes and getattr(settings, "cfg", False)
+        self.num_classes: int | None = settings.cfg_num_classes if labelled else None
         self._head = None if self._takes else find_head(self.model)
         if self._head is not None:
-            # Instance attributes, so that a network has them only if they work.
+            # Instance attributes, so that only networks that support these methods have them.
             self.encode, self.decode = self._encode, self._decode
         self._origin: dict[str, Any] | None = None
         store_tied_weights_once(self)
@@ -68,15 +67,15 @@ class HuggingFaceMaskedLM(nn.Module):
     def from_pretrained(
         cls, name_or_path: str, vocab_size: int | None = None, trust_remote_code: bool = False
     ) -> "HuggingFaceMaskedLM":
-        """Return the network with the weights of a folder or of a model on the Hugging Face hub, in float32.
+        """Load the network with its weights, in float32, from a folder or the Hugging Face hub.
 
         Args:
-            name_or_path: The folder, or the name on the hub, from where it is then downloaded.
-            vocab_size: As for the class.
-            trust_remote_code: Run the code that comes with the weights, for architectures that transformers lacks.
+            name_or_path: Folder, or name on the hub, from which the model is downloaded.
+            vocab_size: As in the constructor.
+            trust_remote_code: Run code that comes with the weights, for architectures outside transformers.
 
         Raises:
-            ValueError: There is no masked language model.
+            ValueError: If no masked language model is found.
         """
         network = cls(load_model("AutoModelForMaskedLM", name_or_path, None, trust_remote_code), vocab_size)
         if is_foreign(network.model):
@@ -85,7 +84,7 @@ class HuggingFaceMaskedLM(nn.Module):
 
     @property
     def blueprint(self) -> dict[str, Any]:
-        """What rebuilds the architecture, as JSON: without the folder, unless the code is found there alone."""
+        """JSON configuration that rebuilds the architecture; it names the folder only if the code is there."""
         target = f"discrete_diffusion.backbones.{type(self).__name__}"
         if self._origin is not None:
             return {"_target_": f"{target}.from_pretrained", "vocab_size": self.vocab_size, **self._origin}
@@ -98,16 +97,16 @@ class HuggingFaceMaskedLM(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return logits of p(x_0 | x_t).
+        """Return the logits of p(x_0 | x_t).
 
         Args:
             xt: Token ids in [0, ``vocab_size``).
-            sigma: Noise levels, read where the model takes `timesteps`.
-            y: Labels in [0, ``num_classes``] where there are any; None is the null label ``num_classes``.
-            at: If given, logits of the positions where it is true alone, in row-major order.
+            sigma: Noise levels, used if the model has `timesteps`.
+            y: Labels in [0, ``num_classes``], for a model with labels; None is the null label ``num_classes``.
+            at: If given, return only the logits of the positions where it is true, in row-major order.
 
         Raises:
-            ValueError: A label for a model without labels, or more tokens than it has positions.
+            ValueError: If `y` is given for a model without labels, or if there are more tokens than positions.
         """
         if self._head is not None:
             return self._decode(self._encode(xt, sigma, y), sigma, y, at)
@@ -131,7 +130,7 @@ class HuggingFaceMaskedLM(nn.Module):
 
 
 def _embedded(model: Any) -> int | None:
-    """Rows of the model's table of tokens, None where it is not said to be one."""
+    """Return the number of rows of the embedding table, or None if the model does not expose it."""
     try:
         return model.get_input_embeddings().num_embeddings
     except (NotImplementedError, AttributeError):
@@ -139,14 +138,14 @@ def _embedded(model: Any) -> int | None:
 
 
 def _to_resize(config: Any, vocab_size: int | None) -> int | None:
-    """The size to give the model's table, None where it is of that size or has no table that could be resized.
+    """Return the new size of the embedding table, or None to keep it.
 
     Raises:
-        ValueError: Another size for a model without such a table.
+        ValueError: If `vocab_size` differs from that of a model whose table cannot be resized.
     """
     if vocab_size is None or not isinstance(config, nn.Module) or _embedded(config) is not None:
         return vocab_size
     known = cast(Any, config).config.vocab_size
     if known != vocab_size:
-        raise ValueError(f"Expected `vocab_size` = {known}, which {type(config).__name__} has, got {vocab_size}.")
+        raise ValueError(f"Expected `vocab_size` = {known}, the size of {type(config).__name__}, got {vocab_size}.")
     return None

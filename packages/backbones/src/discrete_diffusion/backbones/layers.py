@@ -1,4 +1,4 @@
-"""What the diffusion transformer and its classifiers are built of, with the published names of their parameters."""
+"""Layers of the diffusion transformer and its classifiers, with the published parameter names."""
 
 import math
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from discrete_diffusion.backbones.attention import sdpa_attention
 from discrete_diffusion.backbones.rotary import rotary_tables, rotate
 
 KeysValues = tuple[Tensor, Tensor]
-"""What one block remembers of the positions it has seen, each (batch, heads, length, head size)."""
+"""Keys and values of one block, each (batch, heads, length, head size)."""
 
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """Float32, or what is wider."""
+    """Return `dtype`, or float32 if that is wider."""
     return torch.promote_types(dtype, torch.float32)
 
 
@@ -28,13 +28,13 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` with every position normalized."""
+        """Normalize every position."""
         wide = at_least_float32(x.dtype)
         return F.layer_norm(x.to(wide), self.weight.shape, self.weight.to(wide)).to(x.dtype)
 
 
 class TokenEmbedding(nn.Module):
-    """A row for each token: looked up for ids, and x @ table for one-hots, or mixtures of them, as floats."""
+    """Embedding of tokens: lookup for ids, and x @ table for floats such as mixtures of one-hot encodings."""
 
     def __init__(self, vocab_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ class TokenEmbedding(nn.Module):
         """Embed ids (b, l) or floats (b, l, v) as (b, l, d)."""
         if not x.is_floating_point():
             return F.embedding(x, self.embedding)
-        # Autocast narrows the product; the residual stream that begins here stays as wide as the table.
+        # Autocast lowers the precision of the product; the residual stream keeps that of the table.
         return (x.to(self.embedding.dtype) @ self.embedding).to(self.embedding.dtype)
 
 
 class SigmaEmbedding(nn.Module):
-    """MLP([cos(sigma w), sin(sigma w)]) with w_i = max_period^(-i / n), n the number of frequencies."""
+    """Embedding MLP([cos(sigma w), sin(sigma w)]) with w_i = max_period^(-i / n) for n frequencies."""
 
     def __init__(self, cond_size: int, num_sinusoids: int = 256, max_period: float = 10_000.0) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class SigmaEmbedding(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """A row for each class and a last one for the null label."""
+    """Embedding of labels, with the null label last."""
 
     def __init__(self, num_classes: int, cond_size: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class LabelEmbedding(nn.Module):
 
 
 def zero_linear(in_features: int, out_features: int) -> nn.Linear:
-    """Return a linear layer that starts at zero."""
+    """Return a linear layer initialized to zero."""
     linear = nn.Linear(in_features, out_features)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
@@ -89,12 +89,12 @@ def zero_linear(in_features: int, out_features: int) -> nn.Linear:
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Scale and shift."""
+    """Apply scale and shift."""
     return x * (1 + scale) + shift
 
 
 class OutputLayer(nn.Module):
-    """linear((1 + scale(c)) * norm(x) + shift(c)): the residual stream to logits, zero at first."""
+    """Output layer linear((1 + scale(c)) * norm(x) + shift(c)), initialized to zero."""
 
     def __init__(self, norm: nn.Module, hidden_size: int, vocab_size: int, cond_size: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class OutputLayer(nn.Module):
         self.adaLN_modulation = zero_linear(cond_size, 2 * hidden_size)
 
     def forward(self, hidden: Tensor, condition: Tensor, at: Tensor | None) -> Tensor:
-        """Return logits (b, l, v), or (n, v) of the positions where `at` is true."""
+        """Return the logits (b, l, v), or (n, v) at the positions where `at` is true."""
         shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
         if at is None:
             return self.linear(modulate(self.norm_final(hidden), shift.unsqueeze(1), scale.unsqueeze(1)))
@@ -112,7 +112,7 @@ class OutputLayer(nn.Module):
 
 
 class Block(nn.Module):
-    """x + gate * attention(modulated norm of x), then x + gate * MLP(modulated norm of x)."""
+    """Transformer block: x + gate * attention(modulated norm of x), then x + gate * MLP(modulated norm of x)."""
 
     def __init__(
         self, hidden_size: int, num_heads: int, cond_size: int, dropout: float, causal: bool, flash_attention: bool
@@ -146,7 +146,7 @@ class Block(nn.Module):
 
         qkv = self.attn_qkv(modulate(self.norm1(x), shift_msa, scale_msa))
         cos, sin = cos.to(qkv.dtype), sin.to(qkv.dtype)
-        # unbind and not slices: its backward pass is one copy, theirs are zeros, copies and sums.
+        # unbind has a cheaper backward pass than slicing: one copy instead of zeros, copies and sums.
         q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).unbind(2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if past is not None:
@@ -170,7 +170,12 @@ def run_blocks(blocks: Iterable[nn.Module], x: Tensor, condition: Tensor, head_s
 
 
 def check_sizes(hidden_size: int, num_heads: int, dropout: float, **counts: int) -> None:
-    """Raise ValueError for sizes of a transformer that do not fit."""
+    """Check the sizes of a transformer.
+
+    Raises:
+        ValueError: If a count is below 1, `hidden_size` is not a multiple of 2 * `num_heads`, or `dropout` is not in
+            [0, 1).
+    """
     for name, size in {"hidden_size": hidden_size, "num_heads": num_heads, **counts}.items():
         if size < 1:
             raise ValueError(f"Expected `{name}` >= 1, got {size}.")

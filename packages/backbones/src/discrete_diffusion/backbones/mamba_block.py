@@ -1,4 +1,4 @@
-"""The Mamba block, in one direction or in two, modulated by a condition."""
+"""Mamba block in one or two directions, modulated by a condition."""
 
 import math
 
@@ -10,19 +10,19 @@ from discrete_diffusion.backbones.layers import at_least_float32, modulate, zero
 from discrete_diffusion.backbones.selective_scan import continue_scan, selective_scan
 
 RecurrentState = tuple[Tensor, Tensor]
-"""What one block remembers: the last inputs of its convolution (b, e, k - 1), and its states (b, e, n)."""
+"""State of one block: the last inputs of its convolution (b, e, k - 1) and its states (b, e, n)."""
 
-# The published ranges of the step sizes of a new state space.
+# Published range of the initial step sizes of a state space.
 _MIN_STEP, _MAX_STEP = 1e-3, 1e-1
 
 
 def rms_norm(size: int) -> nn.RMSNorm:
-    """Return the published block's normalization: x / sqrt(mean(x^2) + 1e-5), times a weight."""
+    """Return the normalization of the published block: x / sqrt(mean(x^2) + 1e-5), times a weight."""
     return nn.RMSNorm(size, eps=1e-5)
 
 
 class SelectiveStateSpace(nn.Module):
-    """From left to right along each channel: a short convolution, SiLU, and the selective scan, with a skip D u.
+    """Left-to-right layer on each channel: a short convolution, SiLU, and the selective scan, with a skip D u.
 
     It is the inner part of Mamba (arXiv 2312.00752, section 3.4), with its initialization: a_n = -n, D = 1, and step
     sizes softplus(dt_proj(.)) that are log-uniform in [0.001, 0.1].
@@ -39,7 +39,7 @@ class SelectiveStateSpace(nn.Module):
         nn.init.uniform_(self.dt_proj.weight, -(step_rank**-0.5), step_rank**-0.5)
         with torch.no_grad():
             steps = (torch.rand(inner_size) * math.log(_MAX_STEP / _MIN_STEP)).exp() * _MIN_STEP
-            # The inverse of softplus.
+            # Inverse of softplus.
             self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class SelectiveStateSpace(nn.Module):
         return selective_scan(u, *self._coefficients(u)) + self.D * u
 
     def extend(self, x: Tensor, past: RecurrentState | None) -> tuple[Tensor, RecurrentState]:
-        """Return the output at positions that follow `past`, and what there is to remember after them."""
+        """Return the output at positions that follow `past`, and the state after them."""
         window = self.conv1d.kernel_size[0] - 1
         seen = x.new_zeros(x.shape[0], x.shape[2], window) if past is None else past[0]
         inputs = torch.cat((seen.to(x.dtype), x.transpose(1, 2)), -1)
@@ -62,16 +62,16 @@ class SelectiveStateSpace(nn.Module):
     def _coefficients(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         steps, b, c = self.x_proj(u).split(self.split_sizes, -1)
         wide = at_least_float32(self.A_log.dtype)
-        # The bias is added in float32 under autocast too: most steps are much smaller than one.
+        # Add the bias in float32 even under autocast, because most steps are much smaller than one.
         delta = F.softplus(F.linear(steps, self.dt_proj.weight) + self.dt_proj.bias)
         return delta, -self.A_log.to(wide).exp(), b, c
 
 
 class Mamba(nn.Module):
-    """out_proj(s(x_in) * SiLU(z)), with x_in, z = in_proj(x) and s the selective state space.
+    """Mamba layer out_proj(s(x_in) * SiLU(z)), with x_in, z = in_proj(x) and s the selective state space.
 
-    In two directions the second one reads the reversed sequence, and the results are added. Tied directions share
-    in_proj and out_proj, which hold most of the parameters.
+    With two directions, the second reads the reversed sequence, and the results are added. Tied directions share
+    in_proj and out_proj, which have most of the parameters.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Mamba(nn.Module):
         return self.out_proj[0](y * F.silu(gates[0])) + self.out_proj[1](reverse * F.silu(gates[1]))
 
     def extend(self, x: Tensor, past: RecurrentState | None) -> tuple[Tensor, RecurrentState]:
-        """Return the output at positions that follow `past`, and what there is to remember after them."""
+        """Return the output at positions that follow `past`, and the state after them."""
         inner, gate = self.in_proj[0](x).chunk(2, -1)
         (state_space,) = self.directions
         assert isinstance(state_space, SelectiveStateSpace)
@@ -108,7 +108,7 @@ class Mamba(nn.Module):
 
 
 class MambaBlock(nn.Module):
-    """x + gate * mamba(modulated norm of x)."""
+    """Residual block x + gate * mamba(modulated norm of x)."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class MambaBlock(nn.Module):
         return x + gate * F.dropout(mixed, self.dropout, self.training)
 
     def extend(self, x: Tensor, condition: Tensor, past: RecurrentState | None) -> tuple[Tensor, RecurrentState]:
-        """Return the residual stream at positions that follow `past`, and what there is to remember after them."""
+        """Return the residual stream at positions that follow `past`, and the state after them."""
         shift, scale, gate = self.adaLN_modulation(condition).unsqueeze(1).chunk(3, dim=-1)
         mixed, past = self.mixer.extend(modulate(self.norm(x), shift, scale), past)
         return x + gate * F.dropout(mixed, self.dropout, self.training), past

@@ -1,4 +1,4 @@
-"""From one vector a position to one vector a sequence, or one for each of its prefixes."""
+"""Pooling over the positions of a sequence, or of each of its prefixes."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from discrete_diffusion.backbones.layers import at_least_float32
 
 Pooling = Literal["mean", "max", "first", "last", "attention_mask"]
-"""Over the sequence; `attention_mask` is the mean over the positions that hold no padding."""
+"""Reduction over the sequence; `attention_mask` is the mean over positions without padding."""
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "first", "last", "attention_mask")
 
@@ -17,9 +17,9 @@ POOLINGS: tuple[Pooling, ...] = ("mean", "max", "first", "last", "attention_mask
 def pool(
     x: Float[Tensor, "b l d"], pooling: Pooling, weight: Float[Tensor, "b l"] | None = None
 ) -> Float[Tensor, "b d"]:
-    """Pool all positions.
+    """Pool all positions of each sequence.
 
-    Means are sum(weight x) / sum(weight), weight 1 where None is given and where a row's weights are all zero.
+    Means are sum(weight x) / sum(weight). The weight is 1 if it is None or if all weights of a row are zero.
     """
     if pooling == "max":
         return x.amax(1)

@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864) that pairs the two halves of a head."""
+"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864), pairing the two halves of a head."""
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,8 @@ def rotary_tables(
 ) -> tuple[Float[Tensor, "l 1 k"], Float[Tensor, "l 1 k"]]:
     """Return cos and signed sin of the angles m * base^(-2 i / k) of pair i of a head of size k, m from `start`.
 
-    The second table is (-sin, sin), so that :func:`rotate` is one product of the head and one of its swapped halves.
+    The second table is (-sin, sin), so that :func:`rotate` takes one product with the head and one with its swapped
+    halves.
     """
     pairs = torch.arange(0, head_size, 2, device=device, dtype=dtype)
     positions = torch.arange(start, start + length, device=device, dtype=dtype)
@@ -28,6 +29,6 @@ def rotary_tables(
 def rotate(
     x: Float[Tensor, "b l h k"], cos: Float[Tensor, "l 1 k"], sin: Float[Tensor, "l 1 k"]
 ) -> Float[Tensor, "b l h k"]:
-    """Turn the pairs (x_i, x_{i + k/2}) of each head by their angles; ``<q, k>`` then depends on the distance alone."""
+    """Rotate the pairs (x_i, x_{i + k/2}) of each head, so that ``<q, k>`` depends only on the distance."""
     first, second = x.chunk(2, dim=-1)
     return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)

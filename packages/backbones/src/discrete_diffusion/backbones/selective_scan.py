@@ -1,4 +1,4 @@
-"""The selective state space of Mamba (Gu and Dao 2023, arXiv 2312.00752), in PyTorch or by the mamba-ssm kernel."""
+"""Selective state space of Mamba (Gu and Dao 2023, arXiv 2312.00752), in PyTorch or with the kernel of mamba-ssm."""
 
 import importlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from discrete_diffusion.backbones.layers import at_least_float32
 
 _CHUNK = 16
-"""Positions between two states that are kept for the backward pass, which computes those between them again."""
+"""Distance between the states stored for the backward pass, which recomputes the states in between."""
 
 
 def selective_scan(
@@ -23,20 +23,20 @@ def selective_scan(
     b: Float[Tensor, "b l n"],
     c: Float[Tensor, "b l n"],
 ) -> Float[Tensor, "b l e"]:
-    """Run every channel of `u` through its own linear state space of size n, whose coefficients the input chooses,
+    """Apply a linear state space of size n, with input-dependent coefficients, to every channel of `u`.
 
         h_t = exp(delta_t a) h_{t-1} + delta_t b_t u_t,    y_t = <c_t, h_t>,    h_0 = 0,
 
-    which is equation 2 of arXiv 2312.00752 with its discretization: exact for a, Euler's for b. The states are held in
-    float32 or wider. CUDA tensors go through the kernel of the package mamba-ssm where it is installed, all others
-    through :func:`continue_scan`.
+    This is equation 2 of arXiv 2312.00752 with its discretization: exact for a, Euler for b. The states have at least
+    float32 precision. CUDA tensors use the kernel of mamba-ssm if it is installed; all others use
+    :func:`continue_scan`.
 
     Args:
         u: Input.
         delta: Step sizes > 0.
         a: Rates < 0.
-        b: What enters a state.
-        c: What is read from it.
+        b: Input coefficients of the states.
+        c: Output coefficients of the states.
     """
     kernel = _kernel() if u.is_cuda and at_least_float32(u.dtype) == torch.float32 else None
     if kernel is not None:
@@ -52,10 +52,10 @@ def continue_scan(
     c: Float[Tensor, "b l n"],
     state: Float[Tensor, "b e n"] | None = None,
 ) -> tuple[Float[Tensor, "b l e"], Float[Tensor, "b e n"]]:
-    """Return y as :func:`selective_scan` does, from h_0 = `state`, None for zero, and the last state beside it.
+    """Return y of :func:`selective_scan` with h_0 = `state` (None means zero), and the last state.
 
-    A loop over the positions in PyTorch. It keeps one state in 16 for the backward pass and computes the others again;
-    gradients flow into `state` and out of the one that is returned, and cannot be differentiated again.
+    This is a loop over the positions in PyTorch. It stores every 16th state for the backward pass and recomputes the
+    others. Gradients flow through `state` and the returned state; second derivatives are not supported.
     """
     wide = at_least_float32(u.dtype)
     if state is None:
@@ -72,7 +72,7 @@ def kernel_scan(
     b: Float[Tensor, "b l n"],
     c: Float[Tensor, "b l n"],
 ) -> Float[Tensor, "b l e"]:
-    """Return y by mamba-ssm's ``selective_scan_fn``, which wants one dtype and the axis of positions last."""
+    """Return y of mamba-ssm's ``selective_scan_fn``, which requires a single dtype and positions on the last axis."""
     y = kernel(
         *(x.float().transpose(1, 2) for x in (u, delta)), a.float(), *(x.float().transpose(1, 2) for x in (b, c))
     )
@@ -88,7 +88,7 @@ def _kernel() -> Callable[..., Tensor] | None:
 
 
 class _Scan(torch.autograd.Function):
-    """The loop. States are (b, n, e) inside, so that the innermost axis is the long one."""
+    """Loop over the positions. States are (b, n, e), so that the innermost axis is the longest."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""The logistic distribution, cut into the levels of a pixel."""
+"""Logistic distribution discretized to the levels of a pixel."""
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +11,14 @@ from discrete_diffusion.backbones.layers import at_least_float32
 def truncated_logistic(
     mean: Float[Tensor, "*p"], log_scale: Float[Tensor, "*p"], levels: int
 ) -> Float[Tensor, "*p levels"]:
-    """Return log-probabilities of the levels, the truncated discretised logistic of D3PM (arXiv 2107.03006):
+    """Return log-probabilities of the levels under the truncated discretized logistic of D3PM (arXiv 2107.03006).
 
         p(i)  ∝  S((c_i + w/2 - mean) / scale) - S((c_i - w/2 - mean) / scale),    c_i = 2 i / (levels - 1) - 1,
 
-    S the logistic function, w = 2 / (levels - 1) the distance of two levels, and scale = exp(log_scale - 2).
+    with the logistic function S, the distance w = 2 / (levels - 1) between levels, and scale = exp(log_scale - 2).
 
-    With r and l the two arguments, S(r) - S(l) = S(r) S(-l) (1 - exp(l - r)), and l - r is the same for every level:
-    nothing is subtracted, and the tails keep their digits. Computed in float32 or wider.
+    With the two arguments r and l, S(r) - S(l) = S(r) S(-l) (1 - exp(l - r)), and l - r is the same for every level.
+    This avoids cancellation in the tails. The computation has at least float32 precision.
     """
     wide = at_least_float32(mean.dtype)
     mean, inverse_scale = mean.to(wide)[..., None], (2 - log_scale.to(wide)).exp()[..., None]

@@ -1,4 +1,4 @@
-"""The UNet of discretised images."""
+"""UNet for images with discrete pixels."""
 
 import math
 from collections.abc import Sequence
@@ -15,44 +15,44 @@ from discrete_diffusion.backbones.unet_layers import group_norm, pixel_planes, z
 from discrete_diffusion.backbones.unet_paths import DownPath, UpPath, check_unet_sizes
 
 PixelLaw = Literal["categorical", "truncated_logistic"]
-"""What the last layer says of a pixel: a logit for each token, or the mean and scale of a logistic of its levels."""
+"""Output distribution of a pixel: a logit per token, or mean and scale of a logistic over its levels."""
 
 
 class UNet(nn.Module):
-    """A UNet of images whose pixels are tokens: token ids, noise level and label to logits.
+    """UNet for images whose pixels are tokens, from token ids, noise level and label to logits.
 
     The network of D3PM (arXiv 2107.03006) and Campbell et al. (arXiv 2205.14987), which arXiv 2412.10193 trains on
-    CIFAR10. Tokens come in the order (height, width, channel); those below `levels` are read as values in [-1, 1], the
-    others as what they are (see :func:`pixel_planes`). Every residual block adds a linear function of the condition
+    CIFAR10. Tokens have the order (height, width, channel). Tokens below `levels` are read as values in [-1, 1], the
+    others as categories (see :func:`pixel_planes`). Every residual block adds a linear function of the condition
 
         c = SiLU(sigma_map(sigma)) + SiLU(cond_map(y)).
 
-    With the output ``categorical`` the last layer gives a logit for each token, and starts at zero: a new network
-    returns logits of zero. With ``truncated_logistic`` it gives two numbers a and b for each pixel and channel, and the
-    logits of the levels are :func:`truncated_logistic`'s log-probabilities for mean = tanh(value of x_t + a) and
-    log_scale = b: levels that are close are nearly as likely. A special token gets a learned logit of its own there,
-    less log(levels), so that at first it is as likely as a level on average. It is finite on purpose: no image holds
-    special tokens, but logits of -inf would turn gradients into nan where noise too has probability zero.
+    With the output ``categorical``, the last layer returns a logit per token and starts at zero, so a new network
+    returns logits of zero. With ``truncated_logistic``, it returns two numbers a and b per pixel and channel, and the
+    logits of the levels are the log-probabilities of :func:`truncated_logistic` for mean = tanh(value of x_t + a) and
+    log_scale = b, so that neighboring levels have similar probabilities. Each special token has a learned logit minus
+    log(levels), so that initially it is as likely as an average level. These logits are finite: images contain no
+    special tokens, but logits of -inf would make gradients nan where the noise also has probability zero.
 
     Args:
         vocab_size: Size of the vocabulary, special tokens included.
-        height: Height of the images, which is halved once for each multiplier but the first.
-        width: Width of the images, likewise.
-        channels: Channels of the images, 3 for colours.
+        height: Height of the images, halved for each multiplier after the first.
+        width: Width of the images, halved likewise.
+        channels: Channels of the images, 3 for color images.
         hidden_channels: Channels of the feature maps at full resolution, a multiple of 4 and of `num_heads`.
         multipliers: Channels at each resolution, in multiples of `hidden_channels`.
-        num_res_blocks: Residual blocks at each resolution on the way down; one more on the way up.
-        attention_resolutions: Heights of the feature maps with attention. The smallest map has it in any case.
+        num_res_blocks: Residual blocks at each resolution of the down path; the up path has one more.
+        attention_resolutions: Heights of the feature maps with attention. The smallest map always has attention.
         num_heads: Number of attention heads.
         cond_size: Width of the condition.
         dropout: Probability of dropping an element of a branch, in [0, 1).
         num_classes: Number of labels. The null label, "no condition", is index ``num_classes``; None has no labels.
-        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
-        levels: Number of pixel levels, the first tokens of the vocabulary; None is all of it.
+        time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
+        levels: Number of pixel levels, the first tokens of the vocabulary; None means all tokens.
         output: ``categorical`` or ``truncated_logistic``.
 
     Raises:
-        ValueError: A size that does not fit, or an output that is unknown.
+        ValueError: If a size or `output` is invalid.
     """
 
     def __init__(
@@ -114,17 +114,17 @@ class UNet(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return logits of p(x_0 | x_t, y), ``decode(encode(xt, sigma, y), sigma, y, at)``.
+        """Return logits of p(x_0 | x_t, y), equal to ``decode(encode(xt, sigma, y), sigma, y, at)``.
 
         Args:
-            xt: Token ids in [0, ``vocab_size``), height * width * channels of them, or one-hots.
+            xt: Token ids in [0, ``vocab_size``), height * width * channels per image, or one-hot encodings.
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
             y: Labels in [0, ``num_classes``]; None is the null label ``num_classes``.
-            at: If given, logits of the positions where it is true alone, in row-major order.
+            at: If given, return only the logits of the positions where it is true, in row-major order.
 
         Raises:
-            ValueError: Sequences of another length, or a label for a network without labels.
-            IndexError: A token or label out of range, on the CPU. On CUDA the same mistake is a device-side assertion.
+            ValueError: If the sequences have another length, or `y` is given for a network without labels.
+            IndexError: If a token or label is out of range, on the CPU. On CUDA it is a device-side assertion.
         """
         return self.decode(self.encode(xt, sigma, y), sigma, y, at)
 
@@ -134,10 +134,10 @@ class UNet(nn.Module):
         sigma: Float[Tensor, " b"],
         y: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b l d"]:
-        """Return the last feature map at every token; arguments and errors as in :meth:`forward`.
+        """Return the last feature map for every token; arguments and errors as in :meth:`forward`.
 
-        The channels of a pixel share its features. For ``truncated_logistic`` a last number follows them: the value of
-        x_t, about which the mean is predicted.
+        The channels of a pixel share its features. For ``truncated_logistic``, a last feature is the value of x_t,
+        relative to which the mean is predicted.
         """
         self._refuse_label(y)
         condition = F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
@@ -158,9 +158,9 @@ class UNet(nn.Module):
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
-        """Return the logits of what :meth:`encode` returned; arguments and errors as in :meth:`forward`.
+        """Return the logits of the hidden states from :meth:`encode`; arguments and errors as in :meth:`forward`.
 
-        It reads the mean of the features of a pixel's channels. The noise level is taken for the sake of one signature.
+        It uses the mean of the features over a pixel's channels. The noise level is ignored.
         """
         self._refuse_label(y)
         features = hidden[..., : self.up.width].unflatten(1, self.shape).mean(3).permute(0, 3, 1, 2)
@@ -170,8 +170,8 @@ class UNet(nn.Module):
         if self.output == "categorical":
             return numbers
         value = hidden[..., -1] if at is None else hidden[at][..., -1]
-        law = truncated_logistic(torch.tanh(value + numbers[..., 0]), numbers[..., 1], self.levels)
-        return torch.cat((law, numbers[..., 2:] - math.log(self.levels)), -1)
+        log_probs = truncated_logistic(torch.tanh(value + numbers[..., 0]), numbers[..., 1], self.levels)
+        return torch.cat((log_probs, numbers[..., 2:] - math.log(self.levels)), -1)
 
     def _refuse_label(self, y: Tensor | None) -> None:
         if y is not None and self.cond_map is None:

@@ -1,4 +1,4 @@
-"""The first half of the UNet as a classifier of noisy images."""
+"""Classifier of noisy images with the down path of the UNet."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -14,41 +14,41 @@ from discrete_diffusion.backbones.unet_layers import group_norm, pixel_planes
 from discrete_diffusion.backbones.unet_paths import DownPath, check_unet_sizes
 
 ImagePooling = Literal["mean", "max"]
-"""Over the pixels of the smallest feature map."""
+"""Reduction over the pixels of the smallest feature map."""
 
 
 class UNetClassifier(nn.Module):
-    """An image and its noise level to `num_outputs` numbers: logits of classes, or mean and log standard deviation.
+    """Classifier of noisy images: logits of classes, or mean and log standard deviation of a property.
 
-    The way down of :class:`UNet`, with its names, to the smallest feature map h, then
+    The down path and parameter names are those of :class:`UNet`. With the smallest feature map h,
 
         output = linear(pool over the pixels of SiLU(norm(h))).
 
-    The linear layer starts at zero: a new network returns zeros.
+    The linear layer starts at zero, so a new network returns zeros.
 
-    Tokens are ids (b, l), or floats (b, l, v): one-hots give what their ids give, and carry a gradient, which is what
-    first-order guidance reads. The network sees of them the expected value and the weight of every special token, both
-    linear in the one-hots: between levels its gradient is that of the value.
+    Tokens are ids (b, l) or floats (b, l, v). One-hot encodings give the same outputs as their ids and carry gradients,
+    as first-order guidance requires. The network reads the expected value and the weight of every special token, both
+    linear in the one-hot encodings: between levels, its gradient is that of the value.
 
     Args:
         vocab_size: Size of the vocabulary, special tokens included.
-        height: Height of the images, which is halved once for each multiplier but the first.
-        width: Width of the images, likewise.
-        channels: Channels of the images, 3 for colours.
-        num_outputs: Numbers that come out: one a class, or two for a Gaussian.
+        height: Height of the images, halved for each multiplier after the first.
+        width: Width of the images, halved likewise.
+        channels: Channels of the images, 3 for color images.
+        num_outputs: Number of outputs: one per class, or two for a Gaussian.
         hidden_channels: Channels of the feature maps at full resolution, a multiple of 4 and of `num_heads`.
         multipliers: Channels at each resolution, in multiples of `hidden_channels`.
         num_res_blocks: Residual blocks at each resolution.
-        attention_resolutions: Heights of the feature maps with attention. The smallest map has it in any case.
+        attention_resolutions: Heights of the feature maps with attention. The smallest map always has attention.
         num_heads: Number of attention heads.
         cond_size: Width of the condition.
         dropout: Probability of dropping an element of a branch, in [0, 1).
-        time_conditioning: If false, the network is fed sigma = 0 whatever ``sigma`` is.
-        levels: Number of pixel levels, the first tokens of the vocabulary; None is all of it.
+        time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
+        levels: Number of pixel levels, the first tokens of the vocabulary; None means all tokens.
         pooling: ``mean`` or ``max``.
 
     Raises:
-        ValueError: A size that does not fit, or a pooling that is unknown.
+        ValueError: If a size or `pooling` is invalid.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class UNetClassifier(nn.Module):
         """Return the outputs for each image.
 
         Args:
-            x: Token ids in [0, ``vocab_size``), height * width * channels of them, or one-hots.
+            x: Token ids in [0, ``vocab_size``), height * width * channels per image, or one-hot encodings.
             sigma: Noise level -log alpha(t) >= 0 of each image.
 
         Raises:
-            ValueError: Sequences of another length.
+            ValueError: If the sequences have another length.
         """
         condition = F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
         planes = pixel_planes(x, self.shape, self.vocab_size, self.levels, self.down.conv_in.weight.dtype)

@@ -1,4 +1,4 @@
-"""What the UNet and its classifier are built of: arrays are (batch, channels, height, width)."""
+"""Layers of the UNet and its classifier. Arrays are (batch, channels, height, width)."""
 
 import math
 
@@ -17,20 +17,21 @@ def pixel_planes(
     levels: int,
     dtype: torch.dtype,
 ) -> Float[Tensor, "b planes h w"]:
-    """Return an image of tokens as planes: one of pixel values for each channel, then its special tokens.
+    """Convert an image of tokens to planes: pixel values of each channel, followed by one plane per special token.
 
-    Level i of `levels` is the value 2 i / (levels - 1) - 1. Every other token is special: its value is zero, and it is
-    one on a plane of its own, so that no network can take a mask for a bright pixel. All planes are linear in one-hots.
+    Level i of `levels` has the value 2 i / (levels - 1) - 1. Every other token is special: its value is zero, and its
+    separate plane is one, so that the network can distinguish a mask from a gray pixel. All planes are linear in the
+    one-hot encodings.
 
     Args:
-        x: Tokens of the pixels in the order (height, width, channel), ids or mixtures of one-hots.
+        x: Tokens of the pixels in the order (height, width, channel), ids or mixtures of one-hot encodings.
         shape: Height, width and channels.
         vocab_size: Size of the vocabulary; its first `levels` tokens are the levels.
         levels: Number of levels of a pixel.
-        dtype: Of the planes.
+        dtype: Dtype of the planes.
 
     Raises:
-        ValueError: The sequences have another length.
+        ValueError: If the sequences have another length.
     """
     if x.shape[1] != math.prod(shape):
         raise ValueError(
@@ -39,18 +40,18 @@ def pixel_planes(
     values = torch.linspace(-1, 1, levels, device=x.device, dtype=dtype)
     table = torch.block_diag(values[:, None], torch.eye(vocab_size - levels, device=x.device, dtype=dtype))
     planes = x.to(dtype) @ table if x.is_floating_point() else F.embedding(x, table)
-    # (b, l, 1 + special) to (b, (1 + special) * channels, h, w), the values first
+    # (b, l, 1 + special) -> (b, (1 + special) * channels, h, w), values first
     return planes.unflatten(1, shape).permute(0, 4, 3, 1, 2).flatten(1, 2)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Return a group normalization of groups of at least four channels, and of at most 32 groups."""
+    """Return a group normalization with at least four channels per group and at most 32 groups."""
     groups = next(groups for groups in range(min(channels // 4, 32), 0, -1) if channels % groups == 0)
     return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 def zero_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
-    """Return a convolution that keeps height and width, and starts at zero."""
+    """Return a convolution that keeps height and width, initialized to zero."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same")
     for parameter in conv.parameters():
         nn.init.zeros_(parameter)
@@ -58,7 +59,7 @@ def zero_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2
 
 
 class ResidualBlock(nn.Module):
-    """(x + conv(norm(conv(norm(x)) + linear(condition)))) / sqrt(2), a SiLU after each norm."""
+    """Residual block (x + conv(norm(conv(norm(x)) + linear(condition)))) / sqrt(2), with SiLU after each norm."""
 
     def __init__(self, in_channels: int, out_channels: int, cond_size: int, dropout: float) -> None:
         super().__init__()
@@ -79,7 +80,7 @@ class ResidualBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """(x + attention over all pixels of norm(x)) / sqrt(2); the attention starts at zero."""
+    """Attention block (x + attention over all pixels of norm(x)) / sqrt(2); the attention starts at zero."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class AttentionBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block and, where `attend` is true, an attention block."""
+    """Residual block, followed by an attention block if `attend` is true."""
 
     def __init__(
         self, in_channels: int, out_channels: int, cond_size: int, dropout: float, num_heads: int, attend: bool
@@ -112,19 +113,19 @@ class Stage(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A convolution of stride two: half the height and width."""
+    """Convolution with stride two, which halves height and width."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return the smaller map; the condition is taken for the sake of one signature."""
+        """Return the smaller map; the condition is ignored."""
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
 class Upsample(nn.Module):
-    """Every pixel four times, and a convolution: twice the height and width."""
+    """Nearest-neighbor upsampling by two, followed by a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

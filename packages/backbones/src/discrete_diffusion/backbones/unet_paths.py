@@ -1,4 +1,4 @@
-"""The two halves of a UNet, and what their sizes must be."""
+"""Down path and up path of a UNet, and validation of their sizes."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from discrete_diffusion.backbones.unet_layers import Downsample, ResidualBlock, 
 
 
 class DownPath(nn.Module):
-    """From planes to the smallest feature map: `num_res_blocks` stages at each resolution, and a middle with attention.
+    """Down path of a UNet: `num_res_blocks` stages at each resolution, and middle blocks with attention.
 
-    The arguments are those of :class:`UNet`; `planes` is the number of planes that it reads.
+    The arguments are those of :class:`UNet`; `planes` is the number of input planes.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class DownPath(nn.Module):
         self.conv_in = nn.Conv2d(planes, hidden_channels, 3, padding=1)
         self.steps = nn.ModuleList()
         self.widths = [hidden_channels]
-        """The channels of every map that the way down returns."""
+        """Number of channels of every returned map."""
         for depth, multiplier in enumerate(multipliers):
             if depth > 0:
                 self.steps.append(Downsample(self.widths[-1]))
@@ -44,7 +44,7 @@ class DownPath(nn.Module):
         self.middle2 = ResidualBlock(self.widths[-1], self.widths[-1], cond_size, dropout)
 
     def forward(self, planes: Tensor, condition: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the smallest map, and the maps on the way to it."""
+        """Return the smallest map and the maps before it."""
         maps = [self.conv_in(planes)]
         for step in self.steps:
             maps.append(step(maps[-1], condition))
@@ -52,9 +52,9 @@ class DownPath(nn.Module):
 
 
 class UpPath(nn.Module):
-    """From the smallest feature map to one of the image's size: each stage also reads a map of the way down.
+    """Up path of a UNet: each stage also reads a map of the down path.
 
-    The arguments are those of :class:`UNet`; `widths` are the channels of those maps.
+    The arguments are those of :class:`UNet`; `widths` are the numbers of channels of those maps.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class UpPath(nn.Module):
         self.width = width
 
     def forward(self, x: Tensor, maps: Sequence[Tensor], condition: Tensor) -> Tensor:
-        """Return the last map, of `width` channels."""
+        """Return the last map, with `width` channels."""
         skipped = list(maps)
         for step in self.steps:
             x = step(x) if isinstance(step, Upsample) else step(torch.cat((x, skipped.pop()), 1), condition)
@@ -101,7 +101,11 @@ def check_unet_sizes(
     levels: int,
     **counts: int,
 ) -> None:
-    """Raise ValueError for sizes of a UNet that do not fit."""
+    """Check the sizes of a UNet.
+
+    Raises:
+        ValueError: If a size is invalid.
+    """
     height, width, channels = shape
     named = {"height": height, "width": width, "channels": channels, "hidden_channels": hidden_channels}
     for name, size in {**named, "num_heads": num_heads, **counts}.items():
