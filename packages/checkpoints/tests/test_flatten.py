@@ -104,7 +104,7 @@ def test_what_is_not_referred_to_is_left_out():
     assert "class DiT(" in text
     assert "class DiTSize" not in text
     assert "class UNet" not in text
-    assert '"""The diffusion transformer (DDiT) of SEDD' in text  # docstrings stay
+    assert '"""Diffusion transformer (DDiT) of SEDD' in text  # docstrings stay
 
 
 def test_the_same_name_for_two_things(made):

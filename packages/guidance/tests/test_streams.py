@@ -69,7 +69,7 @@ def test_repeated_rows_are_numbered_within_their_sample():
 def test_selected_rows_advance_all_streams():
     streams, other = (SampleStreams(4, torch.arange(3)) for _ in range(2))
     rows = torch.tensor([True, False, True])
-    assert torch.equal(streams.rows(rows).uniform((2, 5)), other.uniform((3, 5))[rows])
+    assert torch.equal(streams.selected(rows).uniform((2, 5)), other.uniform((3, 5))[rows])
     assert torch.equal(streams.uniform((3, 5)), other.uniform((3, 5)))
 
 

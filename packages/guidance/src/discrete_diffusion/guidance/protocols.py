@@ -174,7 +174,7 @@ class Survival(Protocol):
     """Noise schedule: the share alpha(t) of tokens that are still data at time t, decreasing in t."""
 
     def alpha(self, t: Float[Tensor, "*shape"], /) -> Float[Tensor, "*shape"]:
-        """Return alpha(t)."""
+        """Return the survival at time t."""
         ...
 
     def inverse(self, alpha: Float[Tensor, "*shape"], /) -> Float[Tensor, "*shape"]:

@@ -89,10 +89,10 @@ class SampleStreams:
             part=part.repeat_interleave(count) * count + own,
         )
 
-    def rows(self, selected: Bool[Tensor, " b"]) -> "SampleStreams":
+    def selected(self, rows: Bool[Tensor, " b"]) -> "SampleStreams":
         """Return the streams of the selected rows; a draw from either advances both."""
-        selected = selected.to(self.index.device)
-        return replace(self, index=self.index[selected], part=None if self.part is None else self.part[selected])
+        rows = rows.to(self.index.device)
+        return replace(self, index=self.index[rows], part=None if self.part is None else self.part[rows])
 
     def apart(self) -> "SampleStreams":
         """Return streams whose numbers do not depend on how many have been drawn here, for draws after a random loop.
@@ -129,7 +129,7 @@ def repeated(source: RandomSource, count: int) -> RandomSource:
 
 def selected_rows(source: RandomSource, rows: Bool[Tensor, " b"]) -> RandomSource:
     """Return a source for the selected rows of a batch."""
-    return source.rows(rows) if isinstance(source, SampleStreams) else source
+    return source.selected(rows) if isinstance(source, SampleStreams) else source
 
 
 def apart(source: RandomSource) -> RandomSource:
