@@ -8,7 +8,7 @@ HINTS = {FileNotFoundError: "train one with `uv run trainer`", OSError: "free so
 
 
 def fail(error: BaseException) -> None:
-    with report_errors("evaluator", HINTS):
+    with report_errors("evaluator", lambda: HINTS):
         raise error
 
 

@@ -1,13 +1,17 @@
 """Hydra applications."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
-from types import MappingProxyType
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from discrete_diffusion.commandline.errors import Hints, report_errors
+from discrete_diffusion.commandline.errors import Hints, report_errors, shows_tracebacks
+from discrete_diffusion.commandline.settings import explain, refuse_ignored
 
 
 def launch(
@@ -16,34 +20,55 @@ def launch(
     config_path: str,
     config_name: str,
     commands: Sequence[str] = (),
-    hints: Hints = MappingProxyType({}),
+    hints: Callable[[], Hints] = dict,
 ) -> None:
     """Run a task under Hydra's command line, with the error handling of `report_errors`.
+
+    A job of a `--multirun` that fails is reported, and the others run; the exit code is then 2.
 
     Args:
         task: Function of the composed configuration.
         config_path: Package of the configuration, as `pkg://...`.
         config_name: Primary configuration, and the name of the command in messages.
         commands: Names of the program's subcommands, listed if the user misspells one.
-        hints: Advice for errors of each class; see `report_errors`.
+        hints: Function that returns advice for errors of each class; see `report_errors`.
 
     Raises:
         SystemExit: With code 2 if the user has to fix something, 130 on Ctrl-C.
     """
+    failed: list[int] = []
+    debug = shows_tracebacks()
 
     def guarded(config: DictConfig) -> None:
-        with report_errors(config_name, hints):
-            task(config)
+        job = HydraConfig.get()
+        try:
+            with report_errors(config_name, hints, debug=debug):
+                refuse_ignored(config, job.overrides.task)
+                task(config)
+        except SystemExit as stop:
+            if job.mode != RunMode.MULTIRUN or stop.code != 2:
+                raise
+            failed.append(job.job.num)
 
-    with report_errors(config_name, hints):
+    with report_errors(config_name, hints, debug=debug):
         first = next(iter(sys.argv[1:]), "")
         if first.isidentifier():
             known = " or ".join([*commands, "settings such as NAME=VALUE"])
             raise ValueError(f"Expected {known}, got {first}: see `--help`.")
-    try:
-        hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(guarded)()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except SystemExit as stop:
-        # Hydra exits with 1, the code of a crash, when an override is misspelled.
-        raise SystemExit(2 if stop.code == 1 else stop.code) from None
+        # Hydra then raises its errors, which it would print in several lines otherwise.
+        before = os.environ.get("HYDRA_FULL_ERROR")
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        try:
+            hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(guarded)()
+        except HydraException as error:
+            if debug:
+                raise
+            raise ValueError(explain(error, config_path, config_name)) from error
+        finally:
+            if before is None:
+                del os.environ["HYDRA_FULL_ERROR"]
+            else:
+                os.environ["HYDRA_FULL_ERROR"] = before
+        if failed:
+            numbers = ", ".join(map(str, failed))
+            raise ValueError(f"{len(failed)} of the jobs failed (number {numbers}); their errors are above.")

@@ -7,17 +7,11 @@ from omegaconf import DictConfig
 
 from discrete_diffusion.commandline import launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
-from discrete_diffusion.datasets import TooManyClassesError, TooManyRowsDroppedError
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 
 COMMANDS = ("convert", "export")
 """Modules beside this one with a command line of their own."""
-
-HINTS: Hints = {
-    TooManyRowsDroppedError: "correct these rows, or drop them with data.max_dropped=SHARE",
-    TooManyClassesError: "for numbers, label=percentile label.column=NAME; to allow more, +label.max_classes=NUMBER",
-}
 
 
 def main() -> None:
@@ -33,7 +27,7 @@ def main() -> None:
         config_path="pkg://discrete_diffusion.trainer.config",
         config_name="trainer",
         commands=COMMANDS,
-        hints=HINTS,
+        hints=_hints,
     )
 
 
@@ -42,6 +36,15 @@ def _train(config: DictConfig) -> None:
 
     # Lightning and RDKit take seconds to import, and --help or a typo should not wait for them.
     instantiate(config.task)(config)
+
+
+def _hints() -> Hints:
+    from discrete_diffusion.datasets import TooManyClassesError, TooManyRowsDroppedError
+
+    return {
+        TooManyRowsDroppedError: "correct these rows, or drop them with data.max_dropped=SHARE",
+        TooManyClassesError: "take label=percentile label.column=NAME for numbers, or +label.max_classes=NUMBER",
+    }
 
 
 if __name__ == "__main__":

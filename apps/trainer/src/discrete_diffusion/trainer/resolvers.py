@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import torch
 from omegaconf import OmegaConf
 
 from discrete_diffusion.checkpoints import locate
@@ -17,6 +16,9 @@ def register() -> None:
 
 def device() -> str:
     """The device that a run is placed on unless told otherwise."""
+    # torch takes a second to import, and --help or a typo should not wait for it.
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
