@@ -14,7 +14,7 @@ def task(config):
         raise ValueError(f"Expected `steps` >= 1, got {config.steps}.")
     print("steps", config.steps)
 
-launch(task, config_path="pkg://configuration", config_name="program")
+launch(task, config_path="pkg://configuration", config_name="program", open_keys=("rows",))
 """
 CONFIG = """
 defaults:
@@ -23,6 +23,7 @@ defaults:
 steps: 3
 sampling: {temperature: 1, top_k: null}
 network: {_target_: builtins.dict}
+rows: {first: {k: 1}}
 hydra:
   run: {dir: .}
   sweep: {dir: .}
@@ -74,8 +75,18 @@ def test_a_mistake_is_one_line_with_the_nearest_name(run, argument: str, line: s
     assert (done.returncode, done.stderr) == (2, f"program: {line}\n")
 
 
-@pytest.mark.parametrize("argument", ["+network.depth=3", "+network.block.size=3", "~sampling.temperature", "steps=4"])
-def test_arguments_of_a_target_may_be_added(run, argument: str):
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "+network.depth=3",
+        "+rows.frist.k=2",
+        "+rows.first.m=3",
+        "+network.block.size=3",
+        "~sampling.temperature",
+        "steps=4",
+    ],
+)
+def test_arguments_of_a_target_and_entries_of_open_keys_may_be_added(run, argument: str):
     assert run(argument).returncode == 0
 
 

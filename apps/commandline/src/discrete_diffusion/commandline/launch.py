@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +21,7 @@ def launch(
     config_name: str,
     commands: Sequence[str] = (),
     hints: Callable[[], Hints] = dict,
+    open_keys: Collection[str] = (),
 ) -> None:
     """Run a task under Hydra's command line, with the error handling of `report_errors`.
 
@@ -32,6 +33,8 @@ def launch(
         config_name: Primary configuration, and the name of the command in messages.
         commands: Names of the program's subcommands, listed if the user misspells one.
         hints: Function that returns advice for errors of each class; see `report_errors`.
+        open_keys: Keys of the configuration whose entries have names of the user's choice; elsewhere, an added setting
+            that nothing reads is refused.
 
     Raises:
         SystemExit: With code 2 if the user has to fix something, 130 on Ctrl-C.
@@ -43,7 +46,7 @@ def launch(
         job = HydraConfig.get()
         try:
             with report_errors(config_name, hints, debug=debug):
-                refuse_ignored(config, job.overrides.task)
+                refuse_ignored(config, job.overrides.task, open_keys)
                 task(config)
         except SystemExit as stop:
             if job.mode != RunMode.MULTIRUN or stop.code != 2:

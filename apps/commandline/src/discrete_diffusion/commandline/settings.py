@@ -1,7 +1,7 @@
 """Names of settings, and the nearest one to a misspelled name."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -36,10 +36,15 @@ def explain(error: HydraException, config_path: str, config_name: str) -> str:
     return first
 
 
-def refuse_ignored(config: DictConfig, overrides: Sequence[str]) -> None:
+def refuse_ignored(config: DictConfig, overrides: Sequence[str], open_keys: Collection[str] = ()) -> None:
     """Raise if an override adds a key (`+NAME=VALUE`) that nothing reads.
 
     A key that is added below a `_target_` is an argument of that target, which checks it itself.
+
+    Args:
+        config: The composed configuration.
+        overrides: The overrides of the command line.
+        open_keys: Keys at the top whose entries have names of the user's choice.
 
     Raises:
         ValueError: For the first such override, with the nearest known name.
@@ -49,7 +54,7 @@ def refuse_ignored(config: DictConfig, overrides: Sequence[str]) -> None:
             continue
         *above, name = str(override.key_or_group).split(".")
         node: Any = config
-        arguments = False
+        arguments = bool(above) and above[0] in open_keys
         for key in above:
             node = node.get(key) if isinstance(node, DictConfig) else None
             arguments = arguments or (isinstance(node, DictConfig) and "_target_" in node)

@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 from discrete_diffusion.commandline import launch
 
 CONFIG = "pkg://discrete_diffusion.evaluator.config"
+OPEN = ("guidance", "suite", "truncation")
+"""Keys whose entries a user may add under names of her own."""
 
 
 def main() -> None:
@@ -17,10 +19,10 @@ def main() -> None:
     sys.path.append(str(Path.cwd()))
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     if command is None:
-        launch(_evaluate, config_path=CONFIG, config_name="evaluator", commands=tuple(COMMANDS))
+        launch(_evaluate, config_path=CONFIG, config_name="evaluator", commands=tuple(COMMANDS), open_keys=OPEN)
         return
     del sys.argv[1]
-    launch(COMMANDS[command], config_path=CONFIG, config_name=command)
+    launch(COMMANDS[command], config_path=CONFIG, config_name=command, open_keys=OPEN)
 
 
 # torch, transformers and RDKit take seconds to import, and --help or a typo should not wait for them.
