@@ -84,7 +84,7 @@ def test_ctrl_c_keeps_what_was_learned_under_another_name(tmp_path: Path, made):
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "The classifier as it stands is in run/unfinished" in told
+    assert "The unfinished classifier is in run/unfinished" in told
     assert "Traceback" not in told
     assert load_classifier(tmp_path / "run" / "unfinished").kind == "prefix"
     assert not (tmp_path / "run" / "classifier").exists()

@@ -73,7 +73,7 @@ def test_what_cannot_be_exported_is_one_line(
     for arguments, message in (
         (
             [run, tmp_path / "mine", "--classifier", tmp_path / "masked"],
-            f"{tmp_path / 'masked'} is not for this model. ",
+            f"{tmp_path / 'masked'} does not match this model. ",
         ),
         ([tmp_path / "nothing", tmp_path / "mine"], "Expected a checkpoint in"),
         ([run, tmp_path / "holidays", "--overwrite"], "holds something that is no checkpoint"),

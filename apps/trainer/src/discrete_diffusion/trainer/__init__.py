@@ -1,1 +1,1 @@
-"""Trains generators of discrete data, and classifiers to steer them by."""
+"""Training of generators of discrete data and of classifiers for guidance."""

@@ -11,7 +11,7 @@ from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 
 COMMANDS = ("convert", "export")
-"""Modules beside this one with a command line of their own."""
+"""Modules with a separate command line."""
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from discrete_diffusion.datasets import SequenceData, Stream
 
 
 class Batches(Sampler[list[int]]):
-    """Every row once per pass, in an order that depends on the seed and the number of the batch alone.
+    """Sampler of every row once per epoch, in an order that depends only on the seed and the number of the batch.
 
-    A run that is resumed at some step therefore sees the rows that it would have seen.
+    A resumed run therefore sees the same rows as an uninterrupted one.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Batches(Sampler[list[int]]):
         self.seed, self.first, self.rank, self.ranks = seed, first, rank, ranks
 
     def __len__(self) -> int:
-        """The batches of the whole run, those before `first` included."""
+        """Return the number of batches of the whole run, including those before `first`."""
         return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -44,23 +44,23 @@ class Batches(Sampler[list[int]]):
 
 
 class Share(IterableDataset):
-    """Every `ranks`-th sequence of a stream, from the `first` of this rank on.
+    """Every `ranks`-th sequence of a stream, starting at the `first` of this rank.
 
-    A run that is resumed reads what it has read before, and leaves it out.
+    A resumed run reads the sequences seen before and skips them.
     """
 
     def __init__(self, stream: Stream, rank: int, ranks: int, first: int) -> None:
         self.stream, self.rank, self.ranks, self.first = stream, rank, ranks, first
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield this rank's share, or this worker's share of it."""
+        """Yield the sequences of this rank and worker."""
         worker = get_worker_info()
         mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
         return islice(self.stream, self.rank + self.ranks * (self.first + mine), None, self.ranks * workers)
 
 
 class DataModule(L.LightningDataModule):
-    """The loaders of a run."""
+    """Data loaders of a run."""
 
     def __init__(self, data: SequenceData, *, batch_size: int, steps: int, seed: int, num_workers: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class DataModule(L.LightningDataModule):
         self.seed, self.num_workers = seed, num_workers
 
     def train_dataloader(self) -> DataLoader:
-        """Batches from the step that training stands at."""
+        """Return the training batches, starting at the current step."""
         trainer = self.trainer
         assert trainer is not None
         train, rank, ranks = self.data.train, trainer.global_rank, trainer.world_size
@@ -91,12 +91,13 @@ class DataModule(L.LightningDataModule):
         return DataLoader(train, batch_sampler=batches, **self._options())
 
     def val_dataloader(self) -> DataLoader:
-        """The validation rows in their order, split among the ranks."""
+        """Return the validation rows in order, split among the ranks."""
         trainer = self.trainer
         assert trainer is not None
         rows = range(trainer.global_rank, len(self.data.validation), trainer.world_size)
         return DataLoader(self.data.validation.select(rows), batch_size=2 * self.batch_size, **self._options())
 
     def _options(self) -> dict[str, Any]:
-        # A loader draws a seed for its workers; from torch's own generator it would shift the dropout of a resumed run.
+        # A loader draws a seed for its workers. Drawing it from the global generator would change the dropout of a
+        # resumed run.
         return {"num_workers": self.num_workers, "generator": torch.Generator().manual_seed(self.seed)}

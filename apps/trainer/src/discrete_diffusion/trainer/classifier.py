@@ -1,4 +1,4 @@
-"""The Lightning module that trains a classifier, whatever it is shown and told."""
+"""Lightning module that trains a classifier."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,21 +14,21 @@ from discrete_diffusion.trainer.views import View
 
 
 class Classifier(L.LightningModule):
-    """A network that learns what can be told of a sequence from a view of it.
+    """Training of a network that predicts a target from a view of a sequence.
 
     Args:
-        network: (x, sigma) -> outputs, with `prefixes` where the view asks for it.
-        view: what the network is shown.
-        target: what it learns to tell.
-        optimizer: from named parameters to an optimizer.
-        lr_scheduler: from an optimizer to a schedule of its learning rate, stepped with every update.
-        draws: how many times each validation sequence is shown, where it looks different each time.
-        seed: of the noise.
-        augment: what is done to training sequences first, each time.
+        network: Network (x, sigma) -> outputs, with `prefixes` if the view requires it.
+        view: Input of the network, as a function of the sequence.
+        target: Prediction target.
+        optimizer: Function from named parameters to an optimizer.
+        lr_scheduler: Function from an optimizer to a schedule of its learning rate, stepped with every update.
+        draws: Number of views of each validation sequence, for random views.
+        seed: Seed of the noise.
+        augment: Random augmentation of the training sequences.
 
     Attributes:
-        by_level: what the last validation measured at each level.
-        overall: the same over all levels.
+        by_level: Measures of the last validation at each level.
+        overall: Measures of the last validation over all levels.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Classifier(L.LightningModule):
         self.noise = torch.Generator(self.device).manual_seed(self.seed * 1000 + self.global_rank)
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        """The mean loss over all that was seen, in nats."""
+        """Return the mean loss over all counted positions, in nats."""
         if self.augment is not None:
             batch = {**batch, "input_ids": self.augment(batch["input_ids"], self.noise)}
         outputs, answers, _ = self._see(batch, self.noise)
@@ -66,17 +66,17 @@ class Classifier(L.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """The same noise in every validation, so that its values compare."""
+        """Seed the noise, so that all validations use the same noise."""
         self.validation_noise = torch.Generator(self.device).manual_seed(self.seed)
         self.seen: list[tuple[Tensor, ...]] = []
 
     def validation_step(self, batch: dict[str, Tensor]) -> None:
-        """Keep what was answered, for all measures are taken over all of it."""
+        """Collect the outputs, because the measures need all of them."""
         for _ in range(self.draws):
             self.seen.append(tuple(part.cpu() for part in self._see(batch, self.validation_noise)))
 
     def on_validation_epoch_end(self) -> None:
-        """Measure, over all ranks and by level."""
+        """Compute the measures over all ranks and by level."""
         outputs, answers, levels = (_gathered(torch.cat(parts)) for parts in zip(*self.seen, strict=True))
         self.seen = []
         nats = self.target.loss(outputs, answers).mean().item()
@@ -87,20 +87,20 @@ class Classifier(L.LightningModule):
                 self.log(f"val/{name}", value, prog_bar=name == "loss", sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and the schedule of its learning rate."""
+        """Return the optimizer and the schedule of its learning rate."""
         optimizer = self.make_optimizer(self.network.named_parameters())
         schedule = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _see(self, batch: dict[str, Tensor], noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs (n, outputs) in float32 under any precision, answers (n,) and levels (n,) of what counts."""
+        """Return the counted outputs (n, outputs) in float32, the answers (n,) and the levels (n,)."""
         seen = self.view(self.network, batch["input_ids"], generator=noise)
         answers = batch[self.target.column][:, None].expand_as(seen.levels)
         return seen.outputs[seen.counted].float(), answers[seen.counted], seen.levels[seen.counted]
 
 
 def _gathered(mine: Tensor) -> Tensor:
-    """The rows of all ranks, which may hold different numbers of them."""
+    """Return the rows of all ranks, whose numbers may differ."""
     if not (dist.is_available() and dist.is_initialized()):
         return mine
     parts: list[Any] = [None] * dist.get_world_size()

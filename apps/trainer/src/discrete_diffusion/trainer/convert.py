@@ -1,4 +1,4 @@
-"""`uv run trainer convert`: somebody else's checkpoint becomes one of ours."""
+"""`uv run trainer convert`: convert a published checkpoint to the format of this project."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ DATA = {
     "openwebtext": "openwebtext",
     "openwebtext-train": "openwebtext",
 }
-"""Our options of `data`, by the published names of the same data."""
+"""Options of `data` by the published name of the data set."""
 WRAPPED = {"lm1b": "lm1b_wrapped"}
 LABELS = ("qed", "ring_count")
-"""Options of `label` that are called as the column they are made of."""
+"""Options of `label` with the name of their column."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -111,7 +111,7 @@ def _with_data(converted: "Converted", overrides: Sequence[str]) -> "Converted":
 
 
 def _chosen(converted: "Converted", overrides: Sequence[str]) -> list[str]:
-    """The overrides, with those that the published configuration answers where the person does not."""
+    """Return the overrides, completed from the published configuration."""
     said = converted.said_of_data
     chosen = [override for override in overrides if not override.startswith("tokenizer")]
     if not any(override.startswith("data=") for override in chosen):
@@ -119,7 +119,7 @@ def _chosen(converted: "Converted", overrides: Sequence[str]) -> list[str]:
         found = WRAPPED.get(name) if said.get("wrap") is True else None
         option = found or DATA.get(name)
         if option is None:
-            raise ValueError("Expected `data=NAME` beside the other overrides: the source does not say what it is.")
+            raise ValueError("Expected `data=NAME` beside the other overrides: the source does not name its data.")
         chosen.insert(0, f"data={option}")
     column, percentile = said.get("label_col"), said.get("label_col_pctile")
     named = any(override.startswith("label=") for override in chosen)
@@ -141,14 +141,14 @@ def _tokenizer(given: argparse.Namespace) -> Any:
     tokenizer = instantiate(_compose(given.overrides).tokenizer)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise ValueError(
-            "Expected a tokenizer that there is already: one made of the data numbers its symbols in its own order, "
-            "which need not be the model's."
+            "Expected an existing tokenizer: one built from the data numbers its symbols in another order than the "
+            "model may."
         )
     return tokenizer
 
 
 def _usual_tokenizer(overrides: Sequence[str]) -> Any:
-    """What the data that were named are read with by default, None where it is made of them."""
+    """Return the default tokenizer of the named data, or None if it is built from the data."""
     from hydra.utils import instantiate
 
     if not any(override.startswith("data=") for override in overrides):
@@ -179,9 +179,9 @@ def _closing(converted: "Converted", directory: str) -> str:
         lines += ["\nMeasure and steer it:", f"  uv run evaluator checkpoint={directory}"]
     else:
         lines += [
-            f"\nIt samples from Python: load({str(directory)!r}).sample(16, generator=torch.Generator()).",
-            "For `uv run evaluator` it has to say what it was trained on: convert it again with data=NAME "
-            "(and label=NAME where it has classes).",
+            f"\nSample from Python: load({str(directory)!r}).sample(16, generator=torch.Generator()).",
+            "`uv run evaluator` needs to know its training data: convert it again with data=NAME "
+            "(and label=NAME if it has classes).",
         ]
     return "\n".join(lines)
 
@@ -197,11 +197,11 @@ def _closing_of_classifier(converted: "ConvertedClassifier", given: argparse.Nam
     ]
     if "rows" in converted.generator.config["data"]:
         asked = f"checkpoint={given.generator} guidance=classifier_based classifier={given.directory}"
-        lines += ["\nSteer by it:", f"  uv run evaluator {asked}"]
+        lines += ["\nSteer with it:", f"  uv run evaluator {asked}"]
     else:
         lines += [
-            f"\nIt steers from Python: load_classifier({given.directory!r}).likelihood(1) for ClassifierBased.",
-            "For `uv run evaluator` the generator has to say what it was trained on: convert it again with data=NAME.",
+            f"\nSteer from Python: load_classifier({given.directory!r}).likelihood(1) for ClassifierBased.",
+            "`uv run evaluator` needs to know the training data of the generator: convert it again with data=NAME.",
         ]
     return "\n".join(lines)
 
@@ -209,7 +209,7 @@ def _closing_of_classifier(converted: "ConvertedClassifier", given: argparse.Nam
 def _notes(converted: "Converted | ConvertedClassifier") -> list[str]:
     if not converted.notes:
         return []
-    return ["Not understood, or otherwise here:", *(f"  {note}" for note in converted.notes)]
+    return ["Ignored or different here:", *(f"  {note}" for note in converted.notes)]
 
 
 def _described(checkpoint: "Checkpoint") -> str:

@@ -18,22 +18,22 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="trainer export",
-        description="Write a folder that transformers loads with trust_remote_code=True, where none of our packages is "
-        "installed. `load` reads it too.",
+        description="Write a folder that transformers loads with trust_remote_code=True, without any of our packages. "
+        "`load` reads it too.",
     )
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or a checkpoint's")
+    parser.add_argument("run", metavar="RUN", help="run folder or checkpoint folder")
     parser.add_argument("destination", metavar="DST", type=Path, help="the folder to write")
     parser.add_argument(
         "--classifier",
         metavar="RUN",
         action="append",
         default=[],
-        help="a classifier to go with it, by its run's folder",
+        help="run folder of a classifier to include",
     )
-    parser.add_argument("--license", help="of the weights, an identifier of the Hugging Face hub such as apache-2.0")
+    parser.add_argument("--license", help="license of the weights: an identifier of the hub, such as apache-2.0")
     parser.add_argument("--push-to-hub", metavar="NAME", help="upload it as OWNER/MODEL")
-    parser.add_argument("--private", action="store_true", help="nobody else sees what is uploaded")
-    parser.add_argument("--overwrite", action="store_true", help="replace DST if it is there")
+    parser.add_argument("--private", action="store_true", help="make the uploaded model private")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     return parser
 
 
@@ -63,7 +63,7 @@ def _export(asked: Namespace) -> None:
         try:
             classifier.matches(checkpoint)
         except ValueError as error:
-            raise ValueError(f"{path} is not for this model. {error}") from error
+            raise ValueError(f"{path} does not match this model. {error}") from error
     names = _names([classifier.kind for classifier in classifiers], taken=checkpoint.classifiers)
     checkpoint = checkpoint.with_classifiers(**dict(zip(names, classifiers, strict=True)))
     name = asked.push_to_hub or destination.name
@@ -75,7 +75,7 @@ def _export(asked: Namespace) -> None:
 
 
 def _names(kinds: Sequence[str], taken: Container[str]) -> list[str]:
-    """Each classifier's kind, numbered where there are several."""
+    """Return a name for each classifier: its kind, numbered if there are several."""
     count, seen, names = Counter(kinds), Counter[str](), []
     for kind in kinds:
         seen[kind] += 1
@@ -89,10 +89,10 @@ def _names(kinds: Sequence[str], taken: Container[str]) -> list[str]:
 def _closing(destination: Path, name: str) -> str:
     files = {
         "model.safetensors": "the weights",
-        "config.json": "what they are weights of",
+        "config.json": "the architecture",
         "modeling_discrete_diffusion.py": "the model's code, generated from the packages that trained it",
-        "classifiers": "what steers it",
-        "README.md": "its page, with an example of sampling",
+        "classifiers": "the classifiers",
+        "README.md": "the model card, with an example",
     }
     lines = [f"Everything is in {destination}"]
     lines += [f"  {name:32}{text}" for name, text in files.items() if (destination / name).exists()]

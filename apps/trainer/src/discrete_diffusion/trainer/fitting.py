@@ -1,4 +1,4 @@
-"""What every training run does around its model, whether it trains a generator or a classifier."""
+"""Shared parts of training runs: output folder, console, Lightning trainer and data loaders."""
 
 import logging
 import time
@@ -33,7 +33,7 @@ ADVICE = (
 
 
 class Run:
-    """A run's folder, its clock, and where it speaks."""
+    """Output folder, start time and console of a training run."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -48,13 +48,13 @@ class Run:
         LOG.info(Text.from_markup(text).plain.strip())
 
     def took(self) -> str:
-        """The time since the run began."""
+        """Return the time since the start of the run."""
         minutes, rest = divmod(round(time.monotonic() - self.started), 60)
         return f"{minutes} min {rest} s"
 
 
 def build_trainer(config: DictConfig, run: Run, callbacks: Sequence[L.Callback]) -> L.Trainer:
-    """Lightning's trainer, as the configuration asks for it."""
+    """Build the configured Lightning trainer."""
     return L.Trainer(
         **instantiate(config.trainer),
         default_root_dir=run.directory,
@@ -66,7 +66,7 @@ def build_trainer(config: DictConfig, run: Run, callbacks: Sequence[L.Callback])
 
 
 def build_batches(config: DictConfig, data: SequenceData) -> DataModule:
-    """The loaders."""
+    """Build the data loaders."""
     return DataModule(
         data, batch_size=config.batch_size, steps=config.steps, seed=config.seed, num_workers=config.num_workers
     )
@@ -80,7 +80,7 @@ def print_above_progress_bar(trainer: L.Trainer, line: str) -> None:
 
 
 def quiet() -> None:
-    """Keep the libraries' advertisements and advice to themselves, and what a person needs on the screen."""
+    """Silence library warnings that the user cannot act on."""
     for name in ("lightning.pytorch", "lightning.fabric", "datasets", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in ADVICE:
@@ -88,7 +88,7 @@ def quiet() -> None:
 
 
 def short(path: Path) -> Path:
-    """The path as a person in this folder would type it."""
+    """Return the path relative to the current folder, if it is inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
@@ -99,7 +99,7 @@ def print_row_report(run: Run, data: SequenceData) -> None:
 
 
 def describe_sequences(data: SequenceData) -> str:
-    """How many there are, and of what."""
+    """Describe the number and size of the sequences."""
     train = "A stream of" if isinstance(data.train, Stream) else f"{len(data.train):,}"
     said = f"{train} training and {len(data.validation):,} validation sequences of {data.length} tokens, "
     return said + f"{len(data.tokenizer)} symbols"

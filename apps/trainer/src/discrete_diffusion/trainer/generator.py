@@ -1,4 +1,4 @@
-"""The Lightning module that trains a generator, whatever its process."""
+"""Lightning module that trains a generator."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +12,18 @@ from discrete_diffusion.processes import Objective
 
 
 class Generator(L.LightningModule):
-    """A network that learns an objective; labels are dropped now and then, so that it also learns to do without.
+    """Training of a network with an objective; labels are dropped at random, so that it also learns to predict without.
 
     Args:
-        network: the backbone.
-        denoiser: from a network to log p(x_0 | x_t, y).
-        objective: what is descended and what the model is measured by.
-        null_label: what a dropped label becomes, or None where there are no labels.
-        label_dropout: the share of training rows whose label is dropped.
-        optimizer: from named parameters to an optimizer.
-        lr_scheduler: from an optimizer to a schedule of its learning rate, stepped with every update.
-        seed: of the noise.
-        augment: what is done to training sequences first, each time.
+        network: Backbone.
+        denoiser: Function from a network to log p(x_0 | x_t, y).
+        objective: Training loss and validation bound.
+        null_label: Replacement of dropped labels; None without labels.
+        label_dropout: Fraction of training rows whose label is dropped.
+        optimizer: Function from named parameters to an optimizer.
+        lr_scheduler: Function from an optimizer to a schedule of its learning rate, stepped with every update.
+        seed: Seed of the noise.
+        augment: Random augmentation of the training sequences.
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class Generator(L.LightningModule):
         self.resumed_noise: dict[str, Tensor] | None = None
 
     def denoiser(self) -> Callable[..., Tensor]:
-        """The denoiser of the network as it stands, in float32 under any precision."""
+        """Return the denoiser of the current network, with float32 outputs."""
         return self.make_denoiser(network=lambda *args, **kwargs: self.network(*args, **kwargs).float())
 
     def on_train_start(self) -> None:
-        """Seed the noise, or take it up where the resumed run left it."""
+        """Seed the noise, or restore the state of the resumed run."""
         self.noise = torch.Generator(self.device).manual_seed(self.seed * 1000 + self.global_rank)
         if self.resumed_noise is not None:
             self.noise.set_state(self.resumed_noise["objective"])
             torch.set_rng_state(self.resumed_noise["dropout"])
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        """The objective's mean over tokens, in nats."""
+        """Return the mean of the objective over tokens, in nats."""
         x0, y = batch["input_ids"], batch.get("label")
         if self.augment is not None:
             x0 = self.augment(x0, self.noise)
@@ -71,11 +71,11 @@ class Generator(L.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """The same noise in every validation, so that its values compare."""
+        """Seed the noise, so that all validations use the same noise."""
         self.validation_noise = torch.Generator(self.device).manual_seed(self.seed)
 
     def validation_step(self, batch: dict[str, Tensor]) -> None:
-        """The bound on the negative log-likelihood, in nats per sequence."""
+        """Log the bound on the negative log-likelihood, in nats per sequence."""
         x0 = batch["input_ids"]
         terms = self.objective.terms(self.denoiser(), x0, batch.get("label"), generator=self.validation_noise)
         nll = terms.total.sum(-1).mean()
@@ -84,16 +84,16 @@ class Generator(L.LightningModule):
             self.log(f"val/{name}", term.sum(-1).mean(), batch_size=len(x0), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and the schedule of its learning rate."""
+        """Return the optimizer and the schedule of its learning rate."""
         optimizer = self.make_optimizer(self.network.named_parameters())
         schedule = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of every generator of random numbers, so that a resumed run is the same run."""
+        """Save the state of every random number generator, so that a resumed run gives the same result."""
         if hasattr(self, "noise"):
             checkpoint["noise"] = {"objective": self.noise.get_state(), "dropout": torch.get_rng_state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the random numbers up where they were."""
+        """Restore the state of the random number generators."""
         self.resumed_noise = checkpoint.get("noise")

@@ -1,4 +1,4 @@
-"""Training that starts from a model that is there already."""
+"""Training that starts from an existing model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,21 +12,21 @@ from discrete_diffusion.datasets import SequenceData
 
 NAME = "pretrained_model_name_or_path"
 CHECKPOINTS = ("model", "backbone", "schedule", "parameterization", "objective", "tokenizer")
-"""What a checkpoint brings, so that the command line has no say in it."""
+"""Groups that a checkpoint fixes, so that the command line cannot set them."""
 
 
 def initial_checkpoint(config: DictConfig, overrides: Sequence[str]) -> Checkpoint | None:
-    """The checkpoint whose weights training starts from, None where they are drawn.
+    """Load the checkpoint whose weights training starts from; None means random weights.
 
     It is named by `initial`, or in the published spelling by `model=hf model.pretrained_model_name_or_path=`. Model,
-    backbone and tokenizer are the checkpoint's, and refused on the command line; what an experiment says of them is
-    passed over. A published model without a tokenizer takes the configuration's.
+    backbone and tokenizer come from the checkpoint and must not be overridden; those of an experiment are
+    ignored. A published model without a tokenizer takes the configuration's.
 
     Args:
-        overrides: what was said on the command line.
+        overrides: Overrides of the command line.
 
     Raises:
-        ValueError: if it is named twice, not at all though asked for, or beside what it brings itself.
+        ValueError: If the checkpoint is named twice or not at all, or if a group that it fixes is overridden.
     """
     path = config.get("initial")
     asked = any(NAME in group.keys() for group in (config.model, config.backbone))  # noqa: SIM118, `in` skips ???
@@ -53,10 +53,10 @@ def initial_checkpoint(config: DictConfig, overrides: Sequence[str]) -> Checkpoi
 
 
 def continued(initial: Checkpoint, settings: Mapping[str, Any], data: SequenceData) -> Checkpoint:
-    """The initial model, to be trained on these data. Classifiers stay behind: they were trained for other weights.
+    """Return the initial model for training on these data, without its classifiers, which match the old weights.
 
     Raises:
-        ValueError: if the data have other classes than the network knows.
+        ValueError: If the data have other classes than the network.
     """
     classes = None if data.label is None else data.label.num_classes
     if initial.null_label is None and classes is not None:
@@ -66,7 +66,7 @@ def continued(initial: Checkpoint, settings: Mapping[str, Any], data: SequenceDa
         raise ValueError(f"Expected a `label` of {initial.null_label} classes, as the network has, got {found}.")
     label = None if data.label is None else data.label.to_dict()
     config = {**initial.config, "data": dict(settings), "length": data.length, "label": label}
-    # Lightning trains a network in the mode that it finds it in, and a checkpoint is read for use.
+    # Lightning keeps the mode of the network, and a checkpoint is loaded in evaluation mode.
     return Checkpoint(config, initial.network.train(), initial.tokenizer, data.label)
 
 

@@ -12,7 +12,7 @@ class FinalValidation(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Ask for a stop after the last step: Lightning validates before it stops."""
+        """Request a stop after the last step, since Lightning validates before it stops."""
         if trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
 

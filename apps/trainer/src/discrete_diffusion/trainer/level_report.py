@@ -1,4 +1,4 @@
-"""What a classifier's validations say and leave behind."""
+"""Report of a classifier's validations by noise level."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.fitting import print_above_progress_bar
 
 SAID = {
-    "accuracy": "accuracy {:.0%} (always the commonest class {majority:.0%})",
+    "accuracy": "accuracy {:.0%} (always the most common class {majority:.0%})",
     "f1_positive": "F1 {:.2f}",
     "f1_macro": "macro F1 {:.2f}",
     "ece": "calibration error {:.1%}",
@@ -21,12 +21,12 @@ SAID = {
 
 
 class LevelReport(L.Callback):
-    """After each validation says what it measured and adds it, level by level, to a table; draws the last.
+    """Callback that prints the measures of each validation, appends them by level to a table, and plots the last.
 
     Args:
-        directory: the run's; the table is metrics/noise_levels.csv, the picture noise_levels.png.
-        title: of the picture.
-        note: below the picture.
+        directory: Run folder; the table is metrics/noise_levels.csv, the plot noise_levels.png.
+        title: Title of the plot.
+        note: Line below the plot.
     """
 
     def __init__(self, directory: Path, *, title: str, note: str) -> None:
@@ -36,16 +36,16 @@ class LevelReport(L.Callback):
 
     @property
     def table(self) -> Path:
-        """Where the table is."""
+        """Path of the table."""
         return self.directory / "metrics" / "noise_levels.csv"
 
     @property
     def picture(self) -> Path:
-        """Where the picture is."""
+        """Path of the plot."""
         return self.directory / "noise_levels.png"
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say, tabulate, draw."""
+        """Print the measures and write the table and the plot."""
         if trainer.sanity_checking or not isinstance(pl_module, Classifier):
             return
         self.step = trainer.global_step

@@ -15,13 +15,13 @@ class MuonAdamW(torch.optim.Optimizer):
     Both are torch's own, under one schedule of the learning rate.
 
     Args:
-        named_parameters: of the network.
-        matrices: a regular expression; parameters whose whole name it matches are Muon's.
-        muon: from parameters to the optimizer of the matrices.
-        adamw: from parameters to the optimizer of the rest.
+        named_parameters: Named parameters of the network.
+        matrices: Regular expression; Muon updates the parameters whose full name it matches.
+        muon: Function from parameters to the optimizer of the matrices.
+        adamw: Function from parameters to the optimizer of the other parameters.
 
     Raises:
-        ValueError: if no parameter's name matches.
+        ValueError: If no parameter name matches.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Both take a step."""
+        """Update the parameters with both optimizers."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -52,7 +52,7 @@ class MuonAdamW(torch.optim.Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore both."""
+        """Restore the state of both optimizers."""
         super().load_state_dict(state_dict)
         self._share()
 

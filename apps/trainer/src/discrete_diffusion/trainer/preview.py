@@ -1,4 +1,4 @@
-"""A look at what the model generates while it trains."""
+"""Samples of the model during training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,16 +16,16 @@ Score = Callable[[Sequence[str]], Mapping[str, float]]
 
 
 class Preview(L.Callback):
-    """After each validation, with the averaged weights, draws samples, scores them, shows a few and keeps them all.
+    """Callback that samples after each validation, with the averaged weights, scores the samples and saves them.
 
     Args:
-        checkpoint: how the model is sampled and its tokens are read.
-        labels: the class of each training row, from which those of the samples are drawn; None without labels.
-        directory: where the samples are written.
-        score: from strings to named numbers, such as the share of valid molecules.
-        picture: draws strings that say little as such, to a file.
-        samples: how many to draw; 0 leaves all this out.
-        shown: how many of them to print.
+        checkpoint: Model with its sampler and tokenizer.
+        labels: Class of each training row, from which the classes of the samples are drawn; None without labels.
+        directory: Folder of the samples.
+        score: Function from strings to named numbers, such as the fraction of valid molecules.
+        picture: Function that draws the strings to a file, for data that are not readable.
+        samples: Number of samples; 0 disables the callback.
+        shown: Number of samples to print.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Preview(L.Callback):
         self.picture, self.samples, self.shown = picture, samples, shown
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw, score, show, keep."""
+        """Draw, score, print and save the samples."""
         if (
             not self.samples
             or trainer.sanity_checking
@@ -56,7 +56,7 @@ class Preview(L.Callback):
         if self.labels is not None:
             rows = torch.randint(len(self.labels), (self.samples,), generator=torch.Generator().manual_seed(0))
             y = self.labels[rows].to(pl_module.device)
-        # Of the network itself and not of `pl_module.denoiser()`: a function around it could not keep what it has read.
+        # Use the network itself, since the function `pl_module.denoiser()` cannot cache prefixes.
         states = self.checkpoint.sampler()(
             self.checkpoint.denoiser(),
             (self.samples, self.checkpoint.length),
@@ -81,5 +81,5 @@ class Preview(L.Callback):
 
 
 def shorten(string: str, longest: int = 72) -> str:
-    """A sample as a part of a line."""
+    """Shorten a sample to fit into a line."""
     return string if len(string) <= longest else string[: longest - 1] + "…"

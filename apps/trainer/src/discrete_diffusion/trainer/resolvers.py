@@ -1,4 +1,4 @@
-"""What the configuration may ask of the machine."""
+"""Resolvers of the configuration for device and run names."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ def register() -> None:
 
 
 def device() -> str:
-    """The device that a run is placed on unless told otherwise."""
+    """Return the default device."""
     # torch takes a second to import, and --help or a typo should not wait for it.
     import torch
 
@@ -23,7 +23,7 @@ def device() -> str:
 
 
 def run_name(path: str | Path | None) -> str:
-    """What the run of a checkpoint is called: NAME in outputs/NAME/DATE_TIME; "generator" where there is no telling."""
+    """Return the run name of a checkpoint: NAME in outputs/NAME/DATE_TIME, or "generator" if it is unknown."""
     try:
         folder = locate(path).resolve()
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def run_name(path: str | Path | None) -> str:
 
 
 def resumed_name(path: str | None, name: str) -> str:
-    """Name of the resumed run, given its checkpoints/last.ckpt; `name` if it has none that can name a folder."""
+    """Return the name of the resumed run, given its checkpoints/last.ckpt; `name` if it has none fit for a folder."""
     told = None if path is None else Path(path).resolve().parent.parent / ".hydra" / "config.yaml"
     if told is None or not told.is_file():
         return name

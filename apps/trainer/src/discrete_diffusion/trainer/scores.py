@@ -1,4 +1,4 @@
-"""What can be said at a glance of a few samples."""
+"""Quick scores of a few samples."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from discrete_diffusion.eval import evaluate_molecules
 
 
 def molecule_validity(strings: Sequence[str]) -> dict[str, float]:
-    """The share that RDKit reads as a molecule."""
+    """Return the fraction of valid molecules."""
     return {"valid": len(evaluate_molecules(strings, []).valid) / len(strings)}
 
 
 def distinct(strings: Sequence[str]) -> dict[str, float]:
-    """The share of strings that are not repetitions."""
+    """Return the fraction of distinct strings."""
     return {"distinct": len(set(strings)) / len(strings)}

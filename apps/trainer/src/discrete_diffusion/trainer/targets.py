@@ -1,4 +1,4 @@
-"""What a classifier learns to tell: the class of a sequence, or a Gaussian for a number."""
+"""Prediction targets of classifiers: the class of a sequence, or a Gaussian for a number."""
 
 import math
 from collections.abc import Mapping
@@ -19,41 +19,41 @@ from discrete_diffusion.checkpoints import in_units
 from discrete_diffusion.datasets import Label, SequenceData
 
 LEVELS = 10
-WITHIN_SIGMA = math.erf(math.sqrt(0.5))  # of a normal law
+WITHIN_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal distribution
 
 
 class Target(Protocol):
-    """What is learned of a column."""
+    """Prediction target in a column of the data."""
 
     @property
     def column(self) -> str:
-        """The column of the data that holds the answers."""
+        """Column with the answers."""
         ...
 
     @property
     def num_outputs(self) -> int:
-        """How many numbers the network returns."""
+        """Number of outputs of the network."""
         ...
 
     def loss(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        """Nats, unreduced, of outputs (n, outputs) and answers (n,)."""
+        """Return the loss of outputs (n, outputs) and answers (n,), in nats, unreduced."""
         ...
 
     def measure(self, outputs: Tensor, answers: Tensor) -> dict[str, float | None]:
-        """Named numbers for the same; None is what so few answers leave undefined."""
+        """Return named measures; None means undefined for so few answers."""
         ...
 
     def describe(self, answers: Tensor) -> str:
-        """What is told, in words."""
+        """Describe the answers."""
         ...
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The class of a sequence, by cross-entropy.
+    """Class of a sequence, trained with cross-entropy.
 
-    Classes are rarely of one size, and accuracy alone says little then: `majority` is what the commonest answer would
-    reach. `ece` is the expected calibration error over 10 bins of confidence (Guo et al. 2017, arXiv 1706.04599). The
+    If the classes differ in size, compare the accuracy with `majority`, that of always predicting the most common
+    class. `ece` is the expected calibration error over 10 bins of confidence (Guo et al. 2017, arXiv 1706.04599). The
     positive class of two is the last.
     """
 
@@ -62,15 +62,15 @@ class Classes:
 
     @property
     def num_outputs(self) -> int:
-        """One logit a class."""
+        """Number of classes, with one logit each."""
         return self.label.num_classes
 
     def loss(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        """-log p(answer)."""
+        """Return -log p(answer)."""
         return F.cross_entropy(outputs, answers, reduction="none")
 
     def measure(self, outputs: Tensor, answers: Tensor) -> dict[str, float | None]:
-        """Accuracy, F1 and calibration."""
+        """Return accuracy, F1 and calibration error."""
         classes, probabilities = self.num_outputs, outputs.softmax(-1)
         f1 = multiclass_f1_score(probabilities, answers, classes, average="none")
         return {
@@ -82,7 +82,7 @@ class Classes:
         }
 
     def describe(self, answers: Tensor) -> str:
-        """The classes and their shares."""
+        """Describe the classes and their fractions."""
         shares = (answers.bincount(minlength=self.num_outputs) / len(answers)).tolist()
         named = zip(self.label.class_names, shares, strict=True)
         return ", ".join(f"{name}: {share:.0%}" for name, share in list(named)[:6])
@@ -90,7 +90,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number, by the likelihood of a Gaussian whose mean and log standard deviation the network returns.
+    """Number, trained with the likelihood of a Gaussian whose mean and log standard deviation the network returns.
 
     The network works in standard units, (number - center) / scale; `in_units` turns what it returns into the column's.
     """
@@ -102,10 +102,10 @@ class Quantity:
 
     @classmethod
     def of(cls, column: str, data: SequenceData) -> "Quantity":
-        """The mean and standard deviation of the training rows.
+        """Standardize with the mean and standard deviation of the training rows.
 
         Raises:
-            ValueError: if the column is missing, holds no finite numbers, or does not vary.
+            ValueError: If the column is missing, has values that are not finite numbers, or is constant.
         """
         columns = data.rows.column_names
         if column not in columns:
@@ -123,17 +123,17 @@ class Quantity:
         return cls(column, center, scale)
 
     def in_units(self, outputs: Tensor) -> Tensor:
-        """Mean and log standard deviation in the column's units."""
+        """Return the mean and log standard deviation in the units of the column."""
         return in_units(outputs, center=self.center, scale=self.scale)
 
     def loss(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        """-log N(answer; mean, std^2) in standard units."""
+        """Return -log N(answer; mean, std^2) in standard units."""
         mean, log_std = outputs.unbind(-1)
         z = (answers.to(mean.dtype) - self.center) / self.scale
         return F.gaussian_nll_loss(mean, z, (2 * log_std).exp(), full=True, reduction="none")
 
     def measure(self, outputs: Tensor, answers: Tensor) -> dict[str, float | None]:
-        """R², root mean square error in the column's units, and the share of data within one predicted sigma."""
+        """Return R², the root mean square error in the column's units, and the fraction within one predicted sigma."""
         mean, log_std = self.in_units(outputs.double()).unbind(-1)
         answers = answers.double()
         spread = len(answers) > 1 and bool((answers != answers[0]).any())
@@ -145,22 +145,22 @@ class Quantity:
         }
 
     def describe(self, answers: Tensor) -> str:
-        """Mean and standard deviation."""
+        """Describe the mean and standard deviation."""
         return f"{self.column}: {self.center:.3g} ± {self.scale:.3g}"
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """Return the JSON representation."""
         return {"column": self.column, "center": self.center, "scale": self.scale}
 
 
 def by_level(
     target: Target, outputs: Tensor, answers: Tensor, levels: Tensor, bins: int = LEVELS
 ) -> list[Mapping[str, float | None]]:
-    """What `target` measures in each of `bins` equal parts of [0, 1] that has any answers.
+    """Return the measures of `target` in each of `bins` equal parts of [0, 1] with answers.
 
-    A level on a border is counted above it, and 1 in the last part.
+    A level on a border belongs to the upper part, and 1 to the last part.
     """
-    # the bin of 0.3 is found as 0.3 * 10 in the levels' own precision, which is 3 exactly; 0.3 // 0.1 would be 2
+    # 0.3 * 10 is exactly 3 in the precision of the levels, but 0.3 // 0.1 is 2.
     place = (levels * bins).long().clamp(max=bins - 1)
     rows: list[Mapping[str, float | None]] = []
     for part in range(bins):

@@ -28,11 +28,11 @@ from discrete_diffusion.trainer.resumption import resumed_config
 from discrete_diffusion.trainer.targets import Classes
 
 COUNTED = 100_000
-"""Training sequences whose tokens are counted, for noise drawn from their frequencies."""
+"""Number of training sequences whose tokens are counted for marginal noise."""
 
 
 def train(config: DictConfig) -> Checkpoint:
-    """Load the data, train, and leave a checkpoint in the run's folder."""
+    """Load the data, train, and save a checkpoint in the run folder."""
     run, resume = Run(), config.resume
     if resume is not None:
         overrides = list(HydraConfig.get().overrides.task)
@@ -78,7 +78,7 @@ def train(config: DictConfig) -> Checkpoint:
     try:
         trainer.fit(module, build_batches(config, data), ckpt_path=resume, weights_only=True)
     except SystemExit:
-        # Lightning's answer to Ctrl-C, after the callbacks have saved what there is
+        # Lightning exits on Ctrl-C, after the callbacks have saved.
         run.print(f"\nStopped at step {trainer.global_step}.")
         saved = run.directory / "checkpoints" / "last.ckpt"
         if saved.is_file():
@@ -91,7 +91,7 @@ def train(config: DictConfig) -> Checkpoint:
 
 
 def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: SequenceData) -> Checkpoint:
-    """The untrained model, with everything of the configuration that its checkpoint will remember."""
+    """Build the untrained model, with the configuration that its checkpoint stores."""
     tokenizer = with_token(data.tokenizer, config.model.needs)
     tokens = data.examples(COUNTED)["input_ids"][:]
     vocab_size = len(tokenizer)
@@ -103,7 +103,7 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
         "num_classes": None if data.label is None else data.label.num_classes,
         "image": settings.get("image"),
         "levels": (settings.get("image") or {}).get("levels"),
-        # each token once more than it occurs: noise must be able to produce every one
+        # Add one to every count, because noise must be able to produce every token.
         "marginals": ((tokens.flatten().bincount(minlength=vocab_size) + 1.0) / (tokens.numel() + vocab_size)).tolist(),
     }
     remembered = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("model", "backbone")}
@@ -115,14 +115,14 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
             f"Expected a network that reads {reads} for this model, got {type(network).__name__}: choose another "
             "`backbone`."
         )
-    # A network made of somebody's folder says itself how it is built without that folder.
+    # A network loaded from a folder provides a configuration that does not need the folder.
     remembered["backbone"] = getattr(network, "blueprint", remembered["backbone"])
     described = {**remembered, "data": dict(settings), "length": data.length, "label": label}
     return Checkpoint(described, network, tokenizer, data.label)
 
 
 def with_token(tokenizer: PreTrainedTokenizerBase, needed: str | None) -> PreTrainedTokenizerBase:
-    """A tokenizer that has the special token `needed`, such as "mask_token"; nothing else is changed."""
+    """Return the tokenizer with the special token `needed`, such as "mask_token"."""
     if needed is None or getattr(tokenizer, needed) is not None:
         return tokenizer
     tokenizer = deepcopy(tokenizer)

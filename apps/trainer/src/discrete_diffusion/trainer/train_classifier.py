@@ -28,10 +28,10 @@ GENERATORS_OWN = ("model", "schedule", "parameterization", "objective", "tokeniz
 
 
 def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) -> ClassifierCheckpoint:
-    """Load the generator and its data, train, and leave a classifier in the run's folder.
+    """Load the generator and its data, train, and save a classifier in the run folder.
 
     Args:
-        view: from the generator to what the classifier is shown of a sequence.
+        view: Function from the generator to the view of a sequence that the classifier reads.
     """
     run = Run()
     refuse(config)
@@ -70,9 +70,9 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     try:
         trainer.fit(module, build_batches(config, data))
     except SystemExit:
-        # Lightning's answer to Ctrl-C. Under another name, so that nobody takes it for what was asked for.
+        # Lightning exits on Ctrl-C. Save under another name, so that it is not mistaken for the finished classifier.
         where = checkpoint.save(run.directory / "unfinished")
-        run.print(f"\nStopped at step {trainer.global_step}. The classifier as it stands is in {where}.")
+        run.print(f"\nStopped at step {trainer.global_step}. The unfinished classifier is in {where}.")
         raise KeyboardInterrupt from None
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "classifier")
@@ -83,7 +83,7 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
 def build_classifier(
     config: DictConfig, generator: Checkpoint, folder: Path, view: View, target: Target
 ) -> ClassifierCheckpoint:
-    """The untrained classifier, with everything that its folder will remember."""
+    """Build the untrained classifier, with the configuration that its folder stores."""
     about, image = describe_generator(generator), generator.config["data"].get("image")
     config.facts = {
         "vocab_size": len(generator.tokenizer),
@@ -108,11 +108,11 @@ def build_classifier(
 
 
 def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, Target]:
-    """The generator's data, split as they were, with what is to be told of them as a column.
+    """Load the data of the generator with the same split, and the target column.
 
     Raises:
-        ValueError: if it is not said what, or said twice.
-        FileNotFoundError: if the data are gone.
+        ValueError: If no target or two targets are configured.
+        FileNotFoundError: If the data file is missing.
     """
     column = config.regress
     if config.label and column is not None:
@@ -134,7 +134,7 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
 
 
 def refuse(config: DictConfig) -> None:
-    """Refuse what a classifier takes from its generator, and what it cannot do."""
+    """Reject options that a classifier takes from its generator, and `resume`."""
     if config.resume is not None:
         raise ValueError("Expected no `resume`: a classifier is trained in one go, from its first step.")
     said = [name for name in GENERATORS_OWN if config.get(name) is not None]
@@ -147,7 +147,7 @@ def refuse(config: DictConfig) -> None:
 
 
 def _hidden_size(generator: Checkpoint) -> int | None:
-    """The width of the generator's hidden states, None where it has none to show."""
+    """Return the width of the generator's hidden states, or None if it does not expose them."""
     denoiser = generator.denoiser()
     if not hasattr(denoiser, "encode"):
         return None
@@ -171,5 +171,5 @@ def _closing(run: Run, classifier: Path, generator: Path, view: View, report: Le
     lines += [f"  {name:15}{path.relative_to(run.directory)}" for name, path in where.items()]
     if view.guidance is not None:
         command = f"uv run evaluator checkpoint={short(generator.absolute())} guidance={view.guidance}"
-        lines += ["\nSteer the generator by it:", f"  [bold]{command}[/bold]"]
+        lines += ["\nSteer the generator with it:", f"  [bold]{command}[/bold]"]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""What a classifier is shown of a sequence: noisy, from left to right, as the generator's hidden states, or whole.
+"""Views of a sequence that a classifier reads: noisy, prefixes, hidden states of the generator, or clean.
 
-A view is built from the generator that the classifier is for, and refuses one for which it makes no sense.
+A view is built from the generator of the classifier and rejects unsuitable generators.
 """
 
 from collections.abc import Callable
@@ -18,21 +18,21 @@ Times = Callable[..., Tensor]
 
 
 class Seen(NamedTuple):
-    """What a network said of `b` sequences, each seen `k` times."""
+    """Outputs of a network for `b` sequences with `k` views each."""
 
     outputs: Tensor  # (b, k, outputs)
-    levels: Tensor  # (b, k), in [0, 1]: how noisy, or how much was seen
-    counted: Tensor  # (b, k) bool: false where there was nothing to see
+    levels: Tensor  # (b, k), in [0, 1]: noise level, or fraction of the sequence read
+    counted: Tensor  # (b, k) bool: false for padding
 
 
 class View(Protocol):
-    """From clean sequences to what a network says of them.
+    """Map from clean sequences to the outputs of a network on a view of them.
 
     Attributes:
-        kind: of the classifier.
-        levels: what a level is; None where there is one alone.
-        random: whether a sequence looks different each time it is shown.
-        guidance: None where the classifiers only judge.
+        kind: Kind of the classifier.
+        levels: Meaning of a level; None if there is only one.
+        random: Whether the view is random.
+        guidance: Name of the guidance; None if the classifiers only judge.
     """
 
     kind: ClassVar[str]
@@ -41,17 +41,17 @@ class View(Protocol):
 
     @property
     def guidance(self) -> str | None:
-        """What the evaluator's guidance by these classifiers is called."""
+        """Name of the evaluator's guidance with these classifiers; None if they only judge."""
         ...
 
     def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
-        """Show the sequences (b, l); noise is drawn on the generator's device."""
+        """Evaluate the network on views of (b, l); noise is drawn on the generator's device."""
         ...
 
 
 @dataclass(frozen=True)
 class Noisy:
-    """x_t at a time of its own for each sequence: a classifier for D-CBG (arXiv 2412.10193)."""
+    """Noisy sequences x_t, each at a separate time, for D-CBG (arXiv 2412.10193)."""
 
     process: Process
     times: Times = LowDiscrepancyTimes()
@@ -61,7 +61,7 @@ class Noisy:
     guidance: ClassVar[str | None] = "classifier_based"
 
     def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
-        """Corrupt and classify."""
+        """Corrupt and classify the sequences."""
         t = _shuffled(self.times, x0, generator)
         xt = self.process.corrupt(x0, t, generator=generator)
         return _once(network(xt, self.process.schedule.sigma(t)), t)
@@ -69,7 +69,7 @@ class Noisy:
 
 @dataclass(frozen=True)
 class NoisyHidden:
-    """The hidden states that a frozen diffusion generator has of x_t: a classifier for NOS (arXiv 2305.20009)."""
+    """Hidden states of a frozen diffusion generator at x_t, for NOS (arXiv 2305.20009)."""
 
     denoiser: Any
     process: Process
@@ -80,7 +80,7 @@ class NoisyHidden:
     guidance: ClassVar[str | None] = "nos"
 
     def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
-        """Corrupt, let the generator read, and classify."""
+        """Corrupt the sequences and classify the generator's hidden states."""
         t = _shuffled(self.times, x0, generator)
         xt = self.process.corrupt(x0, t, generator=generator)
         with torch.no_grad():
@@ -90,7 +90,7 @@ class NoisyHidden:
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Every prefix of the data, `<eos>` included and padding left out: a classifier for FUDGE (arXiv 2104.05218)."""
+    """Every prefix of the data, with `<eos>` and without padding, for FUDGE (arXiv 2104.05218)."""
 
     pad_id: int | None
     kind: ClassVar[str] = "prefix"
@@ -99,7 +99,7 @@ class Prefixes:
     guidance: ClassVar[str | None] = "fudge"
 
     def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
-        """Classify all prefixes in one pass; nothing is drawn."""
+        """Classify all prefixes in one pass, without randomness."""
         outputs = network.prefixes(x0, _zeros(x0))  # type: ignore[operator]
         real = _real(x0, self.pad_id)
         seen = torch.arange(1, x0.shape[1] + 1, device=x0.device)
@@ -108,9 +108,9 @@ class Prefixes:
 
 @dataclass(frozen=True)
 class HiddenPrefixes:
-    """The hidden states of a frozen left-to-right generator, up to each of them: a classifier for PPLM (1912.02164).
+    """Prefixes of the hidden states of a frozen autoregressive generator, for PPLM (arXiv 1912.02164).
 
-    State i has seen the tokens before i, as `NextToken.encode` says.
+    State i has read the tokens before i, see `NextToken.encode`.
     """
 
     denoiser: Any
@@ -121,11 +121,11 @@ class HiddenPrefixes:
     guidance: ClassVar[str | None] = "pplm"
 
     def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
-        """Let the generator read, and classify all prefixes in one pass; nothing is drawn."""
+        """Classify all prefixes of the hidden states in one pass, without randomness."""
         with torch.no_grad():
             hidden = self.denoiser.encode(x0, _zeros(x0))
         outputs = network.prefixes(hidden, _zeros(x0))  # type: ignore[operator]
-        # the last token that state i has seen is i - 1; state 0 has seen the beginning alone, which is never padding
+        # State i has read the tokens up to i - 1, and state 0 only the beginning, which is never padding.
         token = _real(x0, self.pad_id)
         real = torch.cat([torch.ones_like(token[:, :1]), token[:, :-1]], 1)
         seen = torch.arange(x0.shape[1], device=x0.device)
@@ -134,7 +134,7 @@ class HiddenPrefixes:
 
 @dataclass(frozen=True)
 class Clean:
-    """The data itself, at sigma 0: a classifier that judges samples."""
+    """Clean data with sigma = 0, for classifiers that judge samples."""
 
     kind: ClassVar[str] = "clean"
     levels: ClassVar[str | None] = None
@@ -142,12 +142,16 @@ class Clean:
     guidance: ClassVar[str | None] = None
 
     def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
-        """Classify; nothing is drawn."""
+        """Classify the sequences, without randomness."""
         return _once(network(x0, _zeros(x0)), _zeros(x0))
 
 
 def noisy(generator: Checkpoint) -> Noisy:
-    """Raises ValueError for a generator without noise."""
+    """Return the noisy view of a diffusion generator.
+
+    Raises:
+        ValueError: If the generator is autoregressive.
+    """
     process = getattr(generator.denoiser(), "process", None)
     if process is None:
         raise ValueError(
@@ -158,7 +162,11 @@ def noisy(generator: Checkpoint) -> Noisy:
 
 
 def prefixes(generator: Checkpoint) -> Prefixes:
-    """Raises ValueError for a generator that does not go from left to right."""
+    """Return the prefix view of an autoregressive generator.
+
+    Raises:
+        ValueError: If the generator is a diffusion model.
+    """
     if getattr(generator.denoiser(), "process", None) is not None:
         raise ValueError(
             "Expected a generator that goes from left to right for a prefix classifier, and this one is a diffusion: "
@@ -168,7 +176,11 @@ def prefixes(generator: Checkpoint) -> Prefixes:
 
 
 def hidden(generator: Checkpoint) -> NoisyHidden | HiddenPrefixes:
-    """Raises ValueError for a generator whose network has no hidden states to show."""
+    """Return the hidden view of a generator.
+
+    Raises:
+        ValueError: If the network does not expose its hidden states.
+    """
     denoiser = generator.denoiser()
     if not hasattr(denoiser, "encode"):
         raise ValueError(
@@ -182,7 +194,7 @@ def hidden(generator: Checkpoint) -> NoisyHidden | HiddenPrefixes:
 
 
 def clean(generator: Checkpoint) -> Clean:
-    """Of any generator: the tokenizer and the length are what counts."""
+    """Return the clean view, which suits any generator with the same tokenizer and length."""
     return Clean()
 
 
@@ -191,7 +203,7 @@ def _times(generator: Checkpoint) -> Times:
 
 
 def _shuffled(times: Times, x0: Tensor, generator: Generator) -> Tensor:
-    # low-discrepancy times fall along the batch: unshuffled, a row that is shown again would be shown at the same time
+    # Low-discrepancy times depend on the row. Shuffle them, so that repeated views of a row have different times.
     t = times(len(x0), generator=generator)
     return t[torch.randperm(len(t), generator=generator, device=t.device)].to(x0.device)
 
