@@ -155,7 +155,7 @@ def test_without_a_run_it_says_how_to_make_one(tmp_path: Path):
 def test_a_misspelt_guidance_is_named_beside_those_that_there_are(tmp_path: Path):
     run = evaluator("guidance=fugde", cwd=tmp_path)
     assert run.returncode == 2
-    assert "Could not find 'guidance/fugde'" in run.stderr
+    assert "got fugde: did you mean fudge?" in run.stderr
     assert "fudge" in run.stderr
     assert "Traceback" not in run.stderr
 

@@ -35,7 +35,7 @@ def trainer(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
     [
         (["task=noisy_classifier"], "No checkpoint under outputs: train one with `uv run trainer`"),
         (["task=clean_classifier", "generator=nowhere"], "Expected a checkpoint in nowhere, but it has no config.json"),
-        (["task=noisy_clasifier"], "Could not find 'task/noisy_clasifier'"),
+        (["task=noisy_clasifier"], "got noisy_clasifier: did you mean noisy_classifier?"),
     ],
 )
 def test_what_a_person_can_mend_is_said_without_a_traceback(tmp_path: Path, arguments: list[str], message: str):

@@ -45,8 +45,8 @@ def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
     [
         (["exprt", "RUN", "DST"], "trainer: Expected convert or export or settings such as NAME=VALUE, got exprt"),
         (["steps=0"], "Expected `steps` >= 1, got 0"),
-        (["modle=ar"], "Could not override 'modle'"),
-        (["model=arr"], "Available options in 'model'"),
+        (["modle=ar"], "Unknown setting modle: did you mean model?"),
+        (["model=arr"], "Expected `model` to be one of ar, hf, marginal, mdlm, udlm, got arr: did you mean ar?"),
         (["experiment=qm9_udlm_qed"], "`experiment=qm9_udlm_qed` is now `experiment=qm9 model=udlm label=qed`"),
         (["data=table"], "data.path"),
         (["data=table", "data.path=nowhere.csv", "data.column=a"], "nowhere.csv does not exist"),

@@ -219,7 +219,7 @@ def test_the_tokenizer_of_an_override(
     assert convert(path, "made", "tokenizer=text8") == 2
     assert "Expected a tokenizer of" in capsys.readouterr().err
     assert convert(path, "made", "tokenizer=smiles") == 2
-    assert "numbers its symbols in its own order" in capsys.readouterr().err
+    assert "numbers its symbols in another order than the model may" in capsys.readouterr().err
     text8_tokenizer().save_pretrained(tmp_path / "text8")
     assert convert(path, "made", "--tokenizer", tmp_path / "text8") == 2
     assert not (tmp_path / "made").exists()

@@ -2,5 +2,6 @@
 
 from discrete_diffusion.commandline.errors import report_errors
 from discrete_diffusion.commandline.launch import launch
+from discrete_diffusion.commandline.version import describe_versions
 
-__all__ = ["launch", "report_errors"]
+__all__ = ["describe_versions", "launch", "report_errors"]

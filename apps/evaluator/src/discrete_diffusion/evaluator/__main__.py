@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from discrete_diffusion.commandline import launch
+from discrete_diffusion.commandline import describe_versions, launch
 
 CONFIG = "pkg://discrete_diffusion.evaluator.config"
 OPEN = ("guidance", "suite", "truncation")
@@ -17,6 +17,9 @@ def main() -> None:
     """Measure a generator, or generate sequences with it or score some; see `uv run evaluator --help`."""
     # A console script does not look for modules where it is called, and a person's own metric lies there.
     sys.path.append(str(Path.cwd()))
+    if sys.argv[1:] == ["--version"]:
+        print(describe_versions("evaluator"))
+        return
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     if command is None:
         launch(_evaluate, config_path=CONFIG, config_name="evaluator", commands=tuple(COMMANDS), open_keys=OPEN)
@@ -28,19 +31,28 @@ def main() -> None:
 # torch, transformers and RDKit take seconds to import, and --help or a typo should not wait for them.
 
 
+def _expect_checkpoint(config: DictConfig) -> None:
+    from discrete_diffusion.checkpoints import expect_checkpoint
+
+    expect_checkpoint(config.checkpoint)
+
+
 def _evaluate(config: DictConfig) -> None:
+    _expect_checkpoint(config)
     from discrete_diffusion.evaluator.evaluate import evaluate
 
     evaluate(config)
 
 
 def _generate(config: DictConfig) -> None:
+    _expect_checkpoint(config)
     from discrete_diffusion.evaluator.generate import generate
 
     generate(config)
 
 
 def _score(config: DictConfig) -> None:
+    _expect_checkpoint(config)
     from discrete_diffusion.evaluator.score import score
 
     score(config)

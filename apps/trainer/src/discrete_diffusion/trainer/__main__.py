@@ -5,7 +5,7 @@ from importlib import import_module
 
 from omegaconf import DictConfig
 
-from discrete_diffusion.commandline import launch, report_errors
+from discrete_diffusion.commandline import describe_versions, launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
@@ -16,6 +16,9 @@ COMMANDS = ("convert", "export")
 
 def main() -> None:
     """Train a generator, or a classifier for one, or convert or export one; see `uv run trainer --help`."""
+    if sys.argv[1:] == ["--version"]:
+        print(describe_versions("trainer"))
+        return
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         import_module(f"discrete_diffusion.trainer.{sys.argv[1]}").main(sys.argv[2:])
         return

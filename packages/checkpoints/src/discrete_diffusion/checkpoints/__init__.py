@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.compatibility import describe_generator
     from discrete_diffusion.checkpoints.conversion import convert, expect_free, read_foreign, trained_on
     from discrete_diffusion.checkpoints.data import build_data
-    from discrete_diffusion.checkpoints.folders import evaluations, locate, newest
+    from discrete_diffusion.checkpoints.folders import evaluations, expect_checkpoint, locate, newest
     from discrete_diffusion.checkpoints.hub import fetch, is_hub_name
     from discrete_diffusion.checkpoints.published.converted import Converted, ConvertedClassifier
     from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
@@ -41,6 +41,7 @@ __all__ = [
     "convert_classifier",
     "describe_generator",
     "evaluations",
+    "expect_checkpoint",
     "expect_free",
     "expect_hub_name",
     "expect_trusted",
@@ -70,7 +71,7 @@ _FILES = {
     "compatibility": ("describe_generator",),
     "conversion": ("convert", "expect_free", "read_foreign", "trained_on"),
     "data": ("build_data",),
-    "folders": ("evaluations", "locate", "newest"),
+    "folders": ("evaluations", "expect_checkpoint", "locate", "newest"),
     "hub": ("fetch", "is_hub_name"),
     "published.converted": ("Converted", "ConvertedClassifier"),
     "published.hub_folder": ("needs_tokenizer",),

@@ -16,14 +16,37 @@ def newest(root: str | Path = "outputs") -> Path:
 
 
 def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
-    """The folder of a checkpoint or, with `part` "classifier", of a classifier, given itself or its run.
+    """Return the folder of a checkpoint or, with `part` "classifier", of a classifier.
 
-    Without a path it is the newest checkpoint there is.
+    Args:
+        path: The folder itself, its run, or a folder of runs, of which the newest one is taken; by default the newest
+            checkpoint under outputs/.
+        part: "checkpoint" or "classifier".
+
+    Raises:
+        FileNotFoundError: If `path` is None and there is no checkpoint.
     """
     if path is None:
         return newest()
     within = Path(path) / part
-    return within if within.is_dir() else Path(path)
+    if within.is_dir():
+        return within
+    runs = [] if (Path(path) / "config.json").exists() else sorted(Path(path).glob(f"*/{part}/config.json"))
+    return max(runs, key=lambda run: run.stat().st_mtime).parent if runs else Path(path)
+
+
+def expect_checkpoint(path: str | Path | None) -> None:
+    """Raise if a path cannot be a checkpoint, before torch and the data sets are imported.
+
+    Args:
+        path: As for `locate`, or a name on the Hugging Face hub, which is not checked.
+
+    Raises:
+        FileNotFoundError: If there is no config.json.
+    """
+    folder = locate(path)
+    if (folder.exists() or path is None or str(path).count("/") != 1) and not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"Expected a checkpoint in {folder}, but it has no config.json.")
 
 
 def evaluations(checkpoint: str | Path) -> Path:

@@ -1,0 +1,49 @@
+"""Folders of runs and checkpoints."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from discrete_diffusion.checkpoints import expect_checkpoint, locate
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    for age, name in enumerate(["old", "new"]):
+        config = tmp_path / "molecules" / name / "checkpoint" / "config.json"
+        config.parent.mkdir(parents=True)
+        config.write_text("{}")
+        os.utime(config, (age, age))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("molecules/old/checkpoint", "molecules/old/checkpoint"),
+        ("molecules/old", "molecules/old/checkpoint"),
+        ("molecules", "molecules/new/checkpoint"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_a_checkpoint_its_run_and_a_folder_of_runs_are_found(outputs: Path, path: str, found: str):
+    assert locate(outputs / path) == outputs / found
+
+
+def test_the_newest_checkpoint_is_the_default(outputs: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(outputs)
+    (outputs / "molecules").rename(outputs / "outputs")
+    assert locate(None) == Path("outputs/new/checkpoint")
+
+
+@pytest.mark.parametrize("path", ["nothing", "a/b/c", "./nothing/here"])
+def test_a_folder_without_a_checkpoint_is_refused(outputs: Path, path: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(outputs)
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
+        expect_checkpoint(path)
+
+
+def test_names_of_the_hub_and_checkpoints_pass(outputs: Path):
+    expect_checkpoint("owner/model")
+    expect_checkpoint(outputs / "molecules")
