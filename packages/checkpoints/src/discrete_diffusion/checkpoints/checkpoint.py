@@ -10,7 +10,7 @@ classifiers/NAME     classifiers that steer it, where there are any: one unit wi
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -21,16 +21,33 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint, load_classifier
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.hub import fetch
+from discrete_diffusion.checkpoints.networks import build_network, check_integers, mismatch, shapes_of, stored_shapes
 from discrete_diffusion.checkpoints.published.hub_folder import is_published, read_published
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.samplers import with_steps
-from discrete_diffusion.checkpoints.storage import mismatch, read_config, unreadable, whole, write_config, write_weights
-from discrete_diffusion.datasets import Label, SequenceData, decode, label_from_dict, load_label, save_label
+from discrete_diffusion.checkpoints.storage import (
+    expect_described,
+    label_of,
+    read_config,
+    read_label,
+    unreadable,
+    whole,
+    write_config,
+    write_weights,
+)
+from discrete_diffusion.datasets import Label, SequenceData, decode, save_label
 from discrete_diffusion.guidance import State, last
 from discrete_diffusion.processes import Ancestral, Objective
 
+PARTS = ("denoiser", "objective", "sampler")
+"""Targets of `model` in config.json."""
+ENTRIES = {"model": dict, "backbone": dict, "data": dict, "length": int}
+LONGEST = 2**20
+"""Tokens that a sequence may have."""
 OWN = ("model", "backbone", "data", "length", "label")
 """What config.json says for us; that of an exported folder speaks to transformers besides."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -180,26 +197,24 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         return Checkpoint(*read_published(directory, tokenizer))
     if tokenizer is not None:
         raise ValueError(f"Expected no `tokenizer` for {directory}: a checkpoint of ours has its own.")
-    config = read_config(
-        directory,
-        what="checkpoint",
-        needed=("model", "backbone", "data", "length"),
-        trust_remote_code=trust_remote_code,
-    )
+    config = read_config(directory, what="checkpoint", entries=ENTRIES, trust_remote_code=trust_remote_code)
     config = {name: config[name] for name in OWN if name in config}
+    _expect_sound(config, directory / "config.json")
     try:
-        network = build(config["backbone"]).eval()
+        file = directory / "model.safetensors"
+        network = build_network(config["backbone"], _own_names(stored_shapes(file)))
         # Without the empty configuration, transformers would read that of the model, which it does not know.
         tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig(), trust_remote_code=False)
         label = _label(directory, config)
-        weights = load_file(directory / "model.safetensors")
+        weights = _own_names(load_file(file))
+        for part in PARTS:
+            build(config["model"][part])
     except Exception as error:
         raise unreadable("checkpoint", directory, error) from error
-    # as transformers calls them where it has saved an exported model itself
-    weights = {name.removeprefix("network."): weight for name, weight in weights.items()}
-    problem = mismatch(network.state_dict(), weights)
-    if problem is None and len(tokenizer) != config["backbone"]["vocab_size"]:
-        problem = f"the tokenizer has {len(tokenizer)} symbols and the network {config['backbone']['vocab_size']}"
+    problem = mismatch(shapes_of(network.state_dict()), shapes_of(weights))
+    vocab_size = config["backbone"].get("vocab_size", len(tokenizer))
+    if problem is None and len(tokenizer) != vocab_size:
+        problem = f"the tokenizer has {len(tokenizer)} symbols and the network {vocab_size}"
     classes = None if label is None else label.num_classes
     # A network that is built from somebody's folder says its classes itself.
     known = config["backbone"].get("num_classes", None if label is None else getattr(network, "num_classes", None))
@@ -215,5 +230,24 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
 
 def _label(directory: Path, config: Mapping[str, Any]) -> Label | None:
     if (directory / "label.json").is_file():
-        return load_label(directory / "label.json")
-    return None if config.get("label") is None else label_from_dict(config["label"])
+        return read_label(directory / "label.json")
+    return None if config.get("label") is None else label_of(config["label"])
+
+
+def _expect_sound(config: Mapping[str, Any], where: Path) -> None:
+    """Check the types and sizes in config.json before anything is built."""
+    if not 0 < config["length"] <= LONGEST:
+        raise ValueError(f"Expected 1 <= `length` <= {LONGEST:,} in {where}, got {config['length']}.")
+    expect_described(config["model"], PARTS, where=where)
+    expect_described(config, ["backbone"], where=where)
+    if config["data"].get("rows") is not None:
+        expect_described(config["data"], ["rows"], where=where)
+    try:
+        check_integers(config["model"])
+    except ValueError as error:
+        raise ValueError(f"{error} It stands in {where}.") from None
+
+
+def _own_names(weights: Mapping[str, Value]) -> dict[str, Value]:
+    """Drop the prefix of a model that transformers has saved."""
+    return {name.removeprefix("network."): weight for name, weight in weights.items()}

@@ -17,23 +17,32 @@ from torch import Tensor, nn
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.compatibility import COMPARED, KNOWN, describe_generator, difference
 from discrete_diffusion.checkpoints.folders import locate
+from discrete_diffusion.checkpoints.networks import build_network, check_integers, mismatch, shapes_of, stored_shapes
 from discrete_diffusion.checkpoints.storage import (
+    expect_described,
     fingerprint,
-    mismatch,
     read_config,
+    read_label,
     unreadable,
     whole,
     write_config,
     write_weights,
 )
 from discrete_diffusion.checkpoints.units import in_units
-from discrete_diffusion.datasets import Label, load_label, save_label
+from discrete_diffusion.datasets import Label, save_label
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
 from discrete_diffusion.processes import Classifier, Regressor
 
 if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 
+ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "kind": str,
+    "network": dict,
+    "process": (dict, type(None)),
+    "quantity": (dict, type(None)),
+    "generator": dict,
+}
 Predictor = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -149,34 +158,39 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
         ValueError: If its parts do not belong together.
     """
     directory = locate(directory, "classifier")
-    config = read_config(
-        directory,
-        what="classifier",
-        needed=("kind", "network", "process", "quantity", "generator"),
-        trust_remote_code=False,
-    )
-    kind = config.pop("kind")
+    config = read_config(directory, what="classifier", entries=ENTRIES, trust_remote_code=False)
+    kind, where = config.pop("kind"), directory / "config.json"
     if kind not in COMPARED or not set(config["generator"]) >= KNOWN:
-        raise ValueError(f"{directory / 'config.json'} is not whole: train the classifier again with this version.")
+        raise ValueError(f"{where} is not whole: train the classifier again with this version.")
+    expect_described(config, ["network"] if config["process"] is None else ["network", "process"], where=where)
     try:
-        network = build(config["network"]).eval()
-        label = load_label(directory / "label.json") if (directory / "label.json").is_file() else None
-        weights = load_file(directory / "model.safetensors")
-        told = 2 if label is None else label.num_classes
-        if label is None and not {"column", "center", "scale"} <= config["quantity"].keys():
-            raise ValueError("its quantity is not whole.")
+        file = directory / "model.safetensors"
+        network = build_network(config["network"], stored_shapes(file))
+        label = read_label(directory / "label.json") if (directory / "label.json").is_file() else None
+        weights = load_file(file)
+        outputs = 2 if label is None else label.num_classes
+        if label is None:
+            _expect_quantity(config["quantity"])
         if config["process"] is not None:
+            check_integers(config["process"])
             build(config["process"])
     except Exception as error:
         raise unreadable("classifier", directory, error) from error
-    problem = mismatch(network.state_dict(), weights)
-    if problem is None and network.num_outputs != told:
-        said = "a regressor has 2" if label is None else f"label.json has {told} classes"
-        problem = f"{said} and the network {network.num_outputs} outputs"
+    problem = mismatch(shapes_of(network.state_dict()), shapes_of(weights))
+    has = getattr(network, "num_outputs", None)
+    if problem is None and has != outputs:
+        said = "a regressor has 2" if label is None else f"label.json has {outputs} classes"
+        problem = f"{said} and the network {has} outputs"
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
     return ClassifierCheckpoint(config, network, label, kind)
+
+
+def _expect_quantity(quantity: Any) -> None:
+    numbers = [quantity.get(name) for name in ("center", "scale")] if isinstance(quantity, dict) else [None]
+    if not all(isinstance(number, int | float) for number in numbers) or not isinstance(quantity.get("column"), str):
+        raise ValueError(f"expected the column, center and scale of a regressor as `quantity`, got {quantity!r:.80}")
 
 
 def newest_classifier(generator_folder: str | Path, kind: str, root: str | Path = "outputs") -> Path:

@@ -17,8 +17,11 @@ from torch import Tensor
 from discrete_diffusion.checkpoints.errors import first_line
 from discrete_diffusion.checkpoints.legacy import with_current_names
 from discrete_diffusion.checkpoints.trust import expect_trusted
+from discrete_diffusion.datasets import Label, label_from_dict
 
 FORMAT = 2
+THRESHOLD = {"column", "threshold", "comparison"}
+"""Entries of the label.json of a threshold."""
 
 
 @contextmanager
@@ -57,8 +60,17 @@ def write_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
         raise OSError(f"The weights cannot be written: {error}.") from error
 
 
-def read_config(directory: Path, *, what: str, needed: Collection[str], trust_remote_code: bool) -> dict[str, Any]:
+def read_config(
+    directory: Path, *, what: str, entries: Mapping[str, type | tuple[type, ...]], trust_remote_code: bool
+) -> dict[str, Any]:
     """Read the config.json of a folder that holds a `what`, with the names of this version.
+
+    Args:
+        directory: The folder.
+        what: Kind of the folder, for messages.
+        entries: Type of each entry that config.json must have. A dictionary of targets is checked by
+            `expect_described`.
+        trust_remote_code: Accept targets outside the closed lists.
 
     Raises:
         FileNotFoundError: If there is none, or no weights beside it.
@@ -74,32 +86,67 @@ def read_config(directory: Path, *, what: str, needed: Collection[str], trust_re
         raise ValueError(f"{directory / 'config.json'} cannot be read: {error}.") from error
     if not isinstance(config, dict) or config.pop("format", None) != FORMAT:
         raise ValueError(f"Expected a {what} of format {FORMAT} in {directory}: train it again with this version.")
-    absent = sorted(set(needed) - config.keys())
+    absent = sorted(set(entries) - config.keys())
     if absent:
         raise ValueError(f"Expected {', '.join(map(repr, absent))} in {directory / 'config.json'}: it is not whole.")
-    config = with_current_names(config)
-    if not trust_remote_code:
-        expect_trusted(config, where=directory / "config.json")
+    for name, kind in entries.items():
+        if not isinstance(config[name], kind) or isinstance(config[name], bool):
+            raise ValueError(
+                f"Expected another value of `{name}` in {directory / 'config.json'}, got {config[name]!r:.80}."
+            )
+    try:
+        config = with_current_names(config)
+        if not trust_remote_code:
+            expect_trusted(config, where=directory / "config.json")
+    except RecursionError as error:
+        raise ValueError(f"{directory / 'config.json'} cannot be read: it is nested too deeply.") from error
     return config
+
+
+def expect_described(config: Any, names: Collection[str], *, where: object) -> None:
+    """Check that entries of a configuration are dictionaries with a target.
+
+    Raises:
+        ValueError: For the first that is not.
+    """
+    for name in names:
+        node = config.get(name)
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(f"Expected a dictionary with a `_target_` as `{name}` in {where}, got {node!r:.80}.")
+
+
+def read_label(file: Path) -> Label:
+    """Read label.json.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    return label_of(json.loads(file.read_text(encoding="utf-8")))
+
+
+def label_of(fields: Any) -> Label:
+    """Return the label that a dictionary describes.
+
+    Raises:
+        ValueError: If it describes none.
+    """
+    if not isinstance(fields, dict) or not isinstance(fields.get("column"), str):
+        raise ValueError(f"expected a label with a `column`, got {fields!r:.80}")
+    if "threshold" in fields:
+        number = fields["threshold"]
+        if isinstance(number, bool) or not isinstance(number, int | float) or fields.keys() - THRESHOLD:
+            raise ValueError(f"expected a number as the `threshold` of a label, got {fields!r:.80}")
+    else:
+        names = fields.get("class_names")
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"expected a list of names as the `class_names` of a label, got {names!r:.80}")
+    return label_from_dict(fields)
 
 
 def unreadable(what: str, directory: Path, error: Exception) -> ValueError:
     """The one line for a damaged file, which fails in another way in each library."""
     reason = first_line(error)
     return ValueError(f"A part of the {what} {directory} cannot be read: {reason}")
-
-
-def mismatch(expected: dict[str, Tensor], got: dict[str, Tensor]) -> str | None:
-    """What is wrong with weights, None if nothing is."""
-    for name in sorted(expected.keys() | got.keys()):
-        if name not in got:
-            return f"config.json asks for the weight {name}, which model.safetensors lacks"
-        if name not in expected:
-            return f"model.safetensors has the weight {name}, which config.json does not ask for"
-        if expected[name].shape != got[name].shape:
-            shapes = tuple(expected[name].shape), tuple(got[name].shape)
-            return f"config.json asks for {name} of shape {shapes[0]}, and model.safetensors has {shapes[1]}"
-    return None
 
 
 def fingerprint(weights: dict[str, Tensor]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.checkpoints.compatibility import describe_generator, difference
+from discrete_diffusion.checkpoints.networks import build_network, shapes_of
 from discrete_diffusion.checkpoints.published.class_names import class_names
 from discrete_diffusion.checkpoints.published.classifier_refusal import classifier_refusal
 from discrete_diffusion.checkpoints.published.config import number, schedule, setting
@@ -135,7 +136,7 @@ def _network(found: LightningCheckpoint, vocab_size: int) -> tuple[dict[str, Any
         "final_norm": False,
     }
     try:
-        network: DiTClassifier = build(backbone).eval()
+        network = cast(DiTClassifier, build_network(backbone, shapes_of(found.last), exact=False))
     except ValueError as error:
         raise ValueError(f"The sizes of `classifier_model` in {found.path} do not fit: {error}") from error
     state = network.state_dict()

@@ -1,14 +1,14 @@
 """Published DiMambas, such as the generators of Species10 (arXiv 2412.10193): which are ours, and under what names."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.backbones import DiMamba
-from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.networks import build_network, shapes_of
 from discrete_diffusion.checkpoints.published.hub_folder import with_network
 from discrete_diffusion.checkpoints.published.weights import PREFIX, SAID
 from discrete_diffusion.datasets import Label
@@ -119,7 +119,7 @@ def dimamba_parts(
         "tie_directions": fields["tie_directions"],
     }
     try:
-        network: DiMamba = build(backbone).eval()
+        network = cast(DiMamba, build_network(backbone, shapes_of(weights), exact=False))
     except ValueError as error:
         raise ValueError(f"The sizes of the weights in {where} do not fit: {error}") from error
     network.load_state_dict(dimamba_weights(weights, network.state_dict(), where=where))

@@ -8,13 +8,13 @@ tokenizer files       perhaps: most of these models name a tokenizer elsewhere
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.backbones import DiT
-from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.networks import build_network, shapes_of
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer, find_tokenizer, fitted, has_tokenizer
 from discrete_diffusion.checkpoints.published.weights import dit_weights, read_weights
 from discrete_diffusion.datasets import FittedCategoryLabel, Label
@@ -30,7 +30,7 @@ def is_published(directory: Path) -> bool:
     """Say whether the folder holds a checkpoint of the published formats."""
     try:
         fields = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return False
     return isinstance(fields, dict) and "format" not in fields and fields.get("model_type") in tuple(PROCESSES)
 
@@ -90,7 +90,7 @@ def published_parts(
         "time_conditioning": fields["time_conditioning"],
     }
     try:
-        network: DiT = build(backbone).eval()
+        network = cast(DiT, build_network(backbone, shapes_of(weights), exact=False))
     except ValueError as error:
         raise ValueError(f"The sizes in config.json of {where} do not fit: {error}") from error
     network.load_state_dict(dit_weights(weights, network.state_dict(), head_size=network.head_size, where=where))
