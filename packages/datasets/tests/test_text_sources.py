@@ -16,7 +16,7 @@ from discrete_diffusion.datasets import RandomCrop, sequence_data
 from discrete_diffusion.datasets.amazon_polarity import amazon_polarity
 from discrete_diffusion.datasets.detokenizer import lm1b_detokenized
 from discrete_diffusion.datasets.layouts import Padded, Wrapped
-from discrete_diffusion.datasets.letters import text8_tokenizer
+from discrete_diffusion.datasets.letter_tokenizer import text8_tokenizer
 from discrete_diffusion.datasets.lm1b import FOLDERS, lm1b
 from discrete_diffusion.datasets.openwebtext import openwebtext
 from discrete_diffusion.datasets.prose import normalized, prose

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFast
 
-from discrete_diffusion.datasets.letters import letter_tokenizer, text8_tokenizer
+from discrete_diffusion.datasets.letter_tokenizer import letter_tokenizer, text8_tokenizer
 from discrete_diffusion.datasets.pretrained_tokenizer import pretrained_tokenizer
 from discrete_diffusion.datasets.reviews import reviews
 from discrete_diffusion.datasets.word_tokenizer import word_tokenizer

@@ -99,7 +99,7 @@ def closing(directory: Path, noun: str) -> Panel:
         "molecules.png": "novel molecules",
         "images.png": "novel images, and images of the training data",
         "kmers.png": "how often k-mers are found in the training data and in the samples",
-        "composition.png": "the bases of the training data and of the samples",
+        "composition.png": "the letters of the training data and of the samples",
         "sequences.png": "novel sequences",
         "text_frontier.png": "generative perplexity against the entropy of unigrams",
         "trajectory.gif": "samples on their way from noise to data",

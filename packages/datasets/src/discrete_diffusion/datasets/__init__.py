@@ -23,7 +23,7 @@ from discrete_diffusion.datasets.labels import (
     save_label,
 )
 from discrete_diffusion.datasets.layouts import Layout, Padded, Wrapped
-from discrete_diffusion.datasets.letters import letter_tokenizer, text8_tokenizer
+from discrete_diffusion.datasets.letter_tokenizer import letter_tokenizer, text8_tokenizer
 from discrete_diffusion.datasets.lm1b import lm1b
 from discrete_diffusion.datasets.molecules import molecules
 from discrete_diffusion.datasets.openwebtext import openwebtext
