@@ -174,6 +174,6 @@ def test_help_tells_the_groups_and_examples(tmp_path: Path):
     assert "guidance: best_of_n, classifier_based, classifier_based_denoiser, classifier_free" in run.stdout
     assert "strength: constant, cosine, interval, ramp" in run.stdout
     assert "suite: classifier_based, guidance" in run.stdout
-    assert "metrics: auto, dna, images, molecules, selfies, strings, text" in run.stdout
+    assert "metrics: auto, dna, images, molecules, proteins, selfies, strings, text" in run.stdout
     assert "judge: huggingface, none, trained" in run.stdout
     assert "uv run evaluator gammas=[0,2]" in run.stdout
