@@ -114,7 +114,7 @@ def lose_label(folder: Path) -> None:
     ("damage", "message"),
     [
         (damage_weights, "cannot be read"),
-        (change_backbone, r"do not belong together.* of shape"),
+        (change_backbone, "asks for blocks.* and model.safetensors has"),
         (change_format, "Expected a checkpoint of format 2"),
         (cut_config, r"config\.json cannot be read"),
         (empty_config, "Expected 'backbone', 'data', 'length', 'model'"),
