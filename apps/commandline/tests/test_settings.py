@@ -79,7 +79,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(run, argument: str, line: s
     "argument",
     [
         "+network.depth=3",
-        "+rows.frist.k=2",
+        "+rows.second.k=2",
         "+rows.first.m=3",
         "+network.block.size=3",
         "~sampling.temperature",
