@@ -81,6 +81,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(run, argument: str, line: s
         "+network.depth=3",
         "+rows.second.k=2",
         "+rows.first.m=3",
+        "+rows.third={k: 1, of: '${steps}'}",
         "+network.block.size=3",
         "~sampling.temperature",
         "steps=4",

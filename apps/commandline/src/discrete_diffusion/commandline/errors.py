@@ -13,7 +13,7 @@ USER_ERRORS = (ValueError, ImportError, OSError, OmegaConfBaseException)
 """Errors that a user can fix. Every other error is a bug and keeps its traceback."""
 
 Hints: TypeAlias = Mapping[type[Exception], str]
-"""What to do on the command line about an error of each class, as a clause without a period."""
+"""Advice for errors of each class, as a clause without a period."""
 
 
 def shows_tracebacks() -> bool:

@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
+from typing import cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.commandline.errors import Hints, report_errors, shows_tracebacks
 from discrete_diffusion.commandline.settings import explain, refuse_ignored
@@ -46,7 +47,9 @@ def launch(
         job = HydraConfig.get()
         try:
             with report_errors(config_name, hints, debug=debug):
-                refuse_ignored(config, job.overrides.task, open_keys)
+                # An override may hold an interpolation, which is none of the list of overrides.
+                overrides = cast(list[str], OmegaConf.to_container(job.overrides.task, resolve=False))
+                refuse_ignored(config, overrides, open_keys)
                 task(config)
         except SystemExit as stop:
             if job.mode != RunMode.MULTIRUN or stop.code != 2:

@@ -10,6 +10,8 @@ from discrete_diffusion.commandline.errors import Hints
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 
+OPEN = ("trainer",)
+"""Keys whose entries are arguments of a class that the configuration does not name."""
 COMMANDS = ("convert", "export")
 """Modules with a separate command line."""
 
@@ -31,6 +33,7 @@ def main() -> None:
         config_name="trainer",
         commands=COMMANDS,
         hints=_hints,
+        open_keys=OPEN,
     )
 
 
