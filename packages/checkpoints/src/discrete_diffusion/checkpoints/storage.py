@@ -1,8 +1,11 @@
-"""Folders that appear whole or not at all, and what is read from them before it is believed."""
+"""Folders of checkpoints: written as a whole or not at all, checked when they are read."""
 
+import glob
 import json
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -20,25 +23,79 @@ from discrete_diffusion.checkpoints.trust import expect_trusted
 from discrete_diffusion.datasets import Label, label_from_dict
 
 FORMAT = 2
+_ABANDONED = 3600
+"""Age in seconds from which a folder of a write that did not finish is removed."""
 THRESHOLD = {"column", "threshold", "comparison"}
 """Entries of the label.json of a threshold."""
 
 
 @contextmanager
 def whole(directory: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `directory`, in place of what was there, if nothing fails."""
+    """Yield a new folder beside `directory` that takes its place if the block succeeds.
+
+    The files are synced to the disk before the folder gets its name, and the old folder keeps its name until then. A
+    process or a machine that stops at any time therefore leaves the old folder or the new one. If it stops between the
+    two renames, `restore` brings back the old one.
+
+    Args:
+        directory: Folder to write or to replace.
+    """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
+    restore(directory)
+    _remove_leftovers(directory)
+    partial = Path(tempfile.mkdtemp(dir=directory.parent, prefix=_prefix(directory, "partial")))
+    replaced = partial.with_name(partial.name.replace("-partial-", "-replaced-"))
     try:
         yield partial
         partial.chmod(0o755)
-        for file in filter(Path.is_file, partial.rglob("*")):
-            file.chmod(0o644)  # safetensors writes for its owner alone
+        for file in partial.rglob("*"):
+            if file.is_file():
+                file.chmod(0o644)  # safetensors writes for its owner alone
+            _sync(file)
+        _sync(partial)
         if directory.exists():
-            shutil.rmtree(directory)
+            directory.rename(replaced)
         partial.rename(directory)
+        _sync(directory.parent)
+    except BaseException:
+        restore(directory)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if directory.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def restore(directory: Path) -> None:
+    """Bring back the folder that was about to be replaced when a process stopped, if there is no other."""
+    if directory.exists():
+        return
+    replaced = sorted(directory.parent.glob(glob.escape(_prefix(directory, "replaced")) + "*"))
+    if replaced:
+        replaced[-1].rename(directory)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what processes that stopped an hour ago or earlier have left beside a folder."""
+    for kind in ("partial", "replaced"):
+        for leftover in directory.parent.glob(glob.escape(_prefix(directory, kind)) + "*"):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _prefix(directory: Path, kind: str) -> str:
+    return f".{directory.name}-{kind}-"
+
+
+def _sync(path: Path) -> None:
+    # Windows cannot open folders, and needs no sync of them.
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_config(directory: Path, config: dict[str, Any]) -> None:
@@ -51,7 +108,7 @@ def write_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
     """Write model.safetensors.
 
     Raises:
-        OSError: if it cannot be written, for want of space say.
+        OSError: If it cannot be written, for example because the disk is full.
     """
     path = directory / "model.safetensors"
     try:
@@ -77,6 +134,7 @@ def read_config(
         ValueError: If it is damaged, of another format, or incomplete.
         UntrustedTargetError: If it names code outside the closed lists and `trust_remote_code` is false.
     """
+    restore(directory)
     missing = [name for name in ("config.json", "model.safetensors") if not (directory / name).is_file()]
     if missing:
         raise FileNotFoundError(f"Expected a {what} in {directory}, but it has no {' and no '.join(missing)}.")
@@ -144,13 +202,13 @@ def label_of(fields: Any) -> Label:
 
 
 def unreadable(what: str, directory: Path, error: Exception) -> ValueError:
-    """The one line for a damaged file, which fails in another way in each library."""
+    """Return the error for a damaged file, in one line: each library raises another one."""
     reason = first_line(error)
     return ValueError(f"A part of the {what} {directory} cannot be read: {reason}")
 
 
 def fingerprint(weights: dict[str, Tensor]) -> str:
-    """SHA-256 of names and values, whatever file they lie in."""
+    """Return the SHA-256 of the names and values of weights."""
     digest = sha256()
     for name in sorted(weights):
         digest.update(name.encode())
