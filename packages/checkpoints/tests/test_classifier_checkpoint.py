@@ -217,7 +217,7 @@ def test_the_noise_law_counts():
     flat = OTHERS["noise"]
     steep = {**flat.config["model"]["denoiser"]["process"], "probabilities": [0.5] + [0.5 / 12] * (len(TOKENIZER) - 1)}
     made = classifier("noisy", diffusion(steep))
-    with pytest.raises(ValueError, match="with the noise law"):
+    with pytest.raises(ValueError, match="with the noise distribution"):
         made.matches(flat)
     made.matches(diffusion(steep))
 

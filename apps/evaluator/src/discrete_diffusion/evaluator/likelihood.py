@@ -20,14 +20,20 @@ def measure_likelihood(
     advance: Callable[[int], None],
     seed: int = 0,
 ) -> Likelihood:
-    """The bound on -log p(x | y) of `rows` (a data set of `input_ids` and perhaps `label`), each row given its label.
+    """Return the bound on -log p(x | y) of rows, each given its label.
 
-    A row's bound is the mean over `repeats` draws of the noise. Every position counts toward the nats, the padding's
-    too, for it is modelled; tokens are counted without the padding. So bits per token do not depend on the length that
-    sequences are padded to, except through what a model pays to predict the padding.
+    The bound of a row is the mean over `repeats` draws of the noise. Every position counts toward the nats, padding
+    included, since the model predicts it; tokens are counted without padding. Bits per token therefore depend on the
+    padded length only through the cost of predicting the padding.
 
     Args:
-        advance: told the number of passed rows.
+        checkpoint: The model.
+        rows: Data set with `input_ids` and perhaps `label`.
+        repeats: Draws of the noise for each row.
+        batch_size: Rows in a forward pass.
+        device: Device of the model.
+        advance: Called with the number of rows after each pass.
+        seed: Seed of the noise.
     """
     objective, denoiser = checkpoint.objective(), checkpoint.denoiser()
     generator = torch.Generator().manual_seed(seed)
@@ -50,9 +56,9 @@ def measure_likelihood(
 
 
 def counted_in(checkpoint: Checkpoint, rows: Any) -> tuple[str, int]:
-    """What the bits of such data are told for, and how many of them `rows` have: characters of text, pixels' channels.
+    """Return the unit in which bits are reported, and the number of units in `rows`.
 
-    "token", and their number, for data of any other kind.
+    Text counts characters and images count channels of pixels; other data count tokens.
     """
     ids, pad_id = rows["input_ids"][:], checkpoint.tokenizer.pad_token_id
     kind = checkpoint.config["data"]["kind"]

@@ -1,4 +1,4 @@
-"""What the evaluator asks of a metric, and what every metric shares."""
+"""Interface of metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ Number = float | int | None
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the samples of one condition and seed.
+    """Results of the samples of one condition and seed.
 
     Attributes:
-        numbers: the columns of results.csv.
-        samples: the rows of the samples' own file.
-        novel: the novel ones, each once, in the order in which they were drawn.
-        values: the property of each of `novel`.
+        numbers: Columns of results.csv.
+        samples: Rows of the file of samples.
+        novel: Novel samples, each once, in the order in which they were drawn.
+        values: Property of each novel sample.
     """
 
     numbers: Mapping[str, Number]
@@ -35,7 +35,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """The outcome of one condition and seed."""
+    """Outcome of one condition and seed."""
 
     condition: Point
     seed: int
@@ -43,15 +43,15 @@ class Run:
 
 
 class Metrics(Protocol):
-    """Compares samples with the training data it was made for, and draws what can be drawn of them.
+    """Comparison of samples with training data, and its pictures.
 
     Attributes:
-        noun: what samples are.
-        property: what each sample is measured by, of a string that `accepts` takes.
-        property_name: its name.
-        shown: columns of the printed table: the count in `numbers`, and its heading.
-        training: the columns `described` gives of the training data.
-        illustrate: from a string and a size in pixels to a picture of it, or None.
+        noun: Plural noun for the samples.
+        property: Function from a string that `accepts` takes to a number.
+        property_name: Name of the property.
+        shown: Columns of the printed table: the count in `numbers`, and its heading.
+        training: Statistics of the property on the training data, from `described`.
+        illustrate: Function from a string and a size in pixels to a picture, or None.
     """
 
     noun: str
@@ -62,20 +62,25 @@ class Metrics(Protocol):
     illustrate: Callable[..., Any] | None
 
     def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
-        """Compare; `wanted` is the class that was asked for, of each, where one was. It changes no column's name."""
+        """Compare samples with the training data.
+
+        Args:
+            strings: The samples.
+            wanted: Requested class of each sample, or None. It changes no column's name.
+        """
         ...
 
     def accepts(self, string: str) -> bool:
-        """Whether a string is one that the property is asked of."""
+        """Return whether the property is defined for a string."""
         ...
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
-        """Write pictures of its own, of all runs and of `shown` samples of the chosen condition; return their paths."""
+        """Write pictures of all runs and of `shown` samples of the chosen condition; return their paths."""
         ...
 
 
 def described(values: Sequence[float]) -> dict[str, Number]:
-    """Mean, median, quartiles, 90th percentile and standard deviation; None where there are no values."""
+    """Return mean, median, quartiles, 90th percentile and standard deviation; None without values."""
     told = describe(values)
     defined = [value for value in values if not np.isnan(value)]
     return {
@@ -89,10 +94,10 @@ def described(values: Sequence[float]) -> dict[str, Number]:
 
 
 def build_metrics(config: DictConfig, kind: str, data: SequenceData) -> Metrics:
-    """The metrics that `config` names, or those of data of this kind, for the training rows of `data`.
+    """Return the metrics that `config` names, or those for this kind of data.
 
     Raises:
-        ValueError: if it names none, and there are none for `kind`.
+        ValueError: If `config` names none and there are none for `kind`.
     """
     if "_target_" not in config:
         path = Path(__file__).parent / "config" / "metrics" / f"{kind}.yaml"
@@ -106,6 +111,6 @@ def build_metrics(config: DictConfig, kind: str, data: SequenceData) -> Metrics:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """A function's name, through partial application."""
+    """Return the name of a function, also of a partial one."""
     function = getattr(function, "func", function)
     return getattr(function, "__name__", type(function).__name__)

@@ -1,4 +1,4 @@
-"""Where the numbers come from."""
+"""Provenance of results."""
 
 import hashlib
 import platform
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "transformers", "rdkit", "discrete-diffusion-evaluator", "d
 
 
 def provenance(config: DictConfig, folder: Path, device: torch.device) -> dict[str, Any]:
-    """The checkpoint, the command, the configuration, the versions and the machine."""
+    """Return checkpoint, command, configuration, versions and machine."""
     return {
         "checkpoint": str(folder.resolve()),
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),

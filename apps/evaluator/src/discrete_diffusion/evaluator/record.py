@@ -1,4 +1,4 @@
-"""What an evaluation writes, as soon as it is there."""
+"""Files of an evaluation, written as it goes."""
 
 import csv
 import io
@@ -20,12 +20,12 @@ KEYS = ("guidance", "gamma", "condition")
 
 
 class Record:
-    """The folder of an evaluation. Every file in it is whole at any time but results.csv, which grows by whole rows.
+    """Folder of an evaluation. Its files are complete at any time; results.csv grows by whole rows.
 
     Args:
-        directory: a folder that exists.
-        facts: what summary.json says beside the numbers.
-        metrics: what names the property and describes the training data.
+        directory: Existing folder.
+        facts: Entries of summary.json beside the numbers.
+        metrics: Metrics, with the name of the property and its values on the training data.
     """
 
     def __init__(self, directory: Path, facts: Mapping[str, Any], metrics: Metrics) -> None:
@@ -33,12 +33,12 @@ class Record:
         self.facts, self.rows, self.runs = dict(facts), list[dict[str, Number | str]](), list[Run]()
 
     def note(self, **facts: Any) -> None:
-        """Add to what summary.json says."""
+        """Add entries to summary.json."""
         self.facts |= facts
         self._write_summary()
 
     def add(self, run: Run, cost: Mapping[str, Number]) -> None:
-        """Write the samples of a run, its row of results.csv, and the summary of all runs until now."""
+        """Write the samples of a run, its row of results.csv, and the summary of all runs so far."""
         samples = self.directory / "samples" / f"{run.condition.file_name()}_seed-{run.seed}.csv"
         samples.parent.mkdir(exist_ok=True)
         own: dict[str, Number | str] = {key: getattr(run.condition, key) for key in KEYS} | {"seed": run.seed}
@@ -54,7 +54,7 @@ class Record:
         self._write_summary()
 
     def summary(self) -> list[dict[str, Number | str]]:
-        """A row for each condition: every number's mean over seeds, and the half-width of its 95 % interval."""
+        """Return a row for each condition: the mean of each number over seeds, and half of its 95 % interval."""
         groups: dict[Point, list[dict[str, Any]]] = {}
         for run, row in zip(self.runs, self.rows, strict=True):
             groups.setdefault(run.condition, []).append(row)
@@ -85,16 +85,17 @@ class Record:
 
 
 def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Path:
-    """A new folder: the one asked for, or one named by the time where the checkpoint's evaluations are kept.
+    """Create the folder of an evaluation: `output`, or a folder named by the time in the checkpoint's evaluations.
 
-    Those of a model of the hub, whose files lie in a cache, are kept under outputs/.
+    Evaluations of a model from the hub, whose files lie in a cache, go under outputs/.
 
     Args:
-        checkpoint: its folder.
-        name: what the person called it.
+        output: The folder, None for the default.
+        checkpoint: Folder of the checkpoint.
+        name: Checkpoint as given by the user.
 
     Raises:
-        FileExistsError: if there is something in it.
+        FileExistsError: If the folder is not empty.
     """
     if output is not None:
         directory = Path(output)
@@ -118,7 +119,7 @@ def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Pa
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file that appears as a whole or not at all."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""What an evaluation prints."""
+"""Printed results of an evaluation."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from discrete_diffusion.evaluator.metrics import Metrics
 
 
 def results_table(summary: Sequence[Mapping[str, Any]], metrics: Metrics) -> Table:
-    """A row for each condition, the training data's last. Columns that nothing has a number in are left out."""
+    """Return the table of results: one row for each condition, then the training data. Empty columns are left out."""
     name = metrics.property_name
     seeds = max(row["seeds"] for row in summary)
     counts = {row["generated"] for row in summary}
@@ -71,7 +71,7 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Metrics) -> Tab
 
 
 def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str, float | None] | None) -> str:
-    """The likelihood in words, with the bits for each unit of another kind than tokens."""
+    """Return the likelihood in words, with bits per character or dimension if the data have such a unit."""
     other = "" if per_unit is None else f"\n  {_number(per_unit[1], 3)} bits per {per_unit[0]}"
     nats, bits = likelihood.nats_per_sequence, likelihood.bits_per_token
     parts = ", ".join(f"{name} {value:.3f}" for name, value in likelihood.parts.items())
@@ -85,7 +85,7 @@ def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str,
 
 
 def closing(directory: Path, noun: str) -> Panel:
-    """Where everything is."""
+    """Return a panel that lists the files of the evaluation."""
     told = {
         "report.html": "everything on one page, for a browser",
         "results.csv": "a row for each guidance, gamma and seed",

@@ -1,4 +1,4 @@
-"""What searches are steered by: any function from a decoded string to a number."""
+"""Rewards of searches: functions from a decoded string to a number."""
 
 import math
 from collections.abc import Callable

@@ -1,10 +1,10 @@
-"""What is measured."""
+"""Description of a checkpoint."""
 
 from discrete_diffusion.checkpoints import Checkpoint
 
 
 def describe(checkpoint: Checkpoint) -> str:
-    """What a checkpoint is, in a line."""
+    """Return one line that describes a checkpoint."""
     model = checkpoint.config["model"]
     kind = (model.get("process") or model["objective"])["_target_"].rpartition(".")[2]
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())

@@ -4,9 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from discrete_diffusion.checkpoints.checkpoint import Checkpoint, load
+    from discrete_diffusion.checkpoints.checkpoint import Checkpoint
     from discrete_diffusion.checkpoints.classifier_checkpoint import (
         ClassifierCheckpoint,
+        in_units,
         load_classifier,
         newest_classifier,
     )
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.data import build_data
     from discrete_diffusion.checkpoints.folders import evaluations, expect_checkpoint, locate, newest
     from discrete_diffusion.checkpoints.hub import fetch, is_hub_name
+    from discrete_diffusion.checkpoints.loading import load
     from discrete_diffusion.checkpoints.published.converted import Converted, ConvertedClassifier
     from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
     from discrete_diffusion.checkpoints.samplers import with_steps
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults, read_results
     from discrete_diffusion.checkpoints.transformers_export.upload import expect_hub_name, push_to_hub
     from discrete_diffusion.checkpoints.trust import TARGETS, UntrustedTargetError, expect_trusted
-    from discrete_diffusion.checkpoints.units import in_units
 
 __all__ = [
     "TARGETS",
@@ -65,14 +66,15 @@ __all__ = [
 ]
 
 _FILES = {
-    "checkpoint": ("Checkpoint", "load"),
-    "classifier_checkpoint": ("ClassifierCheckpoint", "load_classifier", "newest_classifier"),
+    "checkpoint": ("Checkpoint",),
+    "classifier_checkpoint": ("ClassifierCheckpoint", "in_units", "load_classifier", "newest_classifier"),
     "classifier_conversion": ("convert_classifier",),
     "compatibility": ("describe_generator",),
     "conversion": ("convert", "expect_free", "read_foreign", "trained_on"),
     "data": ("build_data",),
     "folders": ("evaluations", "expect_checkpoint", "locate", "newest"),
     "hub": ("fetch", "is_hub_name"),
+    "loading": ("load",),
     "published.converted": ("Converted", "ConvertedClassifier"),
     "published.hub_folder": ("needs_tokenizer",),
     "samplers": ("with_steps",),
@@ -82,7 +84,6 @@ _FILES = {
     "transformers_export.run_results": ("RunResults", "read_results"),
     "transformers_export.upload": ("expect_hub_name", "push_to_hub"),
     "trust": ("TARGETS", "UntrustedTargetError", "expect_trusted"),
-    "units": ("in_units",),
 }
 _FILE_OF = {name: file for file, names in _FILES.items() for name in names}
 

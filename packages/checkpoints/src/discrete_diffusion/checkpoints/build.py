@@ -1,4 +1,4 @@
-"""From a description to what it describes: dictionaries whose `_target_` is called with the rest by name."""
+"""Objects built from dictionaries with a `_target_`."""
 
 import inspect
 from collections.abc import Mapping

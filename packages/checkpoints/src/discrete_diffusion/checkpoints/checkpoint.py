@@ -10,27 +10,17 @@ classifiers/NAME     classifiers that steer it, where there are any: one unit wi
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint, load_classifier
+from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.checkpoints.data import build_data
-from discrete_diffusion.checkpoints.hub import fetch
-from discrete_diffusion.checkpoints.networks import build_network, check_integers, mismatch, shapes_of, stored_shapes
-from discrete_diffusion.checkpoints.published.hub_folder import is_published, read_published
-from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import (
-    expect_described,
-    label_of,
-    read_config,
-    read_label,
-    unreadable,
     whole,
     write_config,
     write_weights,
@@ -38,16 +28,6 @@ from discrete_diffusion.checkpoints.storage import (
 from discrete_diffusion.datasets import Label, SequenceData, decode, save_label
 from discrete_diffusion.guidance import State, last
 from discrete_diffusion.processes import Ancestral, Objective
-
-PARTS = ("denoiser", "objective", "sampler")
-"""Targets of `model` in config.json."""
-ENTRIES = {"model": dict, "backbone": dict, "data": dict, "length": int}
-LONGEST = 2**20
-"""Tokens that a sequence may have."""
-OWN = ("model", "backbone", "data", "length", "label")
-"""What config.json says for us; that of an exported folder speaks to transformers besides."""
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -175,79 +155,3 @@ class Checkpoint:
                 classifier.save(partial / "classifiers" / name)
             write_config(partial, self.config)
         return directory
-
-
-def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_code: bool = False) -> Checkpoint:
-    """Read a checkpoint, on the CPU and in evaluation mode: one of ours, or a published one of UDLM or MDLM.
-
-    Args:
-        path: its folder, that of its run, or its name on the Hugging Face hub, from where it is then downloaded.
-        tokenizer: of a published model, most of which come without one: a tokenizer, its folder or its name on the hub.
-        trust_remote_code: Build what config.json names even if it is not ours, such as a data set of your own.
-            Published models are read as data, and their code is never run.
-
-    Raises:
-        FileNotFoundError: If it is no checkpoint directory.
-        ConnectionError: If it cannot be downloaded from the hub.
-        UntrustedTargetError: If it names code outside the closed lists of `discrete_diffusion.checkpoints.TARGETS`.
-        ValueError: If its parts do not belong together.
-    """
-    directory = fetch(path)
-    if is_published(directory):
-        return Checkpoint(*read_published(directory, tokenizer))
-    if tokenizer is not None:
-        raise ValueError(f"Expected no `tokenizer` for {directory}: a checkpoint of ours has its own.")
-    config = read_config(directory, what="checkpoint", entries=ENTRIES, trust_remote_code=trust_remote_code)
-    config = {name: config[name] for name in OWN if name in config}
-    _expect_sound(config, directory / "config.json")
-    try:
-        file = directory / "model.safetensors"
-        network = build_network(config["backbone"], _own_names(stored_shapes(file)))
-        # Without the empty configuration, transformers would read that of the model, which it does not know.
-        tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig(), trust_remote_code=False)
-        label = _label(directory, config)
-        weights = _own_names(load_file(file))
-        for part in PARTS:
-            build(config["model"][part])
-    except Exception as error:
-        raise unreadable("checkpoint", directory, error) from error
-    problem = mismatch(shapes_of(network.state_dict()), shapes_of(weights))
-    vocab_size = config["backbone"].get("vocab_size", len(tokenizer))
-    if problem is None and len(tokenizer) != vocab_size:
-        problem = f"the tokenizer has {len(tokenizer)} symbols and the network {vocab_size}"
-    classes = None if label is None else label.num_classes
-    # A network that is built from somebody's folder says its classes itself.
-    known = config["backbone"].get("num_classes", None if label is None else getattr(network, "num_classes", None))
-    if problem is None and classes != known:
-        problem = f"label.json has {classes} classes and the network {known}"
-    if problem is not None:
-        raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
-    network.load_state_dict(weights)
-    checkpoint = Checkpoint(config, network, tokenizer, label)
-    parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
-    return checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})
-
-
-def _label(directory: Path, config: Mapping[str, Any]) -> Label | None:
-    if (directory / "label.json").is_file():
-        return read_label(directory / "label.json")
-    return None if config.get("label") is None else label_of(config["label"])
-
-
-def _expect_sound(config: Mapping[str, Any], where: Path) -> None:
-    """Check the types and sizes in config.json before anything is built."""
-    if not 0 < config["length"] <= LONGEST:
-        raise ValueError(f"Expected 1 <= `length` <= {LONGEST:,} in {where}, got {config['length']}.")
-    expect_described(config["model"], PARTS, where=where)
-    expect_described(config, ["backbone"], where=where)
-    if config["data"].get("rows") is not None:
-        expect_described(config["data"], ["rows"], where=where)
-    try:
-        check_integers(config["model"])
-    except ValueError as error:
-        raise ValueError(f"{error} It stands in {where}.") from None
-
-
-def _own_names(weights: Mapping[str, Value]) -> dict[str, Value]:
-    """Drop the prefix of a model that transformers has saved."""
-    return {name.removeprefix("network."): weight for name, weight in weights.items()}

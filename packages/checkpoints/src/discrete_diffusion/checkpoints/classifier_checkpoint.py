@@ -6,16 +6,18 @@ label.json           the classes; absent for regressors
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.checkpoints.compatibility import COMPARED, KNOWN, describe_generator, difference
+from discrete_diffusion.checkpoints.compatibility import COMPARED, KNOWN, Generator, describe_generator, difference
 from discrete_diffusion.checkpoints.folders import locate
 from discrete_diffusion.checkpoints.networks import build_network, check_integers, mismatch, shapes_of, stored_shapes
 from discrete_diffusion.checkpoints.storage import (
@@ -28,13 +30,9 @@ from discrete_diffusion.checkpoints.storage import (
     write_config,
     write_weights,
 )
-from discrete_diffusion.checkpoints.units import in_units
 from discrete_diffusion.datasets import Label, save_label
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
 from discrete_diffusion.processes import Classifier, Regressor
-
-if TYPE_CHECKING:
-    from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 
 ENTRIES: dict[str, type | tuple[type, ...]] = {
     "kind": str,
@@ -118,7 +116,7 @@ class ClassifierCheckpoint:
         likelihood = ClassLikelihood(predictor, chosen)
         return Not(likelihood) if negate else likelihood
 
-    def matches(self, generator: "Checkpoint") -> None:
+    def matches(self, generator: Generator) -> None:
         """Nothing, if the classifier may steer, or judge, this generator.
 
         Raises:
@@ -220,3 +218,9 @@ def newest_classifier(generator_folder: str | Path, kind: str, root: str | Path 
             f"`uv run trainer task={kind}_classifier generator={folder}`, or name one."
         )
     return max(found)[1]
+
+
+def in_units(outputs: Tensor, *, center: float, scale: float) -> Tensor:
+    """Return mean and log standard deviation of a number, (..., 2), from those of (number - center) / scale."""
+    mean, log_std = outputs.unbind(-1)
+    return torch.stack([center + scale * mean, log_std + math.log(scale)], -1)

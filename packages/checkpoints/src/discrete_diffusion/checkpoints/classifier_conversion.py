@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from discrete_diffusion.checkpoints.checkpoint import load
 from discrete_diffusion.checkpoints.conversion import expect_free
 from discrete_diffusion.checkpoints.hub import fetch
+from discrete_diffusion.checkpoints.loading import load
 from discrete_diffusion.checkpoints.published.classifier import converted_classifier
 from discrete_diffusion.checkpoints.published.converted import ConvertedClassifier
 from discrete_diffusion.checkpoints.published.lightning_checkpoint import read_lightning

@@ -1,20 +1,42 @@
-"""What of a generator a classifier depends on, and how a difference is told."""
+"""Compatibility of a classifier with a generator."""
 
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.storage import fingerprint
 from discrete_diffusion.processes import Process
 
-if TYPE_CHECKING:
-    from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 
-# what of a generator each kind depends on, in the order in which differences are told
+class Generator(Protocol):
+    """Parts of a generator that a classifier may depend on."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The denoising network."""
+        ...
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Tokens in each sequence."""
+        ...
+
+    def denoiser(self) -> Any:
+        """Return the denoiser."""
+        ...
+
+
+# Properties of the generator that each kind depends on, in the order in which they are compared.
 NOISE = ("process", "schedule", "noise")
 COMPARED = {
     "noisy": (*NOISE, "tokenizer", "time_conditioning", "length"),
@@ -23,11 +45,11 @@ COMPARED = {
     "clean": ("tokenizer", "length"),
 }
 KNOWN = {name for names in COMPARED.values() for name in names}
-HASHED = {"tokenizer": "the vocabulary", "weights": "the weights", "noise": "the noise law"}
+HASHED = {"tokenizer": "the vocabulary", "weights": "the weights", "noise": "the noise distribution"}
 
 
-def describe_generator(generator: "Checkpoint") -> dict[str, Any]:
-    """What of a generator a classifier depends on, as JSON can hold it."""
+def describe_generator(generator: Generator) -> dict[str, Any]:
+    """Return the properties of a generator that classifiers depend on, as JSON values."""
     process = getattr(generator.denoiser(), "process", None)
     return {
         "process": None if process is None else type(process).__name__,
@@ -41,11 +63,12 @@ def describe_generator(generator: "Checkpoint") -> dict[str, Any]:
 
 
 def difference(kind: str, trained: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
-    """The first thing that a classifier of this kind depends on and that differs, None if nothing does.
+    """Return a sentence about the first property that differs, or None if the classifier fits.
 
     Args:
-        trained: what `describe_generator` said of the generator that the classifier was trained for.
-        found: what it says of the one that the classifier is to steer.
+        kind: Kind of the classifier.
+        trained: Properties of the generator that the classifier was trained for, from `describe_generator`.
+        found: Properties of the generator to steer.
     """
     for name in COMPARED[kind]:
         if trained[name] != found[name]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from discrete_diffusion.checkpoints.checkpoint import load
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.hub import fetch
+from discrete_diffusion.checkpoints.loading import load
 from discrete_diffusion.checkpoints.published.converted import Converted
 from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
 from discrete_diffusion.checkpoints.published.lightning import Weights, converted_lightning

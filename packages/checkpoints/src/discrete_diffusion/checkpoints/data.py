@@ -1,4 +1,4 @@
-"""From a description to sequences of tokens."""
+"""Data of a checkpoint, built from its settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.datasets import LabelRule, SequenceData, sequence_data
 
 OPTIONAL = ("layout", "augment", "allow_unknown", "validation", "seed", "max_dropped")
-"""What `sequence_data` has a default for."""
+"""Optional arguments of `sequence_data`."""
 
 
 def build_data(
@@ -19,7 +19,7 @@ def build_data(
     label: LabelRule | None,
     length: int | None,
 ) -> SequenceData:
-    """Load the rows that `settings` name, encode and split them."""
+    """Load, encode and split the rows that the settings name."""
     # Data of checkpoints without the setting were accepted at any share of dropped rows.
     settings = {"max_dropped": 1.0, **settings}
     return sequence_data(

@@ -1,6 +1,6 @@
-"""What other libraries' errors say, in one line."""
+"""Messages of other libraries in one line."""
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, or its kind where it says nothing."""
+    """Return the first line of an error, or the name of its class if it has no message."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

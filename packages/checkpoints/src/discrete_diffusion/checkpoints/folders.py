@@ -1,13 +1,13 @@
-"""Where runs keep what they trained."""
+"""Folders of runs, checkpoints and evaluations."""
 
 from pathlib import Path
 
 
 def newest(root: str | Path = "outputs") -> Path:
-    """The checkpoint that was written last under `root`.
+    """Return the newest checkpoint under `root`.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: If there is none.
     """
     found = sorted(Path(root).glob("**/checkpoint/config.json"), key=lambda path: path.stat().st_mtime)
     if not found:
@@ -50,9 +50,9 @@ def expect_checkpoint(path: str | Path | None) -> None:
 
 
 def evaluations(checkpoint: str | Path) -> Path:
-    """Where a checkpoint's evaluations are kept, each in a folder of its own.
+    """Return the folder of a checkpoint's evaluations.
 
-    That is `evaluation` in its run, and `NAME_evaluation` beside a checkpoint called NAME that is in no run.
+    It is `evaluation` in the checkpoint's run, or `NAME_evaluation` beside a checkpoint NAME that belongs to no run.
     """
     folder = Path(checkpoint).resolve()
     return folder.parent / ("evaluation" if folder.name == "checkpoint" else f"{folder.name}_evaluation")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 from discrete_diffusion.datasets import Padded, RowChange
 from discrete_diffusion.datasets.encoding import encode
 from discrete_diffusion.guidance import AncestralSampler, Order, OrderSampler, order_log_likelihood
 from discrete_diffusion.processes import Absorbing, AutoregressiveNLL
-
-if TYPE_CHECKING:
-    from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,7 @@ class Scores:
 
 @torch.no_grad()
 def score(
-    checkpoint: "Checkpoint",
+    checkpoint: Checkpoint,
     strings: Sequence[str],
     *,
     y: Int[Tensor, " n"] | None = None,
@@ -122,7 +119,7 @@ def score(
 
 
 def _encoded(
-    checkpoint: "Checkpoint", strings: Sequence[str], layout: Padded
+    checkpoint: Checkpoint, strings: Sequence[str], layout: Padded
 ) -> tuple[Int[Tensor, "m l"], Int[Tensor, " m"], tuple[RowChange, ...]]:
     """Return the tokens of the strings that fit the model, the positions of those, and why the others do not."""
     positions = np.array([i for i, string in enumerate(strings) if string], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What is done anew to a sequence each time that a model is trained on it."""
+"""Random changes of training sequences, drawn anew each time."""
 
 from dataclasses import dataclass
 from typing import Protocol

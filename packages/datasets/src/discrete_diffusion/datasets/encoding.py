@@ -1,4 +1,4 @@
-"""From a column to token ids, which are made once and kept."""
+"""Token ids of a column, computed once and cached."""
 
 import hashlib
 import json

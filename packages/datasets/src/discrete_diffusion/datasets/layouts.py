@@ -1,4 +1,4 @@
-"""How tokenized strings become sequences of one length."""
+"""Layouts: tokenized strings as sequences of one length."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol

@@ -1,4 +1,4 @@
-"""What the embedded reviews are made of."""
+"""Grammar of the embedded reviews."""
 
 from random import Random
 from types import MappingProxyType

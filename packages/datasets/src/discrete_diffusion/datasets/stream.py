@@ -15,7 +15,7 @@ from discrete_diffusion.datasets.encoding import tokenize
 from discrete_diffusion.datasets.layouts import Layout
 
 DOCUMENTS = 1000
-"""How many are laid out at a time: what is left over of so many is dropped."""
+"""Documents laid out at a time; the tokens left over from them are dropped."""
 
 BUFFER = 10_000
 """Documents in the buffer that shuffles them."""

@@ -12,15 +12,13 @@ from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.checkpoints.compatibility import describe_generator, difference
 from discrete_diffusion.checkpoints.networks import build_network, shapes_of
-from discrete_diffusion.checkpoints.published.class_names import class_names
-from discrete_diffusion.checkpoints.published.classifier_refusal import classifier_refusal
 from discrete_diffusion.checkpoints.published.config import number, schedule, setting
 from discrete_diffusion.checkpoints.published.converted import ConvertedClassifier
 from discrete_diffusion.checkpoints.published.differences import classifier_differences
 from discrete_diffusion.checkpoints.published.lightning_checkpoint import PREFIXES, LightningCheckpoint
-from discrete_diffusion.checkpoints.published.tokenizer import fitted
-from discrete_diffusion.checkpoints.published.unpickled_tokenizer import is_of_tokenizer, unpickled_tokenizer
+from discrete_diffusion.checkpoints.published.tokenizer import fitted, is_of_tokenizer, unpickled_tokenizer
 from discrete_diffusion.checkpoints.published.weights import dit_weights
+from discrete_diffusion.datasets import FittedCategoryLabel, Label, ThresholdLabel
 
 PREFIX = PREFIXES["classifier"]
 EMBEDDING = f"{PREFIX}vocab_embed.embedding"
@@ -153,3 +151,65 @@ def _network(found: LightningCheckpoint, vocab_size: int) -> tuple[dict[str, Any
 
 def _published_name(name: str) -> str:
     return f"output_layer.{name.removeprefix('linear.')}" if name.startswith("linear.") else name
+
+
+def class_names(config: Mapping[str, Any], classes: int, own: Label | None) -> tuple[Label, str]:
+    """Return the classes, and a note on the source of their names, which the file lacks.
+
+    The names are the generator's if it has as many classes, and numbers otherwise. A generator's threshold does not
+    fit if it belongs to another column, or if class 1 lies below it: class 1 of the published code lies above.
+
+    Args:
+        config: Configuration of the classifier.
+        classes: Number of classes of the classifier.
+        own: Label of the generator.
+    """
+    column = setting(config, "data.label_col", None)
+    percentile = setting(config, "data.label_col_pctile", None)
+    said = "" if column is None else f" (data.label_col={column}"
+    said += "" if column is None else ")" if percentile is None else f", data.label_col_pctile={percentile})"
+    if own is not None and own.num_classes == classes and _may_be(own, column):
+        return own, f"the file does not name its classes{said}: they are called as the generator's"
+    label = FittedCategoryLabel(str(column or "label"), tuple(f"class {index}" for index in range(classes)))
+    return label, f"the file does not name its classes{said}: they are class 0 to {classes - 1}"
+
+
+def _may_be(own: Label, column: Any) -> bool:
+    if not isinstance(own, ThresholdLabel):
+        return True
+    return column in (None, own.column) and own.comparison.startswith(">")
+
+
+OTHERS = {
+    "hyenadna": "whose network runs code that comes with its weights",
+    "dimamba": "whose last norm is modulated there, and is not here",
+}
+
+
+def classifier_refusal(config: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return why a published classifier cannot become a `DiTClassifier` of noisy sequences, or None if it can.
+
+    Returns:
+        A description of the classifier, and the trainer's task for the same purpose.
+
+    Raises:
+        ValueError: If the configuration does not determine the kind of the classifier.
+    """
+    backbone = str(setting(config, "classifier_backbone"))
+    pooling = setting(config, "classifier_model.pooling", "mean")
+    if setting(config, "is_eval_classifier", False):
+        return (
+            "one of clean sequences (is_eval_classifier), which judges samples and steers nothing",
+            "clean_classifier",
+        )
+    if setting(config, "is_fudge_classifier", False) or pooling == "no_pooling":
+        return "FUDGE's, which reads <bos> first, and ours the sequence behind it", "prefix_classifier"
+    if setting(config, "is_pplm_classifier", False) or pooling == "attention_mean":
+        return "PPLM's or NOS's, which reads a generator's hidden states", "hidden_classifier"
+    if setting(config, "parameterization", None) == "ar":
+        return "one from left to right (parameterization=ar), which reads <bos> first", "prefix_classifier"
+    if backbone != "dit":
+        return f"a {backbone}, {OTHERS.get(backbone, 'which is none of the published code')}", "noisy_classifier"
+    if pooling != "mean":
+        return f"pooling={pooling}, which the published code takes over another axis or not at all", "noisy_classifier"
+    return None

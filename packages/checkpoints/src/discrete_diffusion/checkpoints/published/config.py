@@ -1,4 +1,4 @@
-"""What the configuration of the published training code means: sizes, process, schedule and objective of a model."""
+"""Configurations of the published training code: sizes, process, schedule and objective of a model."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a checkpoint of another format became."""
+"""Checkpoints converted from other formats."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,14 @@ from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheck
 
 @dataclass(frozen=True)
 class Converted:
-    """A checkpoint that was read from another format.
+    """Checkpoint converted from another format.
 
     Attributes:
-        origin: what was read, in words.
-        notes: what of it was not understood, or is otherwise here.
-        said_of_data: what the published configuration says of the data, by its own names.
-        behind_bos: sequences are what follows the token that begins them.
+        checkpoint: The checkpoint.
+        origin: Source, in words.
+        notes: Settings that were not understood, or that this library handles differently.
+        said_of_data: Settings of the data in the published configuration, by their published names.
+        behind_bos: Whether sequences start after the token that begins them.
     """
 
     checkpoint: Checkpoint
@@ -28,12 +29,13 @@ class Converted:
 
 @dataclass(frozen=True)
 class ConvertedClassifier:
-    """A classifier that was read from another format.
+    """Classifier converted from another format.
 
     Attributes:
-        generator: what it steers.
-        origin: what was read, in words.
-        notes: what of it was not understood, or is otherwise here.
+        checkpoint: The classifier.
+        generator: The generator that it steers.
+        origin: Source, in words.
+        notes: Settings that were not understood, or that this library handles differently.
     """
 
     checkpoint: ClassifierCheckpoint

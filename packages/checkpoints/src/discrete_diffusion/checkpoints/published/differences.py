@@ -1,4 +1,4 @@
-"""What a configuration of the published training code says that is otherwise here."""
+"""Settings of the published code that this library handles differently."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from discrete_diffusion.checkpoints.published.dimamba import DROPOUT
 
 
 def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
-    """What the configuration says that is otherwise here, and changes what the model computes or how it was trained."""
+    """Return one line for each such setting that affects the model's outputs or its training."""
     kind, reading = parameterization(config), setting(config, "parameterization")
     masked, t_min = setting(config, "subs_masking", False), number(config, "training.sampling_eps", 1e-3)
     dimamba = setting(config, "backbone") == "dimamba"
@@ -45,7 +45,7 @@ def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
 
 
 def classifier_differences(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The same of a noisy classifier's configuration."""
+    """Return the same lines for the configuration of a noisy classifier."""
     return tuple(line for line, holds in _of_noise(config).items() if holds)
 
 

@@ -22,7 +22,7 @@ RATES = f"{FIRST}mixer.mamba_fwd.A_log"
 BACKWARD = f"{FIRST}mixer.mamba_rev.A_log"
 CONVOLUTION = f"{FIRST}mixer.mamba_fwd.conv1d.weight"
 MEASURED = {EMBEDDING: 2, RATES: 2, CONVOLUTION: 3}
-"""What says the sizes, and of how many axes it is."""
+"""Weights that determine the sizes, and their numbers of axes."""
 DIRECTIONS = ("mamba_fwd", "mamba_rev")
 DROPOUT = 0.1
 """Of every block, whatever `model.dropout` says."""

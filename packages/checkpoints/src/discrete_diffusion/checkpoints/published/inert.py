@@ -1,4 +1,4 @@
-"""Files of `torch.save` read as data: objects in them become stand-ins that only keep what is said of them."""
+"""Files of `torch.save` read as data: objects become stand-ins without behavior."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,38 +16,38 @@ from torch.serialization import (
 
 
 class Inert:
-    """Stands for an object of somebody's class, or for what a call of somebody's function would have given."""
+    """Stand-in for an object of a foreign class, or for the result of a foreign function."""
 
     path: ClassVar[str]
     args: tuple[Any, ...]
     state: Any
 
     def __new__(cls, *args: Any) -> "Inert":
-        """Keep the arguments; nothing is called with them."""
+        """Keep the arguments without calling anything."""
         self = super().__new__(cls)
         self.args, self.state = args, None
         return self
 
     def __init__(self, *args: Any) -> None:
-        """Nothing: `__new__` has them, and a pickle may leave this out."""
+        """Do nothing: `__new__` keeps the arguments, and unpickling may skip this method."""
 
     def __setstate__(self, state: Any) -> None:
-        """Keep the state, and set no attribute by the names in it."""
+        """Keep the state without setting attributes."""
         self.state = state
 
 
 def load_inert(path: Path) -> tuple[Any, frozenset[str]]:
     """Read a file of `torch.save` with `weights_only=True`, tensors mapped from the file and not copied.
 
-    Whatever class or function it names beyond those of tensors becomes an `Inert`, so that nobody's code is imported or
-    run. The allow-list of the process, which may hold real classes, is set aside meanwhile.
+    Every class or function in the file other than those of tensors becomes an `Inert`, so no foreign code is imported
+    or run. The allow-list of the process, which may contain real classes, is emptied for the time of the call.
 
     Returns:
-        What the file holds, and the dotted paths of all that became stand-ins.
+        The content of the file, and the dotted paths of all stand-ins.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is none of `torch.save`, damaged, or holds what no stand-in can be made for.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it was not written by `torch.save`, is damaged, or holds an object without a possible stand-in.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Expected a checkpoint of Lightning in {path}, but there is no such file.")
@@ -83,7 +83,7 @@ def _dictionary(*_: Any) -> dict[Any, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """The sentence that says what is wrong, without torch's advice to run the file."""
+    """Return the sentence with the cause, without torch's advice to run the file."""
     said = str(error)
     said = said.partition("WeightsUnpickler error: ")[2] or said
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("Weights only load")]

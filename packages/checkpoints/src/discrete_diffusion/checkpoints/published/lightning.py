@@ -16,8 +16,7 @@ from discrete_diffusion.checkpoints.published.differences import differences
 from discrete_diffusion.checkpoints.published.dimamba import dimamba_parts
 from discrete_diffusion.checkpoints.published.hub_folder import published_parts
 from discrete_diffusion.checkpoints.published.lightning_checkpoint import LightningCheckpoint
-from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
-from discrete_diffusion.checkpoints.published.unpickled_tokenizer import is_of_tokenizer, unpickled_tokenizer
+from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer, is_of_tokenizer, unpickled_tokenizer
 from discrete_diffusion.checkpoints.published.weights import PREFIX
 from discrete_diffusion.datasets import Label, pixel_tokenizer, pretrained_tokenizer, text8_tokenizer
 

@@ -11,11 +11,11 @@ from discrete_diffusion.checkpoints.published.inert import Inert, load_inert
 
 Kind = Literal["generator", "classifier"]
 PREFIXES: dict[Kind, str] = {"generator": "backbone.", "classifier": "classifier_model."}
-"""Where the network's weights are, by what it is."""
+"""Prefix of the network's weights, by kind of model."""
 BUFFERS = ("rotary_emb.inv_freq",)
-"""What a network of these keeps beside its parameters, by the end of its name."""
+"""Endings of the names of buffers that these networks store."""
 UNTOLD = ("noise.", "train_metrics.", "valid_metrics.", "limiting_distribution")
-"""How names begin of what is no part of the network: the noise, measures, and what the code makes anew."""
+"""Prefixes of entries outside the network: noise, metrics, and tensors that the code recomputes."""
 READ = frozenset(
     {
         "typing.Any",

@@ -1,11 +1,15 @@
 """Tokenizers of published checkpoints."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+import tokenizers
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from discrete_diffusion.checkpoints.errors import first_line
+from discrete_diffusion.checkpoints.published.inert import Inert
 from discrete_diffusion.datasets import pretrained_tokenizer
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
@@ -15,16 +19,16 @@ Tokenizer = PreTrainedTokenizerBase | str | Path
 
 
 def has_tokenizer(directory: Path) -> bool:
-    """Say whether the folder holds a tokenizer."""
+    """Return whether the folder holds a tokenizer."""
     return any((directory / name).is_file() for name in FILES)
 
 
 def find_tokenizer(directory: Path, given: Tokenizer | None) -> PreTrainedTokenizerBase:
-    """The tokenizer that is given, or that of the folder.
+    """Return the given tokenizer, or the one in the folder.
 
     Raises:
-        ValueError: if there is none, or the folder's cannot be read without running its code.
-        ConnectionError: if the one that is given by its name cannot be read.
+        ValueError: If there is none, or the one in the folder cannot be read without running its code.
+        ConnectionError: If a tokenizer given by name cannot be read.
     """
     if isinstance(given, str | Path):
         return pretrained_tokenizer(given)
@@ -48,15 +52,16 @@ def find_tokenizer(directory: Path, given: Tokenizer | None) -> PreTrainedTokeni
 
 
 def fitted(tokenizer: PreTrainedTokenizerBase, vocab_size: int, *, masks: bool, where: str) -> PreTrainedTokenizerBase:
-    """The tokenizer with the token that the published code counts behind those of a tokenizer without a mask.
+    """Return the tokenizer with a mask, which the published code appends to a tokenizer without one.
 
     Args:
-        vocab_size: of the network.
-        masks: the model's noise is a mask, so that there must be one.
-        where: what errors call the checkpoint.
+        tokenizer: The tokenizer.
+        vocab_size: Vocabulary size of the network.
+        masks: Whether the model's noise is a mask, so that there must be one.
+        where: Name of the checkpoint in errors.
 
     Raises:
-        ValueError: if it cannot be the tokenizer that the network was trained with.
+        ValueError: If it cannot be the tokenizer that the network was trained with.
     """
     symbols, last = len(tokenizer), vocab_size - 1
     if symbols not in (vocab_size, last) or (symbols == last and tokenizer.mask_token is not None):
@@ -74,3 +79,47 @@ def fitted(tokenizer: PreTrainedTokenizerBase, vocab_size: int, *, masks: bool, 
             f"Expected a tokenizer with a mask for {where}, or one of {last} symbols, to which a mask is added."
         )
     return tokenizer
+
+
+SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def unpickled_tokenizer(stand_in: Inert | None) -> PreTrainedTokenizerFast | None:
+    """Return the tokenizer that a pickle describes, or None if the pickle does not describe it completely.
+
+    Fast tokenizers are pickled as their tokenizer.json and the names of their special tokens. Other tokenizers are
+    code, as is anything that a custom class adds to a fast one.
+    """
+    state = {} if stand_in is None or not isinstance(stand_in.state, Mapping) else stand_in.state
+    backend = state.get("_tokenizer")
+    if stand_in is None or not stand_in.path.startswith("transformers."):
+        return None
+    if not isinstance(backend, Inert) or backend.path != "tokenizers.Tokenizer":
+        return None
+    written = backend.state
+    try:
+        read = tokenizers.Tokenizer.from_str(written.decode() if isinstance(written, bytes) else written)
+    except Exception:  # whatever tokenizers says of a file of another version
+        return None
+    # One dictionary since transformers 4.48, an attribute each before.
+    kept = state.get("_special_tokens_map")
+    found = kept if isinstance(kept, Mapping) else {name: state.get(f"_{name}") for name in SPECIAL}
+    special = {name: text for name in SPECIAL if (text := _content(found.get(name))) is not None}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=read,
+        padding_side="right",
+        truncation_side="right",
+        clean_up_tokenization_spaces=False,
+        **special,
+    )
+
+
+def is_of_tokenizer(note: str) -> bool:
+    """Say whether what was not understood is a part of a pickled tokenizer."""
+    return note.startswith(("objects of tokenizers.", "objects of transformers."))
+
+
+def _content(token: Any) -> str | None:
+    if isinstance(token, Inert) and isinstance(token.state, Mapping):
+        token = token.state.get("content")
+    return token if isinstance(token, str) else None

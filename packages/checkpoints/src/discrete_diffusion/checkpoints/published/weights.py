@@ -14,7 +14,7 @@ PREFIX = "backbone."
 FREQUENCIES = "rotary_emb.inv_freq"
 BASE = 10_000.0
 SAID = 5
-"""How many weights an error names of each kind."""
+"""Number of weights of each kind that an error names."""
 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:

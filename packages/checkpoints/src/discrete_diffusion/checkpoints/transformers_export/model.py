@@ -1,4 +1,4 @@
-"""What transformers loads: the one part of an exported file that is not taken from the model's own packages."""
+"""Model class of an exported folder, loaded by transformers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ from discrete_diffusion.guidance import ClassifierFree, last
 from discrete_diffusion.processes import Ancestral
 
 PARTS: dict[str, Callable[..., Any]] = {}
-"""What a config.json may name as a `_target_`: the export fills it in."""
+"""Targets that config.json may name; the export fills them in."""
 
 
 class DiscreteDiffusionConfig(PretrainedConfig):

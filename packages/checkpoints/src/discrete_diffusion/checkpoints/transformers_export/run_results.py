@@ -1,4 +1,4 @@
-"""What a run's folder says of how good its model is."""
+"""Results of a run: likelihood and samples of its model."""
 
 import csv
 import json
