@@ -125,3 +125,42 @@ def test_labels_and_steps_that_there_are_not(checkpoint: Checkpoint):
 def test_data_that_nobody_told_of(checkpoint: Checkpoint):
     with pytest.raises(ValueError, match="does not say what it was trained on"):
         checkpoint.data()
+
+
+def test_a_sample_depends_on_the_seed_and_its_index(checkpoint: Checkpoint):
+    whole = checkpoint.sample(6, steps=2, seed=4)
+    assert torch.equal(checkpoint.sample(2, steps=2, seed=4), whole[:2])
+    assert torch.equal(checkpoint.sample(3, steps=2, seed=4, first=3), whole[3:])
+    assert not torch.equal(checkpoint.sample(6, steps=2, seed=5), whole)
+    with pytest.raises(ValueError, match="Expected either `seed` or `generator`, got both"):
+        checkpoint.sample(2, seed=0, generator=torch.Generator())
+
+
+def test_a_class_has_a_name(checkpoint: Checkpoint):
+    assert checkpoint.label is not None
+    name = checkpoint.label.class_names[1]
+    assert torch.equal(checkpoint.sample(3, y=name, steps=2, seed=0), checkpoint.sample(3, y=1, steps=2, seed=0))
+    with pytest.raises(ValueError, match=r"Expected `y` to be one of .*, got 'nothing'"):
+        checkpoint.sample(3, y="nothing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"count": -1}, ValueError, "Expected `count` >= 1, got -1"),
+        ({"count": 1.5}, TypeError, r"Expected an integer `count`, got 1\.5"),
+        ({"count": 2, "y": 1.5}, ValueError, "Expected one integer label or 2 of them"),
+        ({"count": 2, "y": torch.tensor([0, 1, 0])}, ValueError, "Expected one integer label or 2 of them"),
+    ],
+)
+def test_wrong_arguments_are_named(checkpoint: Checkpoint, arguments: dict, error: type, message: str):
+    with pytest.raises(error, match=message):
+        checkpoint.sample(arguments.pop("count"), **arguments)
+
+
+def test_a_checkpoint_describes_itself_in_one_line(checkpoint: Checkpoint):
+    text = repr(checkpoint)
+    assert "\n" not in text
+    assert text.startswith("Checkpoint(")
+    assert f"of {checkpoint.length} tokens" in text
+    assert ", ".join(checkpoint.label.class_names) in text

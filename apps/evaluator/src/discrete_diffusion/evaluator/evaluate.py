@@ -27,7 +27,6 @@ from discrete_diffusion.evaluator.provenance import provenance
 from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, results_table
 from discrete_diffusion.evaluator.rewards import build_reward
-from discrete_diffusion.evaluator.subject import describe
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.guidance import State
 
@@ -45,10 +44,12 @@ def evaluate(config: DictConfig) -> Path:
     checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
     device = choose_device(config.device)
     checkpoint.network.to(device).requires_grad_(False)
-    console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
+    console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
 
     sweep = build_sweep(config, checkpoint, folder, device, console.print)
     data = checkpoint.data(config.data.path)
+    for line in data.report.describe().splitlines():
+        console.print(f"{line}.", markup=False)
     console.print("Reading the training data to compare with.")
     metrics = build_metrics(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None

@@ -17,7 +17,6 @@ from discrete_diffusion.evaluator.metrics import name_of
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sequence_file import STDOUT, SequenceFile, format_of
-from discrete_diffusion.evaluator.subject import describe
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.evaluator.validity import validity
 from discrete_diffusion.guidance import last
@@ -43,7 +42,7 @@ def generate(config: DictConfig) -> dict[str, int]:
     checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
     device = choose_device(config.device)
     checkpoint.network.to(device).requires_grad_(False)
-    console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
+    console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
     kind = checkpoint.config["data"].get("kind", "strings")
     if kind == "images":
         raise ValueError("Expected a model of sequences, got one of images: `uv run evaluator` draws those.")

@@ -25,7 +25,6 @@ from discrete_diffusion.evaluator.report_numbers import (
 )
 from discrete_diffusion.evaluator.report_samples import shown_samples
 from discrete_diffusion.evaluator.report_trajectory import shown_trajectory
-from discrete_diffusion.evaluator.subject import describe
 from discrete_diffusion.guidance import State
 
 LAYOUTS = {"molecules": "drawn", "selfies": "drawn", "images": "images", "dna": "dna", "text": "text"}
@@ -61,7 +60,7 @@ def write_report(
     results = told["results"]
     index = list(dict.fromkeys(run.condition for run in record.runs)).index(chosen)
     context = {
-        "subject": describe(checkpoint),
+        "subject": checkpoint.describe(),
         "title": f"Evaluation: {metrics.noun}",
         "told": told,
         "noun": metrics.noun,

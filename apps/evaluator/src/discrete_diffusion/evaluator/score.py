@@ -19,7 +19,6 @@ from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.sequence_file import STDOUT, format_rows
-from discrete_diffusion.evaluator.subject import describe
 from discrete_diffusion.guidance import HighestConfidence, LargestMargin, LowestEntropy, Order
 
 ENDINGS = (".csv", ".tsv", ".jsonl")
@@ -86,7 +85,7 @@ def _scores(config: DictConfig, name: str | None, strings: Sequence[str], consol
     checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
     device = choose_device(config.device)
     checkpoint.network.to(device).requires_grad_(False)
-    console.print(f"Checkpoint {folder}: {describe(checkpoint)}, on {device}.")
+    console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
     columns = (TextColumn("Scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(strings))

@@ -26,11 +26,11 @@ from discrete_diffusion.checkpoints.storage import (
     write_weights,
 )
 from discrete_diffusion.datasets import Label, SequenceData, decode, save_label
-from discrete_diffusion.guidance import State, last
+from discrete_diffusion.guidance import SampleStreams, State, last
 from discrete_diffusion.processes import Ancestral, Objective
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A trained generator with everything that must match it.
 
@@ -79,28 +79,76 @@ class Checkpoint:
         """How the model is sampled: see `discrete_diffusion.checkpoints.samplers`."""
         return build(self.config["model"]["sampler"])
 
-    def sample(self, count: int, *, y: int | Tensor | None = None, steps: int | None = None, **options: Any) -> Tensor:
+    def sample(
+        self,
+        count: int,
+        *,
+        y: int | str | Tensor | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+        first: int = 0,
+        **options: Any,
+    ) -> Tensor:
         """Draw sequences, (count, length) token ids, without gradients.
 
         Args:
-            y: the label of all, or of each, (count,); `null_label` and None are "no condition".
-            steps: of a diffusion model; None is what the checkpoint says.
-            options: the sampler's: `generator`, `on_kernel` and the like, which put guidance around the model,
-                `search`, `allowed`, `clamp`.
+            count: Number of sequences.
+            y: Label of all sequences, its index or its name, or the label of each, (count,); `null_label` and None are
+                "no condition".
+            steps: Steps of a diffusion model; None is the checkpoint's number.
+            seed: Seed of the samples, each of which depends on the seed and its index alone; None draws from
+                `generator` or torch's default generator.
+            first: Index of the first sample under `seed`.
+            options: Arguments of the sampler: `generator`, `on_kernel` and the like, which put guidance around the
+                model, `search`, `allowed`, `clamp`.
 
         Raises:
-            ValueError: if there are no such labels or steps.
+            ValueError: If there are no such labels or steps, `count` < 1, or both `seed` and `generator` are given.
+            TypeError: If `count` is no integer.
         """
+        if not isinstance(count, int) or isinstance(count, bool):
+            raise TypeError(f"Expected an integer `count`, got {count!r}.")
+        if count < 1:
+            raise ValueError(f"Expected `count` >= 1, got {count}.")
         device = next(self.network.parameters()).device
-        if y is not None:
-            if self.null_label is None:
-                raise ValueError("Expected no `y`: this model was trained without labels.")
-            y = torch.as_tensor(y, device=device).expand(count)
-            if not bool(((y >= 0) & (y <= self.null_label)).all()):
-                raise ValueError(f"Expected 0 <= `y` <= {self.null_label}, the null label, got {y.tolist()}.")
+        if seed is not None:
+            if options.get("generator") is not None:
+                raise ValueError("Expected either `seed` or `generator`, got both.")
+            options["generator"] = SampleStreams(seed, torch.arange(first, first + count))
+        labels = None if y is None else self._labels(y, count).to(device)
         sampler = with_steps(self.sampler(), steps)
-        states = sampler(self.denoiser(), (count, self.length), y=y, device=device, **options)
+        states = sampler(self.denoiser(), (count, self.length), y=labels, device=device, **options)
         return last(states)
+
+    def _labels(self, y: int | str | Tensor, count: int) -> Tensor:
+        if self.label is None or self.null_label is None:
+            raise ValueError("Expected no `y`: this model was trained without labels.")
+        if isinstance(y, str):
+            if y not in self.label.class_names:
+                raise ValueError(f"Expected `y` to be one of {', '.join(self.label.class_names)}, got {y!r}.")
+            y = self.label.class_names.index(y)
+        labels = torch.as_tensor(y)
+        if labels.is_floating_point() or labels.dtype == torch.bool or labels.numel() not in (1, count):
+            raise ValueError(f"Expected one integer label or {count} of them in `y`, got {y!r}.")
+        if not bool(((labels >= 0) & (labels <= self.null_label)).all()):
+            given = labels.expand(count).tolist()
+            raise ValueError(f"Expected 0 <= `y` <= {self.null_label}, the null label, got {given}.")
+        return labels.expand(count)
+
+    def __repr__(self) -> str:
+        """Describe the model in one line."""
+        return f"Checkpoint({self.describe()})"
+
+    def describe(self) -> str:
+        """Return process, number of parameters, kind of data and classes in one line."""
+        model = self.config["model"]
+        kind = (model.get("process") or model["objective"])["_target_"].rpartition(".")[2]
+        size = sum(parameter.numel() for parameter in self.network.parameters())
+        names = () if self.label is None else self.label.class_names
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        label = f"classes {', '.join(names[:6])}{more}" if names else "no labels"
+        data = self.config["data"].get("kind", "sequences")
+        return f"{kind}, {size:,} parameters, {data} of {self.length} tokens, {label}"
 
     def decode(self, ids: Tensor) -> list[str]:
         """The strings of token ids (n, l)."""
