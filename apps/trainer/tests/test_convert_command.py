@@ -281,7 +281,7 @@ def test_a_classifier_steers_its_generator(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["PATH", "told"], "which holds a classifier: `convert_classifier`, on the command line `--generator`, reads"),
+        (["PATH", "told"], "which holds a classifier: `convert_classifier` reads"),
         (
             ["PATH", "told", "--generator", "made", "label=qed"],
             "Expected nothing of data, label,",

@@ -49,7 +49,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(checkpoint: Checkpoint, tmp_pat
 
 
 def test_newest(checkpoint: Checkpoint, tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="train one with `uv run trainer`"):
+    with pytest.raises(FileNotFoundError, match="No checkpoint under"):
         newest(tmp_path)
     import os
 

@@ -1,12 +1,13 @@
 """`uv run evaluator`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from discrete_diffusion.commandline import describe_versions, launch
+from discrete_diffusion.commandline.errors import Hints
 
 CONFIG = "pkg://discrete_diffusion.evaluator.config"
 OPEN = ("guidance", "suite", "truncation")
@@ -22,10 +23,14 @@ def main() -> None:
         return
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     if command is None:
-        launch(_evaluate, config_path=CONFIG, config_name="evaluator", commands=tuple(COMMANDS), open_keys=OPEN)
+        _launch(_evaluate, "evaluator", commands=tuple(COMMANDS))
         return
     del sys.argv[1]
-    launch(COMMANDS[command], config_path=CONFIG, config_name=command, open_keys=OPEN)
+    _launch(COMMANDS[command], command)
+
+
+def _launch(task: Callable[[DictConfig], None], name: str, commands: Sequence[str] = ()) -> None:
+    launch(task, config_path=CONFIG, config_name=name, commands=commands, hints=_hints, open_keys=OPEN)
 
 
 # torch, transformers and RDKit take seconds to import, and --help or a typo should not wait for them.
@@ -56,6 +61,24 @@ def _score(config: DictConfig) -> None:
     from discrete_diffusion.evaluator.score import score
 
     score(config)
+
+
+def _hints() -> Hints:
+    from discrete_diffusion.checkpoints import (
+        ClassifierMismatchError,
+        MissingClassifierError,
+        MissingDataError,
+        NoCheckpointError,
+        UndescribedDataError,
+    )
+
+    return {
+        ClassifierMismatchError: "train one with `uv run trainer task=KIND_classifier generator=RUN`",
+        MissingClassifierError: "train one with `uv run trainer task=KIND_classifier generator=RUN`, or name one",
+        MissingDataError: "name their place by `data.path=`",
+        NoCheckpointError: "train one with `uv run trainer`, or name one",
+        UndescribedDataError: "name its data by `uv run trainer convert SRC DST data=NAME`",
+    }
 
 
 COMMANDS: dict[str, Callable[[DictConfig], None]] = {"generate": _generate, "score": _score}

@@ -11,6 +11,7 @@ from torch import Tensor
 from discrete_diffusion.checkpoints import (
     Checkpoint,
     ClassifierCheckpoint,
+    MissingClassifierError,
     load_classifier,
     newest_classifier,
 )
@@ -102,8 +103,9 @@ class Classifiers:
             return self.path
         try:
             return newest_classifier(self.folder, kind)
-        except FileNotFoundError as error:
-            raise NoClassifierError(f"{method.name}: {error}") from error
+        except MissingClassifierError as error:
+            command = f"uv run trainer task={kind}_classifier generator={self.folder}"
+            raise NoClassifierError(f"{method.name}: {error} Train one with `{command}`, or name one.") from error
 
     def _load(self, path: str | Path) -> tuple[ClassifierCheckpoint, CountEvaluations]:
         within = Path(path) / "classifier"

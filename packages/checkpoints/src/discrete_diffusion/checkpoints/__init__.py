@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.compatibility import describe_generator
     from discrete_diffusion.checkpoints.conversion import convert, expect_free, read_foreign, trained_on
     from discrete_diffusion.checkpoints.data import build_data
+    from discrete_diffusion.checkpoints.errors import (
+        ClassifierMismatchError,
+        MissingClassifierError,
+        MissingDataError,
+        NoCheckpointError,
+        UndescribedDataError,
+    )
     from discrete_diffusion.checkpoints.folders import evaluations, expect_checkpoint, locate, newest
     from discrete_diffusion.checkpoints.hub import fetch, is_hub_name
     from discrete_diffusion.checkpoints.loading import load
@@ -32,10 +39,15 @@ __all__ = [
     "TARGETS",
     "Checkpoint",
     "ClassifierCheckpoint",
+    "ClassifierMismatchError",
     "Converted",
     "ConvertedClassifier",
+    "MissingClassifierError",
+    "MissingDataError",
+    "NoCheckpointError",
     "RunResults",
     "Scores",
+    "UndescribedDataError",
     "UntrustedTargetError",
     "build_data",
     "convert",
@@ -72,6 +84,13 @@ _FILES = {
     "compatibility": ("describe_generator",),
     "conversion": ("convert", "expect_free", "read_foreign", "trained_on"),
     "data": ("build_data",),
+    "errors": (
+        "ClassifierMismatchError",
+        "MissingClassifierError",
+        "MissingDataError",
+        "NoCheckpointError",
+        "UndescribedDataError",
+    ),
     "folders": ("evaluations", "expect_checkpoint", "locate", "newest"),
     "hub": ("fetch", "is_hub_name"),
     "loading": ("load",),

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.checkpoints.data import build_data
+from discrete_diffusion.checkpoints.errors import MissingDataError, UndescribedDataError
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import (
     whole,
@@ -167,19 +168,17 @@ class Checkpoint:
         """
         settings = self.config["data"]
         if "rows" not in settings:
-            raise ValueError(
-                "This model does not say what it was trained on: name it by `uv run trainer convert SRC DST data=NAME`."
-            )
+            raise UndescribedDataError("This model does not say what it was trained on.")
         if path is not None:
             if "path" not in settings["rows"]:
-                raise ValueError("Expected no `data.path`: the data of this model come from no file.")
+                raise ValueError("Expected no `path`: the data of this model come from no file.")
             settings = {**settings, "path": path, "rows": {**settings["rows"], "path": path}}
         try:
             return build_data(settings, tokenizer=self.tokenizer, label=self.label, length=self.length)
         except FileNotFoundError as error:
             if "path" not in settings["rows"]:
                 raise
-            raise FileNotFoundError(f"The training data are gone. {error} Say where they are: `data.path=`.") from error
+            raise MissingDataError(f"The training data are gone: {error}") from error
 
     def with_classifiers(self, **classifiers: ClassifierCheckpoint) -> "Checkpoint":
         """The same generator, with these classifiers beside those that it has.

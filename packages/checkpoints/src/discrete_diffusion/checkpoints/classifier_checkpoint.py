@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.compatibility import COMPARED, KNOWN, Generator, describe_generator, difference
+from discrete_diffusion.checkpoints.errors import ClassifierMismatchError, MissingClassifierError
 from discrete_diffusion.checkpoints.folders import locate
 from discrete_diffusion.checkpoints.networks import build_network, check_integers, mismatch, shapes_of, stored_shapes
 from discrete_diffusion.checkpoints.storage import (
@@ -117,14 +118,14 @@ class ClassifierCheckpoint:
         return Not(likelihood) if negate else likelihood
 
     def matches(self, generator: Generator) -> None:
-        """Nothing, if the classifier may steer, or judge, this generator.
+        """Check that the classifier may steer, or judge, a generator.
 
         Raises:
-            ValueError: names the first thing that differs.
+            ClassifierMismatchError: If it may not, with the first property that differs.
         """
         problem = difference(self.kind, self.config["generator"], describe_generator(generator))
         if problem is not None:
-            raise ValueError(f"{problem}: train one with `uv run trainer task={self.kind}_classifier generator=RUN`.")
+            raise ClassifierMismatchError(f"{problem}: it needs a {self.kind} classifier of its own.")
 
     def save(self, directory: str | Path) -> Path:
         """Write the classifier; the directory appears whole or not at all."""
@@ -197,7 +198,7 @@ def newest_classifier(generator_folder: str | Path, kind: str, root: str | Path 
     Of several of its own it is the first by name. A generator is known by its weights, wherever it lies now.
 
     Raises:
-        FileNotFoundError: if there is none.
+        MissingClassifierError: If there is none.
     """
     folder = locate(generator_folder)
     for config in sorted(folder.glob("classifiers/*/config.json")):
@@ -213,10 +214,7 @@ def newest_classifier(generator_folder: str | Path, kind: str, root: str | Path 
         except (ValueError, KeyError, TypeError):
             continue  # of another format or damaged: somebody else's trouble
     if not found:
-        raise FileNotFoundError(
-            f"No {kind} classifier of {folder} under {root}: train one with "
-            f"`uv run trainer task={kind}_classifier generator={folder}`, or name one."
-        )
+        raise MissingClassifierError(f"No {kind} classifier of {folder} under {root}.")
     return max(found)[1]
 
 

@@ -75,8 +75,8 @@ def read_foreign(
         found = read_lightning(source)
         if found.kind == "classifier":
             raise ValueError(
-                f"Expected a generator in {source}, which holds a classifier: `convert_classifier`, on the command "
-                "line `--generator`, reads it beside the converted generator that it steers."
+                f"Expected a generator in {source}, which holds a classifier: `convert_classifier` reads it "
+                "beside the converted `generator` that it steers."
             )
         return converted_lightning(found, weights, tokenizer, default_tokenizer)
     if weights is not None:
@@ -102,7 +102,7 @@ def trained_on(converted: Converted, data: Mapping[str, Any], label: LabelRule |
     classes = checkpoint.null_label
     if (classes is None) != (label is None):
         told = "no label: the network has none" if classes is None else f"a label of {classes} classes"
-        raise ValueError(f"Expected {told}; on the command line `label=NAME`, or `label=none`.")
+        raise ValueError(f"Expected {told} as `label`.")
     if converted.behind_bos:
         raise ValueError(
             "Expected no data for a published model from left to right: its sequences follow <bos>, and those of data "

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
+from discrete_diffusion.checkpoints.errors import NoCheckpointError
+
 
 def newest(root: str | Path = "outputs") -> Path:
     """Return the newest checkpoint under `root`.
 
     Raises:
-        FileNotFoundError: If there is none.
+        NoCheckpointError: If there is none.
     """
     found = sorted(Path(root).glob("**/checkpoint/config.json"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise FileNotFoundError(f"No checkpoint under {root}: train one with `uv run trainer`, or name one.")
+        raise NoCheckpointError(f"No checkpoint under {root}.")
     return found[-1].parent
 
 
@@ -24,7 +26,7 @@ def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
         part: "checkpoint" or "classifier".
 
     Raises:
-        FileNotFoundError: If `path` is None and there is no checkpoint.
+        NoCheckpointError: If `path` is None and there is no checkpoint.
     """
     if path is None:
         return newest()

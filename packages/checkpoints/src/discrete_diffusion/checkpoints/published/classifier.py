@@ -49,8 +49,7 @@ def converted_classifier(found: LightningCheckpoint, generator: Checkpoint, name
     if refused is not None:
         reason, task = refused
         raise ValueError(
-            f"Expected a noisy DiT classifier in {found.path}, got {reason}: train one with "
-            f"`uv run trainer task={task} generator={named}`."
+            f"Expected a noisy DiT classifier in {found.path}, got {reason}: train one of ours for {named} ({task})."
         )
     about = describe_generator(generator)
     _expect_generator(found, about, named)

@@ -126,7 +126,7 @@ def _averaged(
         return None
     shadows = ema.get("shadow_params") if isinstance(ema, dict) else None
     if not isinstance(shadows, list) or not all(isinstance(shadow, Tensor) for shadow in shadows):
-        raise ValueError(f"Expected a list of tensors as `ema.shadow_params` in {path}: `--weights last` does without.")
+        raise ValueError(f"Expected a list of tensors as `ema.shadow_params` in {path}: pass `weights='last'`.")
     names = [name for name in last if not name.endswith(BUFFERS)]
     names += [name for name in state if name.startswith("noise.")]
     # A parameter of two names lies in one place of the file, and is averaged once.
@@ -136,13 +136,13 @@ def _averaged(
     if len(shadows) != len(parameters):
         raise ValueError(
             f"Expected as many averages as parameters in {path}, got {len(shadows)} and {len(parameters)}: they cannot "
-            "be told apart, and `--weights last` does without."
+            "be matched; pass `weights='last'`."
         )
     for name, shadow in zip(parameters, shadows, strict=True):
         if shadow.shape != state[name].shape:
             raise ValueError(
                 f"Expected the average of {name} in {path} to have its shape {tuple(state[name].shape)}, got "
-                f"{tuple(shadow.shape)}: `--weights last` does without averages."
+                f"{tuple(shadow.shape)}: pass `weights='last'`."
             )
     found = dict(zip(parameters, shadows, strict=True))
     return {name: found[known_as[name]] if name in known_as else weight for name, weight in last.items()}
