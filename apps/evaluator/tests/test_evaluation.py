@@ -166,7 +166,7 @@ def test_data_that_moved_are_read_where_they_are_now(
     moved = words.rename(words.with_name("moved.csv"))
     try:
         common = [f"checkpoint={model}", f"output={tmp_path / 'out'}", "gammas=[1]", "likelihood=false"]
-        with pytest.raises(FileNotFoundError, match=r"words\.csv does not exist.*`data\.path=`"):
+        with pytest.raises(FileNotFoundError, match=r"training data are gone: .*words\.csv does not exist"):
             evaluate(configured(*common))
         evaluate(configured(*common, f"data.path={moved}"))
     finally:

@@ -135,6 +135,6 @@ def test_data_that_moved_are_found_again(generator_run, classify, tmp_path: Path
     options = ["data=table", f"data.path={table}", "data.column=word", "label=category", "label.column=kind"]
     run = generator_run("udlm", *options)
     moved = table.rename(tmp_path / "moved.csv")
-    with pytest.raises(FileNotFoundError, match=r"Say where they are: `data\.path=`"):
+    with pytest.raises(FileNotFoundError, match=r"The training data are gone: .* does not exist"):
         classify(tmp_path / "gone", "noisy", run)
     assert classify(tmp_path / "found", "noisy", run, f"data.path={moved}").label.class_names == ("x", "y")
