@@ -152,3 +152,10 @@ def test_a_search_takes_a_reward_of_ones_own(model: str, tmp_path: Path, monkeyp
     generate(configured(model, f"output={tmp_path / 'b.csv'}", "count=4", STEPS))
     long, plain = (sum(len(row["sequence"]) for row in read(tmp_path / name)) for name in ("a.csv", "b.csv"))
     assert long > plain
+
+
+@pytest.mark.parametrize("command", ["generate", "score"])
+def test_no_log_file_is_left_where_the_command_is_called(command: str):
+    with initialize_config_module("discrete_diffusion.evaluator.config", version_base="1.3"):
+        config = compose(command, return_hydra_config=True)
+    assert "handlers" not in config.hydra.job_logging

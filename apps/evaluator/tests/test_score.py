@@ -104,3 +104,13 @@ def test_two_models_are_compared_on_the_same_rows(
 def test_what_cannot_be_done_is_refused(checkpoint: Checkpoint, file: Path, overrides: list[str], message: str):
     with pytest.raises(ValueError, match=message):
         score(configured(f"checkpoint={checkpoint('udlm')}", f"data.path={file}", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"), [("XYZ\n", "symbols that the tokenizer does not know"), ("", "got 1 that are blank")]
+)
+def test_a_file_without_a_readable_string_is_refused(checkpoint: Checkpoint, tmp_path: Path, rows: str, message: str):
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,a\n" + (f"{rows.strip()},1\n" if rows else ",1\n"))
+    with pytest.raises(ValueError, match=message):
+        score(configured(f"checkpoint={checkpoint('udlm')}", f"data.path={path}"))

@@ -18,6 +18,7 @@ from discrete_diffusion.datasets import read_table
 from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.point import target_class
+from discrete_diffusion.evaluator.record import write
 from discrete_diffusion.evaluator.sequence_file import STDOUT, format_rows
 from discrete_diffusion.guidance import HighestConfidence, LargestMargin, LowestEntropy, Order
 
@@ -133,7 +134,7 @@ def _write(output: str, rows: Sequence[Mapping[str, Any]]) -> None:
         sys.stdout.write(text)
     else:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_text(text, encoding="utf-8")
+        write(Path(output), text)
 
 
 def _mean(name: str, scores: Scores) -> str:

@@ -70,7 +70,7 @@ def score(
         advance: Called after each batch with its number of sequences.
 
     Raises:
-        ValueError: If `draws` < 1, or `order` does not fit the model.
+        ValueError: If `draws` < 1, `order` does not fit the model, or no string can be scored.
     """
     if draws < 1:
         raise ValueError(f"Expected `draws` >= 1, got {draws}.")
@@ -123,6 +123,8 @@ def _encoded(
 ) -> tuple[Int[Tensor, "m l"], Int[Tensor, " m"], tuple[RowChange, ...]]:
     """Return the tokens of the strings that fit the model, the positions of those, and why the others do not."""
     positions = np.array([i for i, string in enumerate(strings) if string], dtype=np.int64)
+    if not len(positions):
+        raise ValueError(f"Expected a string to score, got {len(strings)} that are blank.")
     encoded = encode(
         pa.chunked_array([[strings[i] for i in positions]], pa.string()),
         checkpoint.tokenizer,
