@@ -13,8 +13,18 @@ def _named(package: str, *names: str) -> frozenset[str]:
 
 _ROWS = _named(
     "datasets",
-    *("amazon_polarity", "cifar10", "digits", "image_folder", "lm1b", "molecules", "openwebtext", "prose", "proteins"),
-    *("qm9", "reviews", "selfies_rows", "sentences", "species10", "synthetic_proteins", "synthetic_species", "table"),
+    *("amazon_polarity", "cifar10", "digits", "image_folder", "lm1b", "molecules", "moses", "openwebtext", "prose"),
+    *(
+        "proteins",
+        "qm9",
+        "reviews",
+        "selfies_rows",
+        "sentences",
+        "species10",
+        "synthetic_proteins",
+        "synthetic_species",
+        "table",
+    ),
     *("text8", "zinc250k"),
 )
 _NETWORKS = _named(

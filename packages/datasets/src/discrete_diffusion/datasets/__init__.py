@@ -26,6 +26,7 @@ from discrete_diffusion.datasets.layouts import Layout, Padded, Wrapped
 from discrete_diffusion.datasets.letter_tokenizer import letter_tokenizer, text8_tokenizer
 from discrete_diffusion.datasets.lm1b import lm1b
 from discrete_diffusion.datasets.molecules import molecules
+from discrete_diffusion.datasets.moses import moses
 from discrete_diffusion.datasets.openwebtext import openwebtext
 from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
 from discrete_diffusion.datasets.pretrained_tokenizer import pretrained_tokenizer
@@ -85,6 +86,7 @@ __all__ = [
     "lm1b",
     "load_label",
     "molecules",
+    "moses",
     "openwebtext",
     "pixel_tokenizer",
     "pretrained_tokenizer",

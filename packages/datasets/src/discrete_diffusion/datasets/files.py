@@ -22,6 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 import datasets
+from discrete_diffusion.datasets.archives import is_archive, member_names, read_members, split_member
 from discrete_diffusion.datasets.row_report import DROP_REASON, RowChange
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -55,6 +56,8 @@ def read_table(
     | .sdf, .sd | SMILES by RDKit, with the properties of each molecule as columns; needs the extra `rdkit` |
     | .xlsx | the active sheet, whose first row is the header; needs the extra `excel` |
     | .parquet | |
+
+    | .zip, .tar, .tar.gz, .tar.bz2, .whl | the only such file in the archive; `ARCHIVE/MEMBER` names one of several |
 
     All but Parquet may be gzipped. Text that is not UTF-8 is read as Latin-1, with a warning. Spaces around the strings
     are removed, with a warning. Rows with a blank string stay, marked in a column `drop_reason`: `sequence_data` drops
@@ -165,7 +168,7 @@ def _files(path: Source) -> list[Path]:
     files = []
     for one in [path] if isinstance(path, (str, os.PathLike)) else path:
         name = os.path.expanduser(os.fspath(one))  # noqa: PTH111 - `glob` takes strings
-        if name == "-" or Path(name).is_file():
+        if name == "-" or Path(name).is_file() or split_member(Path(name)):
             files.append(Path(name))
         elif found := [Path(match) for match in sorted(glob.glob(name)) if Path(match).is_file()]:  # noqa: PTH207
             files += found
@@ -175,12 +178,15 @@ def _files(path: Source) -> list[Path]:
 
 
 def _read(path: Path, text: set[str], header: Sequence[str] | None) -> pa.Table:
-    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+    suffix = _suffix(path)
     name = "standard input" if str(path) == "-" else str(path)
     try:
         if str(path) == "-" and sys.stdin.isatty():
             raise ValueError("it is a terminal, not a file")
-        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        if is_archive(path):
+            path = _only_table(path)
+            suffix = _suffix(path)
+        content = _content(path)
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         elif path.suffix.lower() == ".gz":
@@ -212,6 +218,35 @@ _KINDS = {
     ".xlsx": "xlsx",
     ".parquet": "parquet",
 }
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+
+
+def _content(path: Path) -> bytes:
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    inside = split_member(path)
+    if inside is None:
+        return path.read_bytes()
+    archive, member = inside
+    for _, content in read_members(archive, lambda name: name == member):
+        return content
+    raise ValueError(f"{archive} has no file {member}")
+
+
+def _only_table(archive: Path) -> Path:
+    """Return the path of the only file of an archive that can be read as a table."""
+    tables = [name for name in member_names(archive) if _suffix(Path(name)).lower() in _KINDS]
+    found = [name for name in tables if ".dist-info/" not in name]
+    if len(found) != 1:
+        names = ", ".join(found[:6]) + (" and more" if len(found) > 6 else "")
+        raise ValueError(
+            f"expected one {_FORMATS} file in the archive, got {len(found)}"
+            + (f" ({names}): name one as {archive}/{found[0]}" if found else "")
+        )
+    return archive / found[0]
 
 
 def _guessed(content: bytes) -> str:
