@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from discrete_diffusion.checkpoints.build import build, find
+from discrete_diffusion.checkpoints.build import build, import_target
 from discrete_diffusion.schedules import LogLinear
 
 
@@ -46,13 +46,13 @@ def test_an_argument_that_there_is_not_is_named():
 def test_a_function_hides_the_module_of_its_name():
     from discrete_diffusion.datasets import molecules
 
-    assert find("discrete_diffusion.datasets.molecules") is molecules
+    assert import_target("discrete_diffusion.datasets.molecules") is molecules
 
 
 @pytest.mark.parametrize("path", ["fractions.Fractoin", "nothing_of_this_name.x", "fractions.Fraction.x"])
 def test_a_target_that_there_is_not(path: str):
     with pytest.raises(ImportError, match=path.split(".")[0]):
-        find(path)
+        import_target(path)
 
 
 def test_a_target_whose_library_is_missing_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -60,5 +60,5 @@ def test_a_target_whose_library_is_missing_says_which(tmp_path: Path, monkeypatc
     (tmp_path / "asks_for_more" / "part.py").write_text("import a_missing_library\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="a_missing_library"):
-        find("asks_for_more.part.function")
+        import_target("asks_for_more.part.function")
     sys.modules.pop("asks_for_more", None)

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,8 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 from discrete_diffusion.backbones import DiTClassifier, HuggingFaceMaskedLM
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, load
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.checkpoints.transformers_export.folder import export, modeling_file
+from discrete_diffusion.checkpoints.transformers_export.folder import export
+from discrete_diffusion.checkpoints.transformers_export.modeling_code import modeling_files
 from discrete_diffusion.guidance import ClassifierFree, sample
 
 SAMPLERS = "discrete_diffusion.guidance"
@@ -327,11 +327,25 @@ def test_code_that_is_not_ours_is_refused_and_nothing_is_left(checkpoint: Checkp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_can_be_read(checkpoint: Checkpoint):
-    text = modeling_file(checkpoint)
-    assert text.startswith("# Generated from these packages.")
-    assert "# SPDX-License-Identifier: Apache-2.0" in text
-    assert max(map(len, text.splitlines())) <= 120
-    assert text == textwrap.dedent(text)
-    assert "class Absorbing" not in text
-    assert "flash_attn" not in re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE)
+def test_only_the_files_that_the_model_needs_are_copied(checkpoint: Checkpoint, tmp_path: Path):
+    folder = export(checkpoint, tmp_path / "tiny")
+    texts = {path.stem: path.read_text() for path in folder.glob("*.py")}
+    assert {"modeling_discrete_diffusion", "annotations", "backbones_dit", "processes_uniform"} <= texts.keys()
+    assert {"backbones_unet", "processes_absorbing"}.isdisjoint(texts)
+    imported = set()
+    for name, text in texts.items():
+        relative = re.findall(r"^\s*from \.(\S+) import", text, re.MULTILINE)
+        assert set(relative) <= texts.keys()
+        assert not re.search(r"^\s*(?:import|from) (?:discrete_diffusion|jaxtyping|flash_attn)", text, re.MULTILINE)
+        assert "# SPDX-License-Identifier: Apache-2.0" in text
+        if name == "modeling_discrete_diffusion":
+            imported = set(relative)
+    assert imported == texts.keys() - {"modeling_discrete_diffusion"}
+
+
+@pytest.mark.parametrize(
+    "target", ["os.system", "discrete_diffusion.nothing.Here", "discrete_diffusion.backbones.Nothing"]
+)
+def test_foreign_code_is_not_copied(target: str):
+    with pytest.raises(ValueError, match="of ours, got"):
+        modeling_files([target])

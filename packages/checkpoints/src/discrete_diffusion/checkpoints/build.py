@@ -1,7 +1,7 @@
 """Objects built from dictionaries with a `_target_`."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -9,29 +9,33 @@ from typing import Any
 RESERVED = ("_target_", "_partial_")
 
 
-def build(node: Any) -> Any:
-    """Build what is described, parts first: the spelling of Hydra's targets, as JSON and without Hydra.
+def build(node: Any, find: Callable[[str], Any] | None = None) -> Any:
+    """Build the object that a configuration describes, parts first, as Hydra does.
 
-    A dictionary with a `_target_`, the dotted path of a class or function, becomes what that returns of the other
-    entries by name, or with `_partial_: true` a function that waits for the rest. Everything else stays as it is.
-    Whoever calls this trusts every target: see `storage.read_config`.
+    A dictionary with a `_target_`, the dotted path of a class or function, becomes the result of calling it with the
+    other entries, or with `_partial_: true` a partial function of them. Everything else stays as it is.
+    Every target is trusted: see `storage.read_config`.
+
+    Args:
+        node: Dictionaries and lists, as JSON holds them.
+        find: Function that returns the object of a dotted path. By default, it is imported.
 
     Raises:
-        ValueError: if a target has no such arguments.
-        ImportError: if there is no such target, or it lacks a library.
+        ValueError: If a target does not take these arguments.
+        ImportError: If there is no such target, or it lacks a library.
     """
     if isinstance(node, list | tuple):
-        return [build(child) for child in node]
+        return [build(child, find) for child in node]
     if not isinstance(node, Mapping):
         return node
-    arguments = {name: build(child) for name, child in node.items() if name not in RESERVED}
+    arguments = {name: build(child, find) for name, child in node.items() if name not in RESERVED}
     if "_target_" not in node:
         return arguments
     path, waits = node["_target_"], node.get("_partial_", False)
-    target = find(path)
+    target = (find or import_target)(path)
     try:
         signature = inspect.signature(target)
-    except (TypeError, ValueError):  # of some that are written in C
+    except (TypeError, ValueError):  # some functions that are written in C have none
         signature = None
     if signature is not None:
         try:
@@ -41,11 +45,11 @@ def build(node: Any) -> Any:
     return partial(target, **arguments) if waits else target(**arguments)
 
 
-def find(path: str) -> Any:
-    """The object of a dotted path, its modules imported.
+def import_target(path: str) -> Any:
+    """Return the object of a dotted path, importing its modules.
 
     Raises:
-        ImportError: if there is none.
+        ImportError: If there is none.
     """
     parts = path.split(".")
     found = import_module(parts[0])

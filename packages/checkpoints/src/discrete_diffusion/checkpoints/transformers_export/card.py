@@ -219,7 +219,7 @@ def _limits(kind: str, length: int) -> str:
 
 
 def _licence(license: str | None, own: bool) -> str:
-    code = " The code in `modeling_discrete_diffusion.py` is under Apache-2.0." if own else ""
+    code = " The Python files in this folder are under Apache-2.0." if own else ""
     given = (
         f"The weights are under {license}."
         if license

@@ -1,9 +1,8 @@
-"""Checkpoints as folders that transformers loads where none of our packages is installed."""
+"""Checkpoints as folders that transformers loads without these packages."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,29 +11,28 @@ import transformers
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 from discrete_diffusion.checkpoints.storage import whole
 from discrete_diffusion.checkpoints.transformers_export.card import model_card
-from discrete_diffusion.checkpoints.transformers_export.flatten import flatten
+from discrete_diffusion.checkpoints.transformers_export.modeling_code import MODELING_FILE, modeling_files
 
-FILE = "modeling_discrete_diffusion"
-TEMPLATE = "discrete_diffusion.checkpoints.transformers_export.model"
 HUGGING_FACE = tuple(f"discrete_diffusion.backbones.HuggingFace{kind}LM" for kind in ("Masked", "Causal"))
 
 
 def export(checkpoint: Checkpoint, directory: str | Path, *, card: str | None = None) -> Path:
     """Write a folder that `AutoModelForMaskedLM.from_pretrained(directory, trust_remote_code=True)` loads.
 
-    Models that go from left to right load by `AutoModelForCausalLM`. Beside weights, tokenizer, label and classifiers
-    the folder holds the model's code in one file, taken from the packages that trained it, and README.md. It is still a
-    checkpoint that `load` reads. Paths are published as file names alone: where the data lay is nobody's business.
+    Autoregressive models load by `AutoModelForCausalLM`. The folder holds weights, tokenizer, label, classifiers,
+    README.md and the model's code, copied from the packages that trained it. `load` reads it too. Local paths are
+    shortened to file names, so that no folder of yours is published.
 
-    The network of a `HuggingFaceMaskedLM` or `HuggingFaceCausalLM` is an architecture of transformers, and is saved as
-    one: process, label and classifiers are not in the folder, and it is no checkpoint of ours.
+    The network of a `HuggingFaceMaskedLM` or `HuggingFaceCausalLM` is an architecture of transformers and is saved as
+    one, without process, label and classifiers: `load` does not read such a folder.
 
     Args:
-        directory: the folder; it appears whole or not at all, in place of what was there.
-        card: the text of README.md; None is what `model_card` says of the checkpoint.
+        checkpoint: The checkpoint to export.
+        directory: Folder to write, complete or not at all. It replaces an existing one.
+        card: Text of README.md, by default that of `model_card`.
 
     Raises:
-        ValueError: if the model is built of code that is not ours.
+        ValueError: If the model is built of code from other packages.
     """
     directory = Path(directory)
     card = model_card(checkpoint, name=directory.name) if card is None else card
@@ -43,7 +41,10 @@ def export(checkpoint: Checkpoint, directory: str | Path, *, card: str | None = 
             checkpoint.network.model.save_pretrained(partial)  # type: ignore[operator, union-attr]
             checkpoint.tokenizer.save_pretrained(partial)
         else:
-            (partial / f"{FILE}.py").write_text(modeling_file(checkpoint), encoding="utf-8")
+            config = checkpoint.config
+            used = (config["backbone"], config["model"]["denoiser"], config["model"]["sampler"])
+            for name, text in modeling_files(set(_targets(used))).items():
+                (partial / name).write_text(text, encoding="utf-8")
             _portable(checkpoint).save(partial / "checkpoint")
             for path in (partial / "checkpoint").iterdir():
                 path.rename(partial / path.name)
@@ -53,33 +54,13 @@ def export(checkpoint: Checkpoint, directory: str | Path, *, card: str | None = 
     return directory
 
 
-def modeling_file(checkpoint: Checkpoint) -> str:
-    """The source of a module of transformers that needs torch and transformers alone.
-
-    Raises:
-        ValueError: if the model is built of code that is not ours.
-    """
-    parts = sorted({*_targets(checkpoint.config["backbone"]), *_targets(_used(checkpoint))})
-    source = flatten([*parts, f"{TEMPLATE}.{_class(checkpoint)}"])
-    packages = sorted({f"discrete-diffusion-{module.split('.')[1]}" for module in source.modules})
-    header = [
-        "# Generated from these packages. Their definitions follow, without imports of ours and shapes in annotations.",
-        *(f"# {package} {version(package)}" for package in packages),
-        "# SPDX-License-Identifier: Apache-2.0",
-    ]
-    table = [f'    "{path}": {source.names[path]},' for path in parts]
-    return "\n".join(
-        [*header, "", source.text, "", "PARTS.update(", "    {", *(f"    {line}" for line in table), "    }", ")", ""]
-    )
-
-
 def _portable(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint with what transformers reads of config.json, and without anybody's folders."""
+    """Return the checkpoint with the fields of config.json that transformers reads, and without local folders."""
     kind = _class(checkpoint)
     auto = kind.replace("DiscreteDiffusion", "AutoModel")
     fields = {
         "architectures": [kind],
-        "auto_map": {"AutoConfig": f"{FILE}.DiscreteDiffusionConfig", auto: f"{FILE}.{kind}"},
+        "auto_map": {"AutoConfig": f"{MODELING_FILE}.DiscreteDiffusionConfig", auto: f"{MODELING_FILE}.{kind}"},
         "dtype": str(next(checkpoint.network.parameters()).dtype).removeprefix("torch."),
         "model_type": "discrete_diffusion",
         "transformers_version": transformers.__version__,
@@ -90,7 +71,7 @@ def _portable(checkpoint: Checkpoint) -> Checkpoint:
         for name, classifier in checkpoint.classifiers.items()
     }
     config = {**fields, **_without_folders(checkpoint.config)}
-    if "flash_attention" in config["backbone"]:  # changes nothing but speed, and is a package that few have
+    if "flash_attention" in config["backbone"]:  # changes only the speed, and few people have the package
         config["backbone"] = {**config["backbone"], "flash_attention": False}
     return replace(checkpoint, config=config, classifiers=classifiers)
 
@@ -110,21 +91,17 @@ def _is_place(text: str) -> bool:
 
 
 def _name_tokenizer(path: Path) -> None:
-    """Call the class of a tokenizer of symbols by the name that transformers 4 knows too, and leave its folder out."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    told.pop("name_or_path", None)
-    if told.get("tokenizer_class") == "TokenizersBackend":
-        told["tokenizer_class"] = "PreTrainedTokenizerFast"
-    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    """Name the tokenizer's class as transformers 4 does too, and remove its local folder."""
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings.pop("name_or_path", None)
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _class(checkpoint: Checkpoint) -> str:
     left_to_right = getattr(checkpoint.denoiser(), "left_to_right", False)
     return f"DiscreteDiffusionFor{'Causal' if left_to_right else 'Masked'}LM"
-
-
-def _used(checkpoint: Checkpoint) -> list[Any]:
-    return [checkpoint.config["model"][name] for name in ("denoiser", "sampler")]
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -9,22 +9,23 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput
 
+from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.guidance import ClassifierFree, last
 from discrete_diffusion.processes import Ancestral
 
 PARTS: dict[str, Callable[..., Any]] = {}
-"""Targets that config.json may name; the export fills them in."""
+"""Classes and functions by the names that config.json gives them; the export fills them in."""
 
 
 class DiscreteDiffusionConfig(PretrainedConfig):
-    """What was trained, as config.json says it: `model`, `backbone`, `data` and `length`."""
+    """Fields of config.json: `model`, `backbone`, `data` and `length`."""
 
     model_type = "discrete_diffusion"
 
 
 class DiscreteDiffusionModel(PreTrainedModel):
-    """A generator of token sequences with its denoiser and its sampler."""
+    """Generator of token sequences with its denoiser and sampler."""
 
     config_class = DiscreteDiffusionConfig
     base_model_prefix = "network"
@@ -32,21 +33,22 @@ class DiscreteDiffusionModel(PreTrainedModel):
 
     def __init__(self, config: DiscreteDiffusionConfig) -> None:
         super().__init__(config)
-        self.network = _build(config.backbone)
+        self.network = build(config.backbone, PARTS.__getitem__)
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Nothing: the network has drawn its own."""
+        """Leave the weights as the network has initialized them."""
 
     def denoiser(
         self, xt: Tensor, t: Tensor | None = None, *, y: Tensor | None = None, at: Tensor | None = None
     ) -> Tensor:
-        """log p(x_0 | x_t, y), normalized: (b, l, v), or (n, v) of the positions where `at` (b, l) is true.
+        """Return log p(x_0 | x_t, y), normalized: (b, l, v), or (n, v) for the positions where `at` is true.
 
         Args:
-            xt: token ids (b, l).
-            t: times (b,), 0 is data and 1 is noise; a model that goes from left to right does without.
-            y: labels (b,); None and `null_label` are "no condition".
+            xt: Token ids (b, l).
+            t: Times (b,): 0 is data and 1 is noise. An autoregressive model does not need them.
+            y: Labels (b,); None and `null_label` mean "no condition".
+            at: Positions (b, l), by default all.
         """
         return self._denoiser()(xt, t, y=y, at=at)
 
@@ -60,18 +62,19 @@ class DiscreteDiffusionModel(PreTrainedModel):
         steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draw sequences, (count, length) token ids, steered by classifier-free guidance (D-CFG, arXiv 2412.10193):
+        """Draw token ids (count, length) with classifier-free guidance (D-CFG, arXiv 2412.10193).
 
             log p^gamma(. | y) = gamma log p(. | y) + (1 - gamma) log p(. | no condition) + const
 
         Args:
-            y: the label of all, or of each, (count,).
-            gamma: 0 is unconditional, 1 conditional, beyond 1 sharper.
-            steps: of a diffusion model; None is what it was saved with.
-            generator: where the randomness comes from, torch's default generator if None.
+            count: Number of sequences.
+            y: One label for all sequences, or a label for each, (count,).
+            gamma: Guidance scale: 0 is unconditional, 1 conditional, above 1 sharper.
+            steps: Sampling steps of a diffusion model, by default the number that was saved.
+            generator: Source of randomness, by default torch's global generator.
 
         Raises:
-            ValueError: if there are no such labels or steps, or `gamma` is given without a label.
+            ValueError: If there are no such labels or steps, or `gamma` is set without a label.
         """
         if y is None and gamma != 1:
             raise ValueError(f"Expected labels for guidance with `gamma` = {gamma}, got None: pass `y=`.")
@@ -83,21 +86,21 @@ class DiscreteDiffusionModel(PreTrainedModel):
             if not bool(((y >= 0) & (y <= self.null_label)).all()):
                 raise ValueError(f"Expected 0 <= `y` <= {self.null_label}, the null label, got {y.tolist()}.")
             guidance.append(partial(ClassifierFree, gamma=gamma, null_label=self.null_label))
-        sampler = with_steps(_build(self.config.model["sampler"]), steps)
+        sampler = with_steps(build(self.config.model["sampler"], PARTS.__getitem__), steps)
         shape = (count, self.config.length)
         return last(sampler(self._denoiser(), shape, y=y, on_kernel=guidance, generator=generator, device=self.device))
 
     @property
     def null_label(self) -> int | None:
-        """The label that means "no condition", None where there are no labels."""
+        """Label that means "no condition", None for a model without labels."""
         return self.config.backbone.get("num_classes")
 
     def _denoiser(self) -> Any:
-        return _build(self.config.model["denoiser"])(network=self.network)
+        return build(self.config.model["denoiser"], PARTS.__getitem__)(network=self.network)
 
 
 class DiscreteDiffusionForMaskedLM(DiscreteDiffusionModel):
-    """A diffusion model: all positions at once, from noise to data."""
+    """Diffusion model: all positions at once, from noise to data."""
 
     def forward(
         self,
@@ -107,14 +110,14 @@ class DiscreteDiffusionForMaskedLM(DiscreteDiffusionModel):
         attention_mask: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> MaskedLMOutput | tuple[Tensor]:
-        """Return the network's logits of the clean tokens, (b, l, v).
+        """Return the network's logits for the clean tokens, (b, l, v).
 
         Args:
-            input_ids: noisy token ids (b, l).
-            sigma: noise levels -log alpha(t), (b,). None is zero, "no noise": what a network without time conditioning
-                is fed in any case. One with it takes every token at its word then, and `denoiser` knows the time.
-            y: labels (b,); None is "no condition".
-            attention_mask: not read. Padding is a token like others, as in training.
+            input_ids: Noisy token ids (b, l).
+            sigma: Noise levels -log alpha(t), (b,), by default zero, "no noise". A network with time conditioning then
+                takes every token for a clean one; `denoiser` computes the noise levels from times.
+            y: Labels (b,); None means "no condition".
+            attention_mask: Ignored. Padding is a token like any other, as in training.
             return_dict: False returns a tuple.
         """
         sigma = torch.zeros(len(input_ids), device=input_ids.device) if sigma is None else sigma
@@ -122,16 +125,16 @@ class DiscreteDiffusionForMaskedLM(DiscreteDiffusionModel):
         return (logits,) if return_dict is False else MaskedLMOutput(logits=logits)
 
     def kernel(self, xt: Tensor, t: Tensor, s: Tensor, *, y: Tensor | None = None) -> Tensor:
-        """log p(x_s | x_t, y), normalized, (b, l, v): one step back in time, from t (b,) to s < t; s = 0 is the data.
+        """Return log p(x_s | x_t, y), normalized, (b, l, v): one step from t (b,) to s < t, where 0 is data.
 
-        This is what the functions of `discrete_diffusion.guidance` steer.
+        The methods of `discrete_diffusion.guidance` wrap this function.
         """
         denoiser = self._denoiser()
         return Ancestral(denoiser.process, denoiser)(xt, t, s, y=y)
 
 
 class DiscreteDiffusionForCausalLM(DiscreteDiffusionModel):
-    """A model that goes from left to right."""
+    """Autoregressive model: one token at a time, from left to right."""
 
     def forward(
         self,
@@ -140,26 +143,13 @@ class DiscreteDiffusionForCausalLM(DiscreteDiffusionModel):
         attention_mask: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> CausalLMOutput | tuple[Tensor]:
-        """Return the network's logits of the token that follows each of `input_ids`, (b, l, v).
+        """Return the network's logits for the token after each of `input_ids`, (b, l, v).
 
         Args:
-            input_ids: token ids (b, l), the first of them that of `<bos>`.
-            y: labels (b,); None is "no condition".
-            attention_mask: not read. Padding is a token like others, as in training.
+            input_ids: Token ids (b, l) that begin with `<bos>`.
+            y: Labels (b,); None means "no condition".
+            attention_mask: Ignored. Padding is a token like any other, as in training.
             return_dict: False returns a tuple.
         """
         logits = self.network(input_ids, torch.zeros(len(input_ids), device=input_ids.device), y)
         return (logits,) if return_dict is False else CausalLMOutput(logits=logits)
-
-
-def _build(node: Any) -> Any:
-    """What a description in config.json stands for, parts first."""
-    if isinstance(node, list):
-        return [_build(child) for child in node]
-    if not isinstance(node, dict):
-        return node
-    arguments = {name: _build(child) for name, child in node.items() if name not in ("_target_", "_partial_")}
-    if "_target_" not in node:
-        return arguments
-    part = PARTS[node["_target_"]]
-    return partial(part, **arguments) if node.get("_partial_") else part(**arguments)
