@@ -1,39 +1,9 @@
-"""The page of a model, from what its run left behind."""
+"""Model cards."""
 
-import csv
-import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-
-from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.checkpoints import Checkpoint, RunResults
 from discrete_diffusion.checkpoints.transformers_export.card import model_card
-from discrete_diffusion.checkpoints.transformers_export.run_results import read_results
-
-
-@pytest.fixture
-def run(checkpoint: Checkpoint, tmp_path: Path) -> Path:
-    """A run with a checkpoint, its metrics and two evaluations."""
-    folder = checkpoint.save(tmp_path / "run" / "checkpoint")
-    with (tmp_path / "run" / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "train/loss", "val/nll", "samples/valid"])
-        writer.writeheader()
-        for step, nll in enumerate((9.5, 7.25)):
-            writer.writerow({"step": step, "train/loss": 3.0})
-            writer.writerow({"step": step, "val/nll": nll})
-        writer.writerow({"step": 2, "samples/valid": 0.5})
-    row = {"guidance": "D-CFG", "gamma": 2.0, "condition": "qed > 0.5", "generated": 1024.0, "valid": 800.5}
-    row |= {"novel_property_mean": 0.61, "seconds": None}
-    for age, gamma in enumerate((2.0, 1.0)):
-        evaluation = tmp_path / "run" / "evaluation" / str(age)
-        evaluation.mkdir(parents=True)
-        told = {"training": {"property": "qed"}, "results": [{**row, "gamma": gamma}]}
-        told |= {"likelihood": {"nats_per_sequence": 28.1258, "perplexity": None, "repeats": 1}}
-        (evaluation / "summary.json").write_text(json.dumps(told))
-        os.utime(evaluation / "summary.json", (1000 - age, 1000 - age))
-    return folder
 
 
 def rows(card: str) -> list[list[str]]:
@@ -47,15 +17,19 @@ def front(card: str) -> list[str]:
     return card.split("---\n")[1].splitlines()
 
 
-def test_it_says_what_the_run_says(checkpoint: Checkpoint, run: Path):
-    card = model_card(checkpoint, name="owner/tiny", license="apache-2.0", results=read_results(run))
+def test_it_reports_the_results(checkpoint: Checkpoint):
+    row = {"guidance": "D-CFG", "gamma": 2.0, "condition": "qed > 0.5", "generated": 1024.0, "valid": 800.5}
+    row |= {"novel_property_mean": 0.61, "seconds": None}
+    likelihood = {"nats_per_sequence": 28.1258, "perplexity": None, "repeats": 1}
+    results = RunResults({"val/nll": 7.25}, likelihood, (row,), "qed")
+    card = model_card(checkpoint, name="owner/tiny", license="apache-2.0", results=results)
     assert ["process", "`Uniform`, uniform noise (UDLM, arXiv 2412.10193)"] in rows(card)
     assert ["schedule", "`LogLinear(eps=0.001)`"] in rows(card)
     assert ["parameters", f"{sum(p.numel() for p in checkpoint.network.parameters()):,}"] in rows(card)
     assert "At the end of training, in nats per sequence of validation data: nll 7.25." in card
     assert ["nats per sequence", "28.13"] in rows(card)
     assert ["guidance", "γ", "condition", "samples", "valid", "mean qed of novel"] in rows(card)
-    assert ["D-CFG", "2", "qed > 0.5", "1,024", "800.5", "0.61"] in rows(card)  # of the newest evaluation
+    assert ["D-CFG", "2", "qed > 0.5", "1,024", "800.5", "0.61"] in rows(card)
     assert 'from_pretrained("owner/tiny", trust_remote_code=True)' in card
     assert '`y` is a class: 0 (qed <= 0.5), 1 (qed > 0.5); 2 is "no condition".' in card
 
@@ -77,15 +51,10 @@ def test_a_licence_that_nobody_gave_is_not_made_up(checkpoint: Checkpoint):
     assert "has not said what licence they are under" in card
 
 
-def test_without_an_evaluation(checkpoint: Checkpoint, tmp_path: Path):
-    card = model_card(checkpoint, name="tiny", results=read_results(checkpoint.save(tmp_path / "run" / "checkpoint")))
+def test_without_an_evaluation(checkpoint: Checkpoint):
+    card = model_card(checkpoint, name="tiny")
     assert "## Measurements\n\nNone were made.\n\n## Samples" in card
     assert "nan" not in card
-
-
-def test_a_damaged_summary_is_no_measurement(checkpoint: Checkpoint, run: Path):
-    (run.parent / "evaluation" / "0" / "summary.json").write_text("{")
-    assert read_results(run).results == ()
 
 
 def test_samples_are_its_own(checkpoint: Checkpoint):

@@ -51,8 +51,8 @@ def _export(asked: Namespace) -> None:
         locate,
         model_card,
         push_to_hub,
-        read_results,
     )
+    from discrete_diffusion.trainer.run_results import read_results
 
     if asked.push_to_hub:
         expect_hub_name(asked.push_to_hub)
@@ -90,7 +90,7 @@ def _closing(destination: Path, name: str) -> str:
     files = {
         "model.safetensors": "the weights",
         "config.json": "the architecture",
-        "modeling_discrete_diffusion.py": "the model's code, generated from the packages that trained it",
+        "modeling_discrete_diffusion.py": "the model's code, with the other .py files",
         "classifiers": "the classifiers",
         "README.md": "the model card, with an example",
     }

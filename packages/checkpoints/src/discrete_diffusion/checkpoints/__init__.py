@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
     from discrete_diffusion.checkpoints.samplers import with_steps
     from discrete_diffusion.checkpoints.scoring import Scores, score
-    from discrete_diffusion.checkpoints.transformers_export.card import model_card
+    from discrete_diffusion.checkpoints.transformers_export.card import RunResults, model_card
     from discrete_diffusion.checkpoints.transformers_export.folder import export
-    from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults, read_results
     from discrete_diffusion.checkpoints.transformers_export.upload import expect_hub_name, push_to_hub
     from discrete_diffusion.checkpoints.trust import TARGETS, UntrustedTargetError, expect_trusted
 
@@ -71,7 +70,6 @@ __all__ = [
     "newest_classifier",
     "push_to_hub",
     "read_foreign",
-    "read_results",
     "score",
     "trained_on",
     "with_steps",
@@ -98,9 +96,8 @@ _FILES = {
     "published.hub_folder": ("needs_tokenizer",),
     "samplers": ("with_steps",),
     "scoring": ("Scores", "score"),
-    "transformers_export.card": ("model_card",),
+    "transformers_export.card": ("RunResults", "model_card"),
     "transformers_export.folder": ("export",),
-    "transformers_export.run_results": ("RunResults", "read_results"),
     "transformers_export.upload": ("expect_hub_name", "push_to_hub"),
     "trust": ("TARGETS", "UntrustedTargetError", "expect_trusted"),
 }

@@ -1,7 +1,8 @@
-"""The page that goes with a model: what it is, what it was trained on, how good it is and how it is used."""
+"""Model cards."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
@@ -11,12 +12,28 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
-from discrete_diffusion.checkpoints.transformers_export.run_results import RunResults
 from discrete_diffusion.guidance import ClassifierFree
 
 KINDS = {"molecules": "molecules", "dna": "DNA", "text": "text", "images": "images", "strings": "strings"}
 MEASURED = ("valid", "distinct", "unique", "novel", "accuracy", "network_evaluations", "seconds")
 GAMMA, SHOWN, CLASSES = 2.0, 4, 12
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """Measurements of a model, for its card.
+
+    Attributes:
+        validation: Last validation of the training run, in nats per sequence, by name.
+        likelihood: Likelihood of validation data, by name.
+        results: One row for each guidance method and scale that was evaluated.
+        property: Property of the samples that the rows report.
+    """
+
+    validation: Mapping[str, float] = field(default_factory=dict)
+    likelihood: Mapping[str, Any] = field(default_factory=dict)
+    results: tuple[Mapping[str, Any], ...] = ()
+    property: str = ""
 
 
 def model_card(
@@ -26,14 +43,15 @@ def model_card(
     license: str | None = None,
     results: RunResults | None = None,
 ) -> str:
-    """The text of README.md, with the fields that the Hugging Face hub reads in front.
+    """Return the text of README.md, preceded by the fields that the Hugging Face hub reads.
 
-    It says what the checkpoint and its run say. Samples are drawn for it, from seed 0 and steered as its example is.
+    It describes the checkpoint and shows samples that are drawn from seed 0, with the guidance of its code example.
 
     Args:
-        name: where the folder is loaded from: its name, or that on the hub.
-        license: of the weights, an identifier of the hub such as "apache-2.0"; None says that it is not known.
-        results: what `read_results` found beside the checkpoint.
+        checkpoint: The checkpoint to describe.
+        name: Name under which the folder is loaded: its path, or OWNER/MODEL on the hub.
+        license: License of the weights, an identifier of the hub such as "apache-2.0"; by default unknown.
+        results: Measurements to report.
     """
     process = getattr(checkpoint.denoiser(), "process", None)
     results = RunResults() if results is None else results
