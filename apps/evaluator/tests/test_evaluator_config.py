@@ -15,7 +15,7 @@ from discrete_diffusion.datasets import character_tokenizer
 from discrete_diffusion.evaluator.classifiers import uninformative_likelihood
 from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
 from discrete_diffusion.evaluator.methods import read_methods
-from discrete_diffusion.evaluator.metrics import build_metrics
+from discrete_diffusion.evaluator.domains.domain import build_domain
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sweep import list_points, read_combinations
@@ -185,7 +185,7 @@ def test_metrics_are_built_for_the_data(
     name: str, kind: str, configured: Callable[..., DictConfig], checkpoint: Callable[[str], Path]
 ):
     model = load(checkpoint(kind))
-    metrics = build_metrics(configured(f"metrics={name}").metrics, model.config["data"]["kind"], model.data())
+    metrics = build_domain(configured(f"metrics={name}").metrics, model.config["data"]["kind"], model.data())
     molecules = name == "molecules" or (name, kind) == ("auto", "udlm")
     assert metrics.property_name == ("qed" if molecules else "length")
     outcome = metrics(["CO", "CO", "OC"])

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.evaluator import generate as module
+from discrete_diffusion.evaluator.domains.domain import Domain
 from discrete_diffusion.evaluator.generate import generate
 from discrete_diffusion.evaluator.sequence_file import SequenceFile, format_rows
 
@@ -108,8 +109,18 @@ def test_a_stopped_run_goes_on_and_its_file_is_that_of_a_whole_run(
         generate(stopped)
 
 
+class OddLength(Domain):
+    """Strings that are valid if their length is odd."""
+
+    checks_validity = True
+
+    @staticmethod
+    def valid_form(string: str) -> str | None:
+        return string[:1] if len(string) % 2 else None
+
+
 def test_filters_discard_and_count(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "validity", lambda kind: lambda string: string[:1] if len(string) % 2 else None)
+    monkeypatch.setattr(module, "domain_class", lambda kind: OddLength)
     path, filters = tmp_path / "a.csv", ["valid=true", "unique=true"]
     counts = generate(configured(model, f"output={path}", "count=50", "max_draws=60", *filters, STEPS))
     assert counts["drawn"] == 60
@@ -144,7 +155,7 @@ def length(string: str) -> float:
 
 
 def test_a_search_takes_a_reward_of_ones_own(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "validity", lambda kind: None)
+    monkeypatch.setattr(module, "domain_class", lambda kind: Domain)
     monkeypatch.setattr(module, "length", length, raising=False)
     reward = "reward.function._target_=discrete_diffusion.evaluator.generate.length"
     search = ["guidance=best_of_n", "gamma=inf", "guidance.best_of_n.method.n=8", reward]

@@ -22,9 +22,9 @@ from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import character_tokenizer, smiles_tokenizer
 from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
 from discrete_diffusion.eval import molecule_image
+from discrete_diffusion.evaluator.domains.domain import Outcome, Run, described, domain_class
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.html_report import write_report
-from discrete_diffusion.evaluator.metrics import Outcome, Run, described
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.record import Record
 from discrete_diffusion.evaluator.report_numbers import cost_table, likelihood_parts, number, sweep_table
@@ -78,8 +78,10 @@ class Made:
     ) -> None:
         strings = STRINGS[kind] if strings is None else strings
         self.directory = directory
-        self.metrics: Any = SimpleNamespace(
+        self.domain: Any = SimpleNamespace(
             noun=kind,
+            layout=domain_class(kind).layout,
+            pictures=domain_class(kind).pictures,
             property=len,
             property_name="my_property",
             shown={"distinct": "distinct", "novel": "novel"},
@@ -93,7 +95,7 @@ class Made:
             "configuration": {"samples": samples, "prompt": EVIL},
             "started": "2026-01-01T00:00:00",
         }
-        self.record = Record(directory, facts, self.metrics)
+        self.record = Record(directory, facts, self.domain)
         self.record.note(
             likelihood={
                 "sequences": 200,
@@ -146,7 +148,7 @@ class Made:
         path = write_report(
             self.directory,
             record=self.record,
-            metrics=self.metrics,
+            domain=self.domain,
             checkpoint=self.checkpoint,
             states={self.conditions[-1]: self.states},
             chosen=self.conditions[-1],
@@ -296,8 +298,8 @@ def test_numbers_are_written_as_one_reads_them(value: Any, half: float | None, t
 def test_tables_hold_the_means_and_what_belongs_to_the_domain(tmp_path: Path):
     made = Made(tmp_path, extra={"generative_perplexity": 31.5, "novel_fraction": 0.1, "nothing": None})
     results = json.loads((tmp_path / "summary.json").read_text())["results"]
-    training = {"property": "my_property", **made.metrics.training}
-    table = sweep_table(results, training, made.metrics.shown)
+    training = {"property": "my_property", **made.domain.training}
+    table = sweep_table(results, training, made.domain.shown)
     assert list(table.headings) == [
         *("γ", "condition", "samples", "distinct", "novel", "mean my property of novel", "median"),
         "generative perplexity",
@@ -307,7 +309,7 @@ def test_tables_hold_the_means_and_what_belongs_to_the_domain(tmp_path: Path):
     assert (novel.text, novel.interval) == ("4.5", "6.4")
     assert table.last[0].text == "training data"
     # What only a later condition has is a column too.
-    later = sweep_table([results[0], {**results[1], "accuracy": 0.5}], training, made.metrics.shown)
+    later = sweep_table([results[0], {**results[1], "accuracy": 0.5}], training, made.domain.shown)
     assert [row[-1].text for row in later.rows] == ["–", "0.5"]
     cost = cost_table(results)
     assert "classifier rows" not in cost.headings

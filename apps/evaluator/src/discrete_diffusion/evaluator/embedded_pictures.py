@@ -8,6 +8,9 @@ from typing import Any
 
 from PIL import Image
 
+from discrete_diffusion.evaluator.domains.domain import Domain
+from discrete_diffusion.evaluator.pictures import pretty
+
 WIDEST, HEAVIEST = 1500, 200_000
 
 
@@ -35,27 +38,25 @@ def embed(picture: Image.Image, colors: int = 256) -> str:
     return data_uri(file.getvalue())
 
 
-def plots(directory: Path, noun: str, property: str) -> list[Plot]:
-    """Every PNG of the folder, the known ones first; those that are large are made smaller."""
+def plots(directory: Path, domain: Domain) -> list[Plot]:
+    """Return every PNG in the folder, first those with a caption; large ones are scaled down."""
+    noun, property = domain.noun, pretty(domain.property_name)
     of_data = "in the training data, and among the samples at each strength."
     captions = {
         "frontier": f"How many novel {noun} each strength of guidance leaves, and their mean {property}.",
         "accuracy": f"How many novel {noun} there are, and how many samples a judge puts in the class asked for.",
-        "text_frontier": "Generative perplexity against the entropy of unigrams, at each strength of guidance.",
         "distribution": f"{property[:1].upper()}{property[1:]} {of_data}",
         "cost": f"What a higher {property} takes in seconds.",
         "particles": "Effective particles, and how often they are resampled, from noise (t = 1) to data (t = 0).",
-        "kmers": "The commonest k-mers of the training data, and how often samples have them.",
-        "composition": "Which bases the training data and the samples are made of.",
-        "sequences": "Novel sequences, in the order in which they were drawn.",
-        "molecules": "Novel molecules, in the order in which they were drawn.",
-        "images": "Novel images, and images of the training data.",
+        **{name: _sentence(caption) for name, caption in domain.pictures.items()},
     }
     order = list(captions)
     paths = sorted(
         directory.glob("*.png"), key=lambda path: (order.index(path.stem) if path.stem in order else 99, path.name)
     )
-    return [_plot(path, captions.get(path.stem, _sentence(path.stem))) for path in paths]
+    return [
+        _plot(path, captions.get(path.stem, _sentence(path.stem.replace("_", " ").replace("-", " ")))) for path in paths
+    ]
 
 
 def drawn(illustrate: Any, string: str, side: int, colors: int) -> str | None:
@@ -77,6 +78,5 @@ def _plot(path: Path, caption: str) -> Plot:
     return Plot(path.name, embed(small), *small.size, caption)
 
 
-def _sentence(stem: str) -> str:
-    words = stem.replace("_", " ").replace("-", " ")
+def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."

@@ -16,11 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.device import choose_device
+from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.judge import Judge, build_judge, judged
 from discrete_diffusion.evaluator.likelihood import counted_in, measure_likelihood
-from discrete_diffusion.evaluator.metrics import Metrics, Number, Run, build_metrics
 from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.provenance import provenance
@@ -51,30 +51,30 @@ def evaluate(config: DictConfig) -> Path:
     for line in data.report.describe().splitlines():
         console.print(f"{line}.", markup=False)
     console.print("Reading the training data to compare with.")
-    metrics = build_metrics(config.metrics, checkpoint.config["data"]["kind"], data)
+    domain = build_domain(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None
     if sweep.searches:
         example = data.examples(1).with_format(None)[data.column][0]
-        reward = build_reward(config.reward, metrics, checkpoint.tokenizer, example)
+        reward = build_reward(config.reward, domain, checkpoint.tokenizer, example)
         sweep = replace(sweep, reward=reward)
     points = sweep.points()
     judge = build_judge(config, checkpoint, folder, device)
     if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
     directory = make_directory(config.output, folder, config.checkpoint)
-    record = Record(directory, provenance(config, folder, device), metrics)
+    record = Record(directory, provenance(config, folder, device), domain)
     if reward is not None:
         record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
     states: dict[Point, list[State]] = {}
     weights: dict[Point, list[ParticleWeights]] = {}
 
     def report(draws: bool, gamma: float | None) -> None:
-        chosen = choose(record.runs, metrics, gamma)
+        chosen = choose(record.runs, domain, gamma)
         if draws:
             console.print("Drawing.")
-            draw(config, record, metrics, checkpoint, states, weights, chosen)
+            draw(config, record, domain, checkpoint, states, weights, chosen)
         write_report(
-            directory, record=record, metrics=metrics, checkpoint=checkpoint, states=states, chosen=chosen, draw=draws
+            directory, record=record, domain=domain, checkpoint=checkpoint, states=states, chosen=chosen, draw=draws
         )
 
     try:
@@ -88,8 +88,8 @@ def evaluate(config: DictConfig) -> Path:
         if any(not run.condition.data_labels for run in record.runs):
             report(False, None)
         sys.exit(130)
-    console.print(results_table(record.summary(), metrics))
-    console.print(closing(directory, metrics.noun))
+    console.print(results_table(record.summary(), domain))
+    console.print(closing(directory, domain))
     return directory
 
 
@@ -123,7 +123,7 @@ def sample(
                 if judge is not None:
                     known = () if label is None else label.class_names
                     verdict = judged(judge, known, generated.strings, generated.ids, wanted)
-                outcome = record.metrics(generated.strings, None if wanted is None else wanted.tolist())
+                outcome = record.domain(generated.strings, None if wanted is None else wanted.tolist())
                 record.add(Run(point, seed, outcome), verdict | generated.numbers())
                 states.setdefault(point, generated.states)
                 if generated.weights:
@@ -133,7 +133,7 @@ def sample(
 def draw(
     config: DictConfig,
     record: Record,
-    metrics: Metrics,
+    domain: Domain,
     checkpoint: Checkpoint,
     states: Mapping[Point, list[State]],
     weights: Mapping[Point, list[ParticleWeights]],
@@ -141,14 +141,14 @@ def draw(
 ) -> None:
     """Every picture that there is something for."""
     directory = record.directory
-    metrics.draw(record.runs, directory, chosen=chosen, shown=config.pictures.molecules)
-    draw_sweep(record.runs, record.rows, metrics, directory)
+    domain.draw(record.runs, directory, chosen=chosen, shown=config.pictures.molecules)
+    draw_sweep(record.runs, record.rows, domain, directory)
     steered = {point: steps for point, steps in weights.items() if point.gamma}
     if steered:
         draw_weights(steered, directory / "particles.png")
     if config.pictures.trajectories and checkpoint.length <= LONGEST:
         title = f"The first samples of seed {config.seeds[0]} ({chosen.title()})"
-        draw_trajectory(states[chosen], directory / "trajectory.gif", checkpoint.tokenizer, metrics.illustrate, title)
+        draw_trajectory(states[chosen], directory / "trajectory.gif", checkpoint.tokenizer, domain.illustrate, title)
 
 
 def check(config: DictConfig) -> None:

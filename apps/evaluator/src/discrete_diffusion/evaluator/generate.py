@@ -13,12 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.device import choose_device
-from discrete_diffusion.evaluator.metrics import name_of
+from discrete_diffusion.evaluator.domains.domain import domain_class, name_of
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sequence_file import STDOUT, SequenceFile, format_of
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
-from discrete_diffusion.evaluator.validity import validity
 from discrete_diffusion.guidance import last
 
 WITHOUT_EFFECT = ("output", "device", "batch_size", "count", "max_draws", "hydra")
@@ -44,9 +43,10 @@ def generate(config: DictConfig) -> dict[str, int]:
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
     kind = checkpoint.config["data"].get("kind", "strings")
-    if kind == "images":
+    domain = domain_class(kind)
+    if domain.layout == "images":
         raise ValueError("Expected a model of sequences, got one of images: `uv run evaluator` draws those.")
-    canonical = validity(kind)
+    canonical = domain.valid_form if domain.checks_validity else None
     if config.valid and canonical is None:
         raise ValueError(f"Expected no `valid`: {kind} have no rules of validity.")
 

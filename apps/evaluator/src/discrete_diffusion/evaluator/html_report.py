@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.evaluator.domains.domain import Domain
 from discrete_diffusion.evaluator.embedded_pictures import plots
-from discrete_diffusion.evaluator.metrics import Metrics
 from discrete_diffusion.evaluator.pictures import pretty
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.record import Record, write
@@ -27,7 +27,6 @@ from discrete_diffusion.evaluator.report_samples import shown_samples
 from discrete_diffusion.evaluator.report_trajectory import shown_trajectory
 from discrete_diffusion.guidance import State
 
-LAYOUTS = {"molecules": "drawn", "selfies": "drawn", "images": "images", "dna": "dna", "text": "text"}
 TOLD = ("training", "results", "likelihood", "configuration", "versions", "command", "checkpoint", "reward")
 
 
@@ -35,7 +34,7 @@ def write_report(
     directory: Path,
     *,
     record: Record,
-    metrics: Metrics,
+    domain: Domain,
     checkpoint: Checkpoint,
     states: Mapping[Point, Sequence[State]],
     chosen: Point,
@@ -50,33 +49,30 @@ def write_report(
         draw: whether samples are drawn where they can be.
     """
     told = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-    kind = checkpoint.config["data"]["kind"]
-    layout = LAYOUTS.get(kind, "text" if metrics.illustrate is None else "drawn")
-    if layout == "drawn" and metrics.illustrate is None:
-        layout = "text"
-    illustrate = metrics.illustrate if draw else None
+    layout = domain.layout
+    illustrate = domain.illustrate if draw else None
     conditions = shown_samples(record.runs, checkpoint, layout, illustrate)
     trajectory = shown_trajectory(states.get(chosen) or [], checkpoint, layout, illustrate)
     results = told["results"]
     index = list(dict.fromkeys(run.condition for run in record.runs)).index(chosen)
     context = {
         "subject": checkpoint.describe(),
-        "title": f"Evaluation: {metrics.noun}",
+        "title": f"Evaluation: {domain.noun}",
         "told": told,
-        "noun": metrics.noun,
-        "property": pretty(metrics.property_name),
-        "tiles": _tiles(told, results[index], metrics, chosen.title()),
+        "noun": domain.noun,
+        "property": pretty(domain.property_name),
+        "tiles": _tiles(told, results[index], domain, chosen.title()),
         "likelihood": likelihood_parts(told["likelihood"]) if "likelihood" in told else None,
-        "sweep": sweep_table(results, told["training"], metrics.shown),
+        "sweep": sweep_table(results, told["training"], domain.shown),
         "cost": cost_table(results),
         "every": every_table(results),
-        "plots": plots(directory, metrics.noun, pretty(metrics.property_name)),
+        "plots": plots(directory, domain),
         "conditions": conditions,
         "trajectory": trajectory,
         "chosen": chosen,
         "data": {
             "layout": layout,
-            "property": pretty(metrics.property_name),
+            "property": pretty(domain.property_name),
             "conditions": conditions,
             "chosen": index,
             "trajectory": trajectory,
@@ -96,17 +92,17 @@ def _environment() -> Environment:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _tiles(told: Mapping[str, Any], row: Mapping[str, Any], metrics: Metrics, title: str) -> list[dict[str, str]]:
+def _tiles(told: Mapping[str, Any], row: Mapping[str, Any], domain: Domain, title: str) -> list[dict[str, str]]:
     """The few numbers that one looks for first; `row` is that of the chosen condition."""
-    rows, name, tiles = told["results"], pretty(metrics.property_name), []
+    rows, name, tiles = told["results"], pretty(domain.property_name), []
     if "likelihood" in told:
         bits, error = (told["likelihood"][key] for key in ("bits_per_token", "bits_per_token_error"))
         note = f"± {around(error)} standard error" if error else ""
         tiles.append({"value": number(bits, error), "name": "bits per token", "note": note})
     drawn = number(row["generated"])
-    tiles.append({"value": number(row["novel"]), "name": f"novel {metrics.noun} of {drawn}", "note": title})
+    tiles.append({"value": number(row["novel"]), "name": f"novel {domain.noun} of {drawn}", "note": title})
     known = number(told["training"]["mean"])
-    mean = {"value": number(row["novel_property_mean"]), "name": f"mean {name} of novel {metrics.noun}"}
+    mean = {"value": number(row["novel_property_mean"]), "name": f"mean {name} of novel {domain.noun}"}
     tiles.append(mean | {"note": f"training data: {known}"})
     total, seconds = (sum(row["seeds"] * row[key] for row in rows) for key in ("generated", "seconds"))
     tiles.append({"value": number(total), "name": "samples in all", "note": f"{number(seconds)} s of sampling"})

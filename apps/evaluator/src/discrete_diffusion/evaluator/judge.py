@@ -13,7 +13,7 @@ from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint, load_classifier, newest_classifier
 from discrete_diffusion.eval import SequenceClassifier, classification_report
-from discrete_diffusion.evaluator.metrics import Number
+from discrete_diffusion.evaluator.domains.domain import Number
 
 
 class Judge(Protocol):

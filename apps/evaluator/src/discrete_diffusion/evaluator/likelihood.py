@@ -8,6 +8,7 @@ import torch
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.eval import Likelihood
+from discrete_diffusion.evaluator.domains.domain import domain_class
 
 
 def measure_likelihood(
@@ -61,7 +62,7 @@ def counted_in(checkpoint: Checkpoint, rows: Any) -> tuple[str, int]:
     Text counts characters and images count channels of pixels; other data count tokens.
     """
     ids, pad_id = rows["input_ids"][:], checkpoint.tokenizer.pad_token_id
-    kind = checkpoint.config["data"]["kind"]
-    if kind == "text":
-        return "character", sum(map(len, decode(checkpoint.tokenizer, ids)))
-    return ("dimension" if kind == "images" else "token"), ids.numel() if pad_id is None else int((ids != pad_id).sum())
+    unit = domain_class(checkpoint.config["data"]["kind"]).unit
+    if unit == "character":
+        return unit, sum(map(len, decode(checkpoint.tokenizer, ids)))
+    return unit, ids.numel() if pad_id is None else int((ids != pad_id).sum())

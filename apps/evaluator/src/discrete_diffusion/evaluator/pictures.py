@@ -22,8 +22,8 @@ from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.guidance import State
 
 if TYPE_CHECKING:
+    from discrete_diffusion.evaluator.domains.domain import Domain, Run
     from discrete_diffusion.evaluator.generation import ParticleWeights
-    from discrete_diffusion.evaluator.metrics import Metrics, Run
 
 Value = Callable[["Mapping[str, Any]"], float | None]
 """Number of a row of results.csv."""
@@ -32,7 +32,7 @@ ENOUGH = 24
 PER = 1024  # samples that a cost is told for
 
 
-def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Point:
+def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Point:
     """The condition that is shown: of this gamma, or the one that steers farthest.
 
     That is the one whose novel samples' mean property, over all seeds, is farthest from the training data's, among
@@ -51,7 +51,7 @@ def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Po
     def rank(condition: Point) -> tuple[bool, float]:
         counts = [len(run.outcome.novel) for run in shown[condition]]
         values = [value for run in shown[condition] for value in run.outcome.values]
-        center = metrics.training["mean"]
+        center = domain.training["mean"]
         if min(counts) < ENOUGH or center is None:
             return False, sum(counts)
         return True, abs(sum(values) / len(values) - center)
@@ -60,7 +60,7 @@ def choose(runs: "Sequence[Run]", metrics: "Metrics", gamma: float | None) -> Po
 
 
 def draw_sweep(
-    runs: "Sequence[Run]", rows: "Sequence[Mapping[str, Any]]", metrics: "Metrics", directory: Path
+    runs: "Sequence[Run]", rows: "Sequence[Mapping[str, Any]]", domain: "Domain", directory: Path
 ) -> list[Path]:
     """The frontier of every guidance, that of a judge's accuracy, and, where there are several, what each costs.
 
@@ -77,7 +77,7 @@ def draw_sweep(
             unguided.append(row)
     if not series:
         return []
-    name, noun = pretty(metrics.property_name), metrics.noun
+    name, noun = pretty(domain.property_name), domain.noun
     seeds = len({run.seed for run in runs})
     bars = f"bars: 95 % confidence intervals over {seeds} seeds" if seeds > 1 else "one seed"
     counts = {int(row["generated"]) for run, row in zip(runs, rows, strict=True) if not run.condition.data_labels}
@@ -99,7 +99,7 @@ def draw_sweep(
     def novel(row: "Mapping[str, Any]") -> float:
         return row["novel"] / (row["generated"] if share else 1)
 
-    mean, p90 = metrics.training["mean"], metrics.training["p90"]
+    mean, p90 = domain.training["mean"], domain.training["p90"]
     marks = {"training mean": mean, "training 90th percentile": p90}
     property_axis = SweepAxis(
         f"mean {name} of novel {noun}", lines={key: value for key, value in marks.items() if value is not None}

@@ -13,7 +13,7 @@ from typing import Any
 
 from discrete_diffusion.checkpoints import evaluations, is_hub_name
 from discrete_diffusion.eval import confidence_interval
-from discrete_diffusion.evaluator.metrics import Metrics, Number, Run
+from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run
 from discrete_diffusion.evaluator.point import Point
 
 KEYS = ("guidance", "gamma", "condition")
@@ -25,11 +25,11 @@ class Record:
     Args:
         directory: Existing folder.
         facts: Entries of summary.json beside the numbers.
-        metrics: Metrics, with the name of the property and its values on the training data.
+        domain: Domain, with the name of the property and its values on the training data.
     """
 
-    def __init__(self, directory: Path, facts: Mapping[str, Any], metrics: Metrics) -> None:
-        self.directory, self.metrics = directory, metrics
+    def __init__(self, directory: Path, facts: Mapping[str, Any], domain: Domain) -> None:
+        self.directory, self.domain = directory, domain
         self.facts, self.rows, self.runs = dict(facts), list[dict[str, Number | str]](), list[Run]()
 
     def note(self, **facts: Any) -> None:
@@ -43,7 +43,7 @@ class Record:
         samples.parent.mkdir(exist_ok=True)
         own: dict[str, Number | str] = {key: getattr(run.condition, key) for key in KEYS} | {"seed": run.seed}
         _write_csv(samples, [own | dict(row) for row in run.outcome.samples])
-        row = own | {"property": self.metrics.property_name} | dict(run.outcome.numbers) | dict(cost)
+        row = own | {"property": self.domain.property_name} | dict(run.outcome.numbers) | dict(cost)
         with (self.directory / "results.csv").open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
             if not self.rows:
@@ -73,14 +73,14 @@ class Record:
 
     def _write_summary(self) -> None:
         summary = self.summary()
-        training = dict(self.metrics.training)
+        training = dict(self.domain.training)
         if summary:
             known: dict[str, Any] = dict.fromkeys(summary[0])
-            known |= {"condition": "training data", "property": self.metrics.property_name}
+            known |= {"condition": "training data", "property": self.domain.property_name}
             kind = next(name.removesuffix("_property_mean") for name in known if name.endswith("_property_mean"))
             known |= {f"{kind}_property_{name}": value for name, value in training.items()}
             _write_csv(self.directory / "summary.csv", [*summary, known])
-        told = {"training": {"property": self.metrics.property_name, **training}, "results": summary, **self.facts}
+        told = {"training": {"property": self.domain.property_name, **training}, "results": summary, **self.facts}
         write(self.directory / "summary.json", json.dumps(_finite(told), indent=2, allow_nan=False) + "\n")
 
 

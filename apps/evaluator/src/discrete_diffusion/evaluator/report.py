@@ -10,10 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 
 from discrete_diffusion.eval import Likelihood
-from discrete_diffusion.evaluator.metrics import Metrics
+from discrete_diffusion.evaluator.domains.domain import Domain
 
 
-def results_table(summary: Sequence[Mapping[str, Any]], metrics: Metrics) -> Table:
+def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Table:
     """Return the table of results: one row for each condition, then the training data. Empty columns are left out."""
     name = metrics.property_name
     seeds = max(row["seeds"] for row in summary)
@@ -84,24 +84,19 @@ def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str,
     )
 
 
-def closing(directory: Path, noun: str) -> Panel:
+def closing(directory: Path, domain: Domain) -> Panel:
     """Return a panel that lists the files of the evaluation."""
     told = {
         "report.html": "everything on one page, for a browser",
         "results.csv": "a row for each guidance, gamma and seed",
         "summary.csv": "means and intervals over seeds; summary.json also has likelihood, configuration, versions",
         "samples": "every sample",
-        "frontier.png": f"novel {noun} against their mean property",
-        "accuracy.png": f"novel {noun} against the share of the class that was asked for",
+        "frontier.png": f"novel {domain.noun} against their mean property",
+        "accuracy.png": f"novel {domain.noun} against the share of the requested class",
         "cost.png": "the mean property against the seconds it takes",
         "particles.png": "effective particles, and how often they are resampled",
         "distribution.png": "the property in the training data and in the samples",
-        "molecules.png": "novel molecules",
-        "images.png": "novel images, and images of the training data",
-        "kmers.png": "how often k-mers are found in the training data and in the samples",
-        "composition.png": "the letters of the training data and of the samples",
-        "sequences.png": "novel sequences",
-        "text_frontier.png": "generative perplexity against the entropy of unigrams",
+        **{f"{name}.png": caption for name, caption in domain.pictures.items()},
         "trajectory.gif": "samples on their way from noise to data",
     }
     lines = [f"{name:18}{text}" for name, text in told.items() if (directory / name).exists()]

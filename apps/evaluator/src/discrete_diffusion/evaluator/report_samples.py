@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import Label
+from discrete_diffusion.evaluator.domains.domain import Run
 from discrete_diffusion.evaluator.embedded_pictures import drawn
-from discrete_diffusion.evaluator.metrics import Run
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.report_numbers import number
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.datasets import decode
-from discrete_diffusion.evaluator.metrics import Metrics, name_of
+from discrete_diffusion.evaluator.domains.domain import Domain, name_of
 
 REMEMBERED = 2**16  # strings
 
@@ -78,20 +78,20 @@ class Reward:
         return self.invalid if math.isnan(number) else number / self.scale
 
 
-def build_reward(config: DictConfig, metrics: Metrics, tokenizer: PreTrainedTokenizerBase, example: str) -> Reward:
-    """The reward that `config` names, or what the metrics measure, tried on `example`.
+def build_reward(config: DictConfig, domain: Domain, tokenizer: PreTrainedTokenizerBase, example: str) -> Reward:
+    """Return the reward that `config` names, or the domain's property, after a trial on `example`.
 
-    Without `scale`, a reward of 1 is a standard deviation of the training data where the reward is the metrics'
-    property, so that a gamma means about as much whatever is measured; a function of one's own is taken as it is.
+    Without `scale`, the domain's property is divided by its standard deviation in the training data, so that a guidance
+    scale has about the same effect for every property; another function is not scaled.
 
     Raises:
-        ValueError: if it does not return a number.
+        ValueError: If it does not return a number.
     """
     settings: Any = OmegaConf.to_container(config, resolve=True)
     scale = settings["scale"]
     if settings["function"]["_target_"] is None:
-        function, name = metrics.property, metrics.property_name
-        scale = (metrics.training["std"] or 1.0) if scale is None else scale
+        function, name = domain.property, domain.property_name
+        scale = (domain.training["std"] or 1.0) if scale is None else scale
     else:
         function = instantiate(settings["function"])
         name = name_of(function)
@@ -100,7 +100,7 @@ def build_reward(config: DictConfig, metrics: Metrics, tokenizer: PreTrainedToke
         function,
         invalid=settings["invalid"],
         scale=1.0 if scale is None else float(scale),
-        accepts=metrics.accepts,
+        accepts=domain.accepts,
         name=name,
     )
     reward.of(example)

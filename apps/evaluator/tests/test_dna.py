@@ -10,9 +10,9 @@ from discrete_diffusion.datasets import CategoryLabel, Padded, SequenceData, seq
 from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.species_law import SyntheticSpecies
 from discrete_diffusion.datasets.synthetic_species import synthetic_species
-from discrete_diffusion.evaluator import dna_metrics
-from discrete_diffusion.evaluator.dna_metrics import DNAMetrics
-from discrete_diffusion.evaluator.metrics import Run, build_metrics
+from discrete_diffusion.evaluator.domains import domain
+from discrete_diffusion.evaluator.domains.dna import DNA
+from discrete_diffusion.evaluator.domains.domain import Run, build_domain
 from discrete_diffusion.evaluator.point import Point
 
 LAW = SyntheticSpecies.drawn(3, 2, 0.6, seed=0)
@@ -26,11 +26,11 @@ def data() -> SequenceData:
 
 
 @pytest.fixture(scope="module")
-def metrics(data: SequenceData) -> DNAMetrics:
-    return DNAMetrics(data)
+def metrics(data: SequenceData) -> DNA:
+    return DNA(data)
 
 
-def test_counts_by_hand(metrics: DNAMetrics):
+def test_counts_by_hand(metrics: DNA):
     known = metrics.references[0]
     outcome = metrics([known, "GGCA", "GGCA", "GG[MASK]CA", "", "NNNN", "acgt"])
     numbers = outcome.numbers
@@ -51,15 +51,15 @@ def test_training_data_of_another_case_are_known(data: SequenceData):
         rows, "sequence", tokenizer=dna_tokenizer(), layout=Padded(special_tokens=False), validation=0.25
     )
     known = [one.upper() for one in made.train.with_format(None)["sequence"][:]]
-    assert DNAMetrics(made)(known).novel == []
+    assert DNA(made)(known).novel == []
 
 
-def test_kmers_against_scipy_and_chance(metrics: DNAMetrics):
+def test_kmers_against_scipy_and_chance(metrics: DNA):
     law = np.mean([LAW.kmer_law(s, 3) for s in range(3)], axis=0)
     good, bad = LAW.sample(900, 64, seed=9)[0], ["ACGT" * 16] * 20
     numbers = metrics(good).numbers
     assert numbers["js_distance_3"] == pytest.approx(numbers["js_divergence_3"] ** 0.5)
-    assert numbers["js_distance_3"] == pytest.approx(jensenshannon(metrics.spectra[3], law), abs=0.01)
+    assert numbers["js_distance_3"] == pytest.approx(jensenshannon(metrics.kmers.spectra[3], law), abs=0.01)
     assert numbers["js_distance_3"] < 0.05
     assert numbers["discriminator_auroc"] == pytest.approx(0.5, abs=0.1)
     some = metrics(LAW.sample(90, 64, seed=9)[0]).numbers
@@ -73,7 +73,7 @@ def test_kmers_against_scipy_and_chance(metrics: DNAMetrics):
     assert (worse["distinct"], worse["novel"]) == (1, 1)
 
 
-def test_samples_are_compared_with_their_class(metrics: DNAMetrics):
+def test_samples_are_compared_with_their_class(metrics: DNA):
     samples, species = LAW.sample(300, 64, seed=9)
     right = metrics(samples, species).numbers["js_distance_3_by_class"]
     wrong = metrics(samples, (species + 1) % 3).numbers["js_distance_3_by_class"]
@@ -83,7 +83,7 @@ def test_samples_are_compared_with_their_class(metrics: DNAMetrics):
         metrics(samples, species[:3])
 
 
-def test_nothing_valid(metrics: DNAMetrics):
+def test_nothing_valid(metrics: DNA):
     for strings in ([], ["[MASK]", ""]):
         numbers = metrics(strings).numbers
         assert (numbers["valid"], numbers["novel"], numbers["js_distance_3"], numbers["discriminator_auroc"]) == (
@@ -94,18 +94,18 @@ def test_nothing_valid(metrics: DNAMetrics):
 
 
 def test_another_property_by_the_config(data: SequenceData):
-    made = build_metrics(OmegaConf.create({"property": {"_target_": "builtins.len", "_partial_": True}}), "dna", data)
-    assert isinstance(made, DNAMetrics)
+    made = build_domain(OmegaConf.create({"property": {"_target_": "builtins.len", "_partial_": True}}), "dna", data)
+    assert isinstance(made, DNA)
     assert made.property_name == "len"
     assert made(["ACG"]).values == [3]
-    config = OmegaConf.load(Path(dna_metrics.__file__).parent / "config" / "metrics" / "dna.yaml")
+    config = OmegaConf.load(Path(domain.__file__).parents[1] / "config" / "metrics" / "dna.yaml")
     config.property = None
     plain = instantiate(config)(data=data)
     assert plain.property_name == "GC content"
     assert plain.training["mean"] == pytest.approx(np.mean([LAW.kmer_law(s, 1)[1:3].sum() for s in range(3)]), abs=0.01)
 
 
-def test_pictures(metrics: DNAMetrics, tmp_path: Path):
+def test_pictures(metrics: DNA, tmp_path: Path):
     samples = LAW.sample(120, 64, seed=9)[0]
     plain, guided = Point("none", None, "all", 60), Point("D-CFG", 2.0, "species_0", 60, label=0)
     runs = [Run(plain, 1, metrics(samples[:60])), Run(guided, 1, metrics(samples[60:])), Run(guided, 2, metrics(["A"]))]

@@ -1,4 +1,4 @@
-"""Metrics of generated text."""
+"""Natural-language text."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,35 +20,37 @@ from discrete_diffusion.eval import (
     split_words,
     unigram_entropy,
 )
-from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.point import Point
 
 NGRAMS = (1, 2, 3)
-JUDGED = 256  # training texts whose perplexity is drawn
+JUDGED = 256  # training texts whose perplexity is computed
 
 
-class TextMetrics:
-    """Distinct and novel texts, their variety, and how likely a language model finds them.
+class Text(Domain):
+    """Novelty, diversity and generative perplexity of texts.
 
-    Special tokens that a model put into a text are taken out before anything is measured but whether it is distinct.
+    Special tokens inside a sample are removed before every measurement except `distinct`.
 
     Args:
-        data: the data to compare with.
-        property: from a text to a number; None is its unigram entropy in nats, over the tokens of the data's tokenizer.
-        property_name: its name, that of the function if None.
-        perplexity_model: the causal language model of the generative perplexity, a folder or a name on the Hugging Face
-            hub; None is without.
-        mauve_model: that of MAUVE's features; None is without.
-        batch_size: texts at a time, of either model.
-        device: where these run.
-        trust_remote_code: whether code that comes with them may run.
-        known_rows: training texts that count as known, at most, evenly spread.
-        reference_rows: training texts that entropy and MAUVE are compared with, at most, evenly spread.
+        data: Data to compare with.
+        property: Function from a text to a number. If None, the unigram entropy in nats over the tokens of the data's
+            tokenizer.
+        property_name: Name of the property; that of the function if None.
+        perplexity_model: Causal language model of the generative perplexity, a folder or a name on the Hugging Face
+            hub; None for no perplexity.
+        mauve_model: Causal language model of MAUVE's features; None for no MAUVE.
+        batch_size: Texts in a batch of either model.
+        device: Device of both models.
+        trust_remote_code: Whether code that comes with these models may run.
+        known_rows: Largest number of training texts that count as known, evenly spread.
+        reference_rows: Largest number of training texts for entropy and MAUVE, evenly spread.
     """
 
     noun = "texts"
+    unit = "character"
+    pictures = MappingProxyType({"text_frontier": "generative perplexity against unigram entropy"})
     shown: Mapping[str, str] = MappingProxyType({"distinct": "distinct", "novel": "novel"})
-    illustrate: Callable[..., object] | None = None
 
     def __init__(
         self,
@@ -109,16 +111,16 @@ class TextMetrics:
         return Outcome(numbers, samples, novel, [values[one] for one in novel])
 
     def entropy(self, text: str) -> float:
-        """The unigram entropy of a text's tokens in nats, NaN where it has none."""
+        """Return the unigram entropy of a text's tokens in nats, NaN if it is empty."""
         value = unigram_entropy(self._tokens([remove_special_tokens(text, self.tokenizer.all_special_tokens)])[0])
         return math.nan if value is None else value
 
     def accepts(self, string: str) -> bool:
-        """Whether there is anything but special tokens in it."""
+        """Return whether a text holds more than special tokens."""
         return bool(remove_special_tokens(string, self.tokenizer.all_special_tokens))
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
-        """The frontier of generative perplexity against entropy, where there is a language model."""
+        """Draw generative perplexity against entropy, if there is a language model."""
         if self.perplexity is None:
             return []
         groups: dict[tuple[str, float], list[Run]] = {}
@@ -172,7 +174,7 @@ class TextMetrics:
 
 
 def _key(text: str) -> str:
-    """What two texts share that differ in space alone."""
+    """Return the text without white space, which is ignored when texts are compared."""
     return "".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""The training images that samples are compared with."""
+"""Training images that samples are compared with."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -11,12 +11,12 @@ from discrete_diffusion.eval import Pixels
 
 
 class TrainingImages:
-    """Which images there are, and at most `rows` of them, evenly spread, to measure distances to.
+    """Fingerprints of all training images, and at most `rows` of them, evenly spread, for distances.
 
     Args:
-        data: what they are the training rows of.
-        pixels: what images are.
-        rows: how many are kept.
+        data: Data with the training rows.
+        pixels: Shape and levels of an image.
+        rows: Number of images to keep.
     """
 
     def __init__(self, data: SequenceData, pixels: Pixels, rows: int) -> None:
@@ -28,11 +28,11 @@ class TrainingImages:
         self.images = images[:: -(-len(images) // rows)]
 
     def __contains__(self, levels: np.ndarray) -> bool:
-        """Whether any training image, kept or not, has just these levels."""
+        """Return whether any training image, kept or not, has exactly these levels."""
         return _fingerprint(levels) in self._known
 
     def nearest(self, images: np.ndarray) -> np.ndarray:
-        """The place in `images` of the one that differs least from each; levels (n, h, w, c) to (n,)."""
+        """Return the index in `images` of the nearest image to each; levels (n, h, w, c) to (n,)."""
         if not len(images):
             return np.zeros(0, dtype=np.int64)
         x, known = (torch.as_tensor(one.reshape(len(one), -1)).float() for one in (images, self.images))
@@ -40,7 +40,7 @@ class TrainingImages:
         return ((known**2).sum(1) - 2 * x @ known.T).argmin(1).numpy()
 
     def differences(self, images: Sequence[np.ndarray]) -> list[float]:
-        """Root-mean-square difference of each to the nearest, as a share of the highest level."""
+        """Return the root-mean-square difference of each image from the nearest, as a share of the highest level."""
         if not images:
             return []
         x = np.stack(images)

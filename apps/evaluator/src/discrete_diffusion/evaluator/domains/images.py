@@ -1,4 +1,4 @@
-"""Metrics of generated images."""
+"""Images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -22,38 +22,40 @@ from discrete_diffusion.eval import (
     inception_score,
     pixel_image,
 )
-from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.domains.training_images import TrainingImages
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution
 from discrete_diffusion.evaluator.point import Point
-from discrete_diffusion.evaluator.training_images import TrainingImages
 
 COMPONENTS, SPLITS = 32, 10
 
 
-class ImageMetrics:
-    """Valid, distinct and novel images, how far they are from the training data, and a property of them.
+class Images(Domain):
+    """Validity, novelty, distance from the training data and a property of images.
 
-    An image is valid where every token is a level. `pixel_fid` is the Frechet distance of 32 principal components of
-    the pixels, which needs no network; `fid` and `inception_score` are there where a network is given.
-    `nearest_training_mean` and `nearest_training_min` are root-mean-square differences, in [0, 1], to the nearest
-    training image: near 0 they were learned by heart. A training image in a mirror is novel. Frechet distances fall as
-    the number of samples grows.
+    An image is valid if every token is a level. `pixel_fid` is the Frechet distance of 32 principal components of the
+    pixels, which needs no network; `fid` and `inception_score` need one. `nearest_training_mean` and
+    `nearest_training_min` are root-mean-square differences, in [0, 1], to the nearest training image: values near 0
+    mean memorized images. A mirrored training image is novel. Frechet distances fall as the number of samples grows.
 
     Args:
-        data: the data whose training rows count as known.
-        property: from a string of levels to a number, its mean intensity in [0, 1] if None.
-        property_name: its name, that of the function if None.
-        height: rows of an image; what is None of the three is that of a square of one channel, or of three.
-        width: pixels of a row.
-        channels: tokens of a pixel.
-        features: what `fid` compares; the classifier's logits if None.
-        logits: what `inception_score` takes for the classes; the classifier's if None.
-        classifier: the folder of a classifier of clean images that the trainer made.
-        device: where the classifier is run.
-        rows: how many training images, evenly spread, samples are compared with; for `novel` it is all.
+        data: Data whose training rows count as known.
+        property: Function from a string of levels to a number; mean intensity in [0, 1] if None.
+        property_name: Name of the property; that of the function if None.
+        height: Rows of an image. Sizes that are None are those of a square image of one channel, or of three.
+        width: Pixels in a row.
+        channels: Tokens in a pixel.
+        features: Features that `fid` compares; the classifier's logits if None.
+        logits: Logits of the classes for `inception_score`; the classifier's if None.
+        classifier: Folder of a classifier of clean images from the trainer.
+        device: Device of the classifier.
+        rows: Number of training images, evenly spread, that samples are compared with; `novel` compares with all.
     """
 
     noun = "images"
+    layout = "images"
+    unit = "dimension"
+    pictures = MappingProxyType({"images": "novel images, and images of the training data"})
     shown: Mapping[str, str] = MappingProxyType({"valid": "valid", "distinct": "distinct", "novel": "novel"})
 
     def __init__(
@@ -83,15 +85,15 @@ class ImageMetrics:
         self.training = described(self.training_values)
         if classifier is not None:
             network = load_classifier(classifier).network.to(device)
-            told = classifier_features(network, self.pixels.levels, device=device)
-            features, logits = features or told, logits or told
+            outputs = classifier_features(network, self.pixels.levels, device=device)
+            features, logits = features or outputs, logits or outputs
         self.features, self.logits = features, logits
         self.real = self._tensor(real)
         self.pixel_distance = FrechetDistance(self.real, PixelComponents(self.real, COMPONENTS))
 
     @cached_property
     def distance(self) -> FrechetDistance | None:
-        """From the training images, by `features`, which are computed when they are first asked for."""
+        """Frechet distance from the training images by `features`, which are computed at the first use."""
         return None if self.features is None else FrechetDistance(self.real, self.features)
 
     def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
@@ -102,46 +104,34 @@ class ImageMetrics:
         near = dict(zip(images, self.known.differences(list(images.values())), strict=True))
         novel = [one for one, levels in images.items() if levels not in self.known]
         valid = [one for one in strings if one in images]
-        counts = {"valid": len(valid), "distinct": len(images), "novel": len(novel)}
-        numbers: dict[str, Number] = {"generated": len(strings), **counts}
-        numbers |= {f"{name}_fraction": count / len(strings) if strings else None for name, count in counts.items()}
-        numbers |= self._distances([images[one] for one in valid])
+        numbers = self._distances([images[one] for one in valid])
         distances = [near[one] for one in valid]
         numbers["nearest_training_mean"] = float(np.mean(distances)) if valid else None
         numbers["nearest_training_min"] = min(distances, default=None)
-        numbers |= {f"valid_property_{k}": v for k, v in described([values[one] for one in valid]).items()}
-        numbers |= {f"novel_property_{k}": v for k, v in described([values[one] for one in novel]).items()}
-        fresh = set(novel)
-        samples = [
-            {
-                "string": one,
-                "valid": one in images,
-                "novel": one in fresh,
-                "property": values.get(one),
-                "nearest_training": near.get(one),
-            }
-            for one in strings
-        ]
-        return Outcome(numbers, samples, novel, [values[one] for one in novel])
+        return Outcome.of(strings, values, novel, numbers, {"nearest_training": near})
 
     def accepts(self, string: str) -> bool:
-        """Whether it is an image."""
+        """Return whether a string is an image."""
         return self.pixels.read(string) is not None
 
     def intensity(self, string: str) -> float:
-        """The mean level of an image, as a share of the highest."""
+        """Return the mean level of an image, as a share of the highest.
+
+        Raises:
+            ValueError: If the string is no image.
+        """
         levels = self.pixels.read(string)
         if levels is None:
             raise ValueError(f"Expected {' x '.join(map(str, self.pixels.shape))} levels, got {string[:60]!r}.")
         return float(levels.mean()) / (self.pixels.levels - 1)
 
     def illustrate(self, string: str, size: tuple[int, int]) -> Image.Image | None:
-        """The image, `size` in pixels; None where the string is none."""
+        """Return the image, `size` in pixels; None if the string is no image."""
         levels = self.pixels.read(string)
         return None if levels is None else pixel_image(self.pixels.bytes(levels), size)
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
-        """The first novel images of the chosen condition's first seed beside the training data; the property."""
+        """Draw the first novel images of the chosen condition beside training images, and the property."""
         first = next(run for run in runs if run.condition == chosen)
         images = [self.pixels.read(one) for one in first.outcome.novel[:shown]]
         novel = np.array(images, dtype=np.uint8).reshape(-1, *self.pixels.shape)
@@ -170,14 +160,16 @@ class ImageMetrics:
     def _distances(self, images: Sequence[np.ndarray]) -> dict[str, Number]:
         enough = len(images) >= 2
         shown = self._tensor(np.array(images)) if enough else None
-        told: dict[str, Number] = {"pixel_fid": None if shown is None else self.pixel_distance(shown)}
+        distances: dict[str, Number] = {"pixel_fid": None if shown is None else self.pixel_distance(shown)}
         if self.distance is not None:
-            told["fid"] = None if shown is None else self.distance(shown)
+            distances["fid"] = None if shown is None else self.distance(shown)
         if self.logits is not None:
             splits = min(SPLITS, len(images))
-            told["inception_score"] = None if shown is None else inception_score(shown, self.logits, splits=splits)[0]
-        return told
+            distances["inception_score"] = (
+                None if shown is None else inception_score(shown, self.logits, splits=splits)[0]
+            )
+        return distances
 
     def _tensor(self, levels: np.ndarray) -> Tensor:
-        """Levels (n, h, w, c) as uint8 (n, c, h, w)."""
+        """Return levels (n, h, w, c) as uint8 (n, c, h, w)."""
         return torch.as_tensor(self.pixels.bytes(levels)).permute(0, 3, 1, 2).contiguous()

@@ -1,4 +1,4 @@
-"""Metrics of generated molecules, as arXiv 2412.10193 reports them for QM9."""
+"""Molecules, with the metrics that arXiv 2412.10193 reports for QM9."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from discrete_diffusion import eval as evaluation
-from discrete_diffusion.datasets import SequenceData, Stream
+from discrete_diffusion.datasets import SequenceData, Stream, selfies_to_smiles
 from discrete_diffusion.eval import (
     DescriptorReference,
     MoleculeProperty,
@@ -19,31 +19,37 @@ from discrete_diffusion.eval import (
     sa_score,
     scaffolds,
 )
-from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
 from discrete_diffusion.evaluator.point import Point
 
 OURS: Mapping[str, MoleculeProperty] = {"qed": evaluation.qed, "ring_count": evaluation.ring_count}
 
 
-class MoleculeMetrics:
-    """Valid, unique and novel molecules, a property of them, and how they compare with the training data as a whole.
+class Molecules(Domain):
+    """Validity, uniqueness, novelty, diversity and a property of molecules.
 
-    `unique` and `novel` compare canonical forms; `unique_raw` and `novel_raw` compare strings as they come, as the
-    paper's evaluation does. `internal_diversity`, `scaffolds`, `novel_scaffolds` (those of no training molecule),
-    `mean_sa_score` and `frechet_descriptor_distance` are of the valid molecules, repeats included.
+    `unique` and `novel` compare canonical forms; `unique_raw` and `novel_raw` compare strings, as the paper's
+    evaluation does. `internal_diversity`, `scaffolds`, `novel_scaffolds` (those of no training molecule),
+    `mean_sa_score` and `frechet_descriptor_distance` are computed over all valid molecules, repeats included.
 
     Args:
-        data: the data whose training rows count as known.
-        property: from a valid SMILES string to a number; None is the label's column where that is qed or ring_count,
-            else qed.
-        property_name: its name, that of the function if None.
-        read: from a string of the data to SMILES, or None where it means no molecule; None if they are SMILES.
-        property_rows: how many training rows, evenly spread, the descriptors are computed for, and a property that is
-            no column of theirs.
+        data: Data whose training rows count as known.
+        property: Function from a valid SMILES string to a number. If None, the column of the label if that is qed or
+            ring_count, else qed.
+        property_name: Name of the property; that of the function if None.
+        read: Function from a string of the data to SMILES, or to None if it is no molecule. None if they are SMILES.
+        property_rows: Number of training rows, evenly spread, for the descriptors, and for a property that the data do
+            not hold.
+
+    Raises:
+        ValueError: If the data are streamed.
     """
 
+    checks_validity = True
     noun = "molecules"
+    layout = "drawn"
+    pictures = MappingProxyType({"molecules": "novel molecules, in the order in which they were drawn"})
     shown: Mapping[str, str] = MappingProxyType(
         {"valid": "valid", "unique": "unique", "novel": "novel", "novel_raw": "novel strings"}
     )
@@ -100,20 +106,25 @@ class MoleculeMetrics:
         return Outcome(numbers, samples, report.novel, values)
 
     def canonical(self, string: str) -> str | None:
-        """Canonical SMILES of a string of the data, None where it is no molecule."""
+        """Return the canonical SMILES of a string of the data, None if it is no molecule."""
         smiles = string if self.read is None else self.read(string)
         return None if smiles is None else canonical_smiles(smiles)
 
+    @staticmethod
+    def valid_form(string: str) -> str | None:
+        """Return the canonical SMILES of SMILES, None if it is no molecule."""
+        return canonical_smiles(string)
+
     def property(self, string: str) -> float:
-        """The property of a string of the data that is a molecule."""
+        """Return the property of a string of the data that is a molecule."""
         return float(self.of_molecule(string if self.read is None else str(self.read(string))))
 
     def accepts(self, string: str) -> bool:
-        """Whether it is a molecule."""
+        """Return whether a string is a molecule."""
         return self.canonical(string) is not None
 
     def illustrate(self, string: str, size: tuple[int, int]) -> Any:
-        """A drawing of a string of the data, or of SMILES; None where it is no molecule."""
+        """Draw a string of the data, or SMILES; return None if it is no molecule."""
         smiles = None if self.read is None else self.read(string)
         return evaluation.molecule_image(smiles or string, size)
 
@@ -128,7 +139,7 @@ class MoleculeMetrics:
         }
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
-        """The distribution, and the first novel molecules of the chosen condition's first seed."""
+        """Draw the first novel molecules of the chosen condition, and the distribution of the property."""
         name = pretty(self.property_name)
         first = next(run for run in runs if run.condition == chosen)
         count = min(shown, len(first.outcome.novel))
@@ -149,3 +160,13 @@ class MoleculeMetrics:
             threshold=self.threshold,
         )
         return [grid, distribution]
+
+
+class Selfies(Molecules):
+    """Molecules whose strings are SELFIES; `read` is `selfies_to_smiles`."""
+
+    @staticmethod
+    def valid_form(string: str) -> str | None:
+        """Return the canonical SMILES of SELFIES, None if it is no molecule."""
+        smiles = selfies_to_smiles(string)
+        return None if smiles is None else canonical_smiles(smiles)

@@ -12,8 +12,8 @@ from rdkit import Chem, DataStructs, RDLogger
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
 from discrete_diffusion.eval import qed, ring_count
-from discrete_diffusion.evaluator.metrics import Run, build_metrics
-from discrete_diffusion.evaluator.molecule_metrics import MoleculeMetrics
+from discrete_diffusion.evaluator.domains.domain import Run, build_domain
+from discrete_diffusion.evaluator.domains.molecules import Molecules
 from discrete_diffusion.evaluator.point import Point
 
 TRAINING = ["c1ccccc1", "C1CC1", *("C" * carbons + "O" for carbons in range(1, 19))]
@@ -37,7 +37,7 @@ def read(string: str) -> str | None:
 
 
 def test_the_set_is_described_as_a_whole():
-    outcome = MoleculeMetrics(data())(GENERATED)
+    outcome = Molecules(data())(GENERATED)
     numbers = outcome.numbers
     assert (numbers["generated"], numbers["valid"], numbers["unique"], numbers["novel"]) == (8, 6, 4, 2)
     assert outcome.novel == ("Cc1ccccc1", "NC1CCC1")
@@ -55,17 +55,17 @@ def test_the_set_is_described_as_a_whole():
 
 
 def test_training_molecules_are_at_no_distance_and_rings_are_far():
-    metrics = MoleculeMetrics(data())
+    metrics = Molecules(data())
     assert metrics(TRAINING).numbers["frechet_descriptor_distance"] == pytest.approx(0, abs=1e-6)
     assert metrics(TRAINING).numbers["novel_scaffolds"] == 0
     assert float(metrics(["C1CC1" + "C" * n for n in range(20)]).numbers["frechet_descriptor_distance"] or 0) > 1
-    spread = MoleculeMetrics(data(), property_rows=10)
+    spread = Molecules(data(), property_rows=10)
     assert float(spread(TRAINING).numbers["frechet_descriptor_distance"] or 0) > 0.01
     assert spread(TRAINING).numbers["novel_scaffolds"] == 0  # those of all rows count, not of the ten
 
 
 def test_nothing_valid_has_no_numbers():
-    outcome = MoleculeMetrics(data())(["C1CC", ""])
+    outcome = Molecules(data())(["C1CC", ""])
     assert outcome.novel == ()
     assert (outcome.numbers["scaffolds"], outcome.numbers["novel_scaffolds"]) == (0, 0)
     for name in ("internal_diversity", "mean_sa_score", "frechet_descriptor_distance", "novel_property_mean"):
@@ -75,7 +75,7 @@ def test_nothing_valid_has_no_numbers():
 def test_molecules_that_are_written_otherwise():
     rows = datasets.Dataset.from_dict({"selfies": [*SELFIES][:2], "qed": [0.25, 0.75]})
     source: Any = SimpleNamespace(train=rows, column="selfies", label=None)
-    metrics = MoleculeMetrics(source, read=read)
+    metrics = Molecules(source, read=read)
     assert metrics.training_values == [0.25, 0.75]
     outcome = metrics([*SELFIES, "[N][C][C][O]"])
     numbers = outcome.numbers
@@ -103,7 +103,7 @@ def test_molecules_that_are_written_otherwise():
 def test_a_property_of_ones_own_is_of_molecules():
     rows = datasets.Dataset.from_dict({"selfies": [*SELFIES][:2]})
     source: Any = SimpleNamespace(train=rows, column="selfies", label=None)
-    metrics = MoleculeMetrics(source, property=ring_count, read=read)
+    metrics = Molecules(source, property=ring_count, read=read)
     assert (metrics.property_name, metrics.training_values) == ("ring_count", [1.0, 0.0])
     assert metrics(["[C][C][O]", "[C][=C][C][=C][C][=C][Ring1][=Branch1]"]).numbers["valid_property_mean"] == 0.5
 
@@ -115,7 +115,7 @@ def test_every_kind_of_molecules_has_its_metrics_and_pictures(kind: str, tmp_pat
     rows = datasets.Dataset.from_dict({"text": [*SELFIES][:2] if kind == "selfies" else TRAINING})
     source: Any = SimpleNamespace(train=rows, column="text", label=None)
     auto = OmegaConf.create({"property": {"_target_": None, "_partial_": True}, "property_name": None})
-    metrics = build_metrics(auto, kind, source)
+    metrics = build_domain(auto, kind, source)
     outcome = metrics(["[N][C][C][O]", "[O]"] if kind == "selfies" else ["NCCO", "O"])
     assert outcome.novel == ("NCCO", "O")
     run = Run(Point("none", None, "unconditional", 2), 1, outcome)

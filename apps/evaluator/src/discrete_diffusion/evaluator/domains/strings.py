@@ -1,29 +1,26 @@
-"""Metrics of generated strings of any kind."""
+"""Strings of any kind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.evaluator.metrics import Number, Outcome, Run, described, name_of
-from discrete_diffusion.evaluator.point import Point
+from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, described, name_of
 
 KNOWN = 1_000_000
-"""Training rows that samples are compared with, evenly spread; of a stream the first."""
+"""Largest number of training rows that samples are compared with: evenly spread, or the first of a stream."""
 
 
-class StringMetrics:
-    """Distinct strings, those of them that are not in the training data, and a property.
+class Strings(Domain):
+    """Novelty and a property of strings.
 
     Args:
-        data: the data whose training rows count as known.
-        property: from a string to a number, its length in characters if None.
-        property_name: its name, that of the function if None.
+        data: Data whose training rows count as known.
+        property: Function from a string to a number; length in characters if None.
+        property_name: Name of the property; that of the function if None.
     """
 
     noun = "strings"
     shown: Mapping[str, str] = MappingProxyType({"distinct": "distinct", "novel": "novel"})
-    illustrate: Callable[..., object] | None = None
 
     def __init__(
         self, data: SequenceData, property: Callable[[str], float] | None = None, property_name: str | None = None
@@ -44,11 +41,3 @@ class StringMetrics:
         numbers |= {f"novel_property_{k}": v for k, v in described([values[one] for one in novel]).items()}
         samples = [{"string": one, "novel": one not in self.known, "property": values[one]} for one in strings]
         return Outcome(numbers, samples, novel, [values[one] for one in novel])
-
-    def accepts(self, string: str) -> bool:
-        """Every string has one."""
-        return True
-
-    def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
-        """Strings have no pictures of their own."""
-        return []

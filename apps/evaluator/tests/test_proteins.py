@@ -13,10 +13,10 @@ from discrete_diffusion.datasets import (
     synthetic_proteins,
 )
 from discrete_diffusion.eval import hydrophobicity
-from discrete_diffusion.evaluator import protein_metrics
-from discrete_diffusion.evaluator.metrics import Run, build_metrics
+from discrete_diffusion.evaluator.domains import domain
+from discrete_diffusion.evaluator.domains.domain import Run, build_domain
+from discrete_diffusion.evaluator.domains.proteins import Proteins
 from discrete_diffusion.evaluator.point import Point
-from discrete_diffusion.evaluator.protein_metrics import ProteinMetrics
 
 LAW = SyntheticProteins.drawn(3, 0.5, 30, 60, seed=0)
 
@@ -28,11 +28,11 @@ def data() -> SequenceData:
 
 
 @pytest.fixture(scope="module")
-def metrics(data: SequenceData) -> ProteinMetrics:
-    return ProteinMetrics(data, nearest_rows=40)
+def metrics(data: SequenceData) -> Proteins:
+    return Proteins(data, nearest_rows=40)
 
 
-def test_counts_by_hand(metrics: ProteinMetrics):
+def test_counts_by_hand(metrics: Proteins):
     known = metrics.references[0]
     outcome = metrics([known, "MKX", "MKX", "MK<mask>", "", "mk"])
     numbers = outcome.numbers
@@ -44,7 +44,7 @@ def test_counts_by_hand(metrics: ProteinMetrics):
     assert not metrics.accepts("mk")
 
 
-def test_samples_of_the_same_distribution_look_like_held_out_data(metrics: ProteinMetrics):
+def test_samples_of_the_same_distribution_look_like_held_out_data(metrics: Proteins):
     good = metrics(LAW.sample(180, seed=9)[0]).numbers
     assert good["js_distance_2"] == pytest.approx(good["held_out_js_distance_2"], rel=0.2)
     assert good["discriminator_auroc"] == pytest.approx(0.5, abs=0.12)
@@ -58,7 +58,7 @@ def test_samples_of_the_same_distribution_look_like_held_out_data(metrics: Prote
     assert metrics(metrics.references[:20]).numbers["nearest_identity_mean"] == 1
 
 
-def test_nothing_valid(metrics: ProteinMetrics):
+def test_nothing_valid(metrics: Proteins):
     for strings in ([], ["<mask>", ""]):
         numbers = metrics(strings).numbers
         assert numbers["valid"] == numbers["novel"] == 0
@@ -66,19 +66,19 @@ def test_nothing_valid(metrics: ProteinMetrics):
 
 
 def test_the_configuration(data: SequenceData):
-    made = build_metrics(
+    made = build_domain(
         OmegaConf.create({"property": {"_target_": "builtins.len", "_partial_": True}}), "proteins", data
     )
-    assert isinstance(made, ProteinMetrics)
+    assert isinstance(made, Proteins)
     assert made.property_name == "len"
-    config = OmegaConf.load(Path(protein_metrics.__file__).parent / "config" / "metrics" / "proteins.yaml")
+    config = OmegaConf.load(Path(domain.__file__).parents[1] / "config" / "metrics" / "proteins.yaml")
     config.property = None
     plain = instantiate(config)(data=data)
     assert plain.property_name == "hydrophobicity"
     assert plain.training["mean"] == pytest.approx(np.mean([hydrophobicity(one) for one in plain.references]))
 
 
-def test_pictures(metrics: ProteinMetrics, tmp_path: Path):
+def test_pictures(metrics: Proteins, tmp_path: Path):
     samples = LAW.sample(60, seed=9)[0]
     plain, guided = Point("none", None, "all", 30), Point("D-CFG", 2.0, "family_0", 30, label=0)
     runs = [Run(plain, 1, metrics(samples[:30])), Run(guided, 1, metrics(samples[30:]))]

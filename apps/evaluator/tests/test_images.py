@@ -18,8 +18,8 @@ from discrete_diffusion.datasets import (
     sequence_data,
 )
 from discrete_diffusion.eval import Pixels
-from discrete_diffusion.evaluator.image_metrics import ImageMetrics
-from discrete_diffusion.evaluator.metrics import Run
+from discrete_diffusion.evaluator.domains.domain import Run
+from discrete_diffusion.evaluator.domains.images import Images
 from discrete_diffusion.evaluator.point import Point
 
 
@@ -34,15 +34,15 @@ def data() -> SequenceData:
 
 
 @pytest.fixture(scope="module")
-def metrics(data: SequenceData) -> ImageMetrics:
-    return ImageMetrics(data)
+def metrics(data: SequenceData) -> Images:
+    return Images(data)
 
 
 def images(data: SequenceData, part: str) -> list[str]:
     return decode(data.tokenizer, getattr(data, part)[:]["input_ids"])
 
 
-def test_a_sample_is_what_it_looks_like(data: SequenceData, metrics: ImageMetrics) -> None:
+def test_a_sample_is_what_it_looks_like(data: SequenceData, metrics: Images) -> None:
     known, new = images(data, "train")[:3], images(data, "validation")
     broken = ["<mask> " + known[0].partition(" ")[2], known[1] + " 3", known[2].rpartition(" ")[0], "", "17 " * 64]
     outcome = metrics([*known, *new, new[0], *broken])
@@ -60,7 +60,7 @@ def test_a_sample_is_what_it_looks_like(data: SequenceData, metrics: ImageMetric
     assert metrics.illustrate(broken[0], (16, 16)) is None
 
 
-def test_the_distance_to_the_nearest_training_image(data: SequenceData, metrics: ImageMetrics) -> None:
+def test_the_distance_to_the_nearest_training_image(data: SequenceData, metrics: Images) -> None:
     new = images(data, "validation")
     train = data.train[:]["input_ids"].double()
     expected = [torch.cdist(x[None].double(), train).min().item() / 8 / 16 for x in data.validation[:]["input_ids"]]
@@ -70,9 +70,7 @@ def test_the_distance_to_the_nearest_training_image(data: SequenceData, metrics:
     assert metrics(images(data, "train")[:4]).numbers["nearest_training_mean"] == 0
 
 
-def test_frechet_distance_tells_digits_from_noise_and_from_repetition(
-    data: SequenceData, metrics: ImageMetrics
-) -> None:
+def test_frechet_distance_tells_digits_from_noise_and_from_repetition(data: SequenceData, metrics: Images) -> None:
     new = images(data, "validation")
     noise = decode(data.tokenizer, torch.randint(17, (len(new), 64), generator=torch.Generator().manual_seed(0)))
     near, far, one = (metrics(strings).numbers["pixel_fid"] for strings in (new, noise, new[:1] * len(new)))
@@ -82,11 +80,11 @@ def test_frechet_distance_tells_digits_from_noise_and_from_repetition(
 
 
 def test_any_network_gives_a_distance_and_a_score(data: SequenceData) -> None:
-    metrics = ImageMetrics(data, features=lambda x: x.flatten(1)[:, 10:14].float(), logits=bright)
+    metrics = Images(data, features=lambda x: x.flatten(1)[:, 10:14].float(), logits=bright)
     numbers = metrics(images(data, "train")).numbers
     assert numbers["fid"] == pytest.approx(0, abs=1e-6)
     assert 1 < numbers["inception_score"] < 2
-    assert set(ImageMetrics(data)(["1"]).numbers) == set(numbers) - {"fid", "inception_score"}
+    assert set(Images(data)(["1"]).numbers) == set(numbers) - {"fid", "inception_score"}
 
 
 def bright(x: torch.Tensor) -> torch.Tensor:
@@ -94,7 +92,7 @@ def bright(x: torch.Tensor) -> torch.Tensor:
     return torch.stack([logit, -logit], 1)
 
 
-def test_few_or_no_samples_leave_gaps_and_no_errors(data: SequenceData, metrics: ImageMetrics) -> None:
+def test_few_or_no_samples_leave_gaps_and_no_errors(data: SequenceData, metrics: Images) -> None:
     nothing = metrics(["<mask>"]).numbers
     assert (nothing["valid"], nothing["novel"]) == (0, 0)
     assert nothing["pixel_fid"] is nothing["nearest_training_mean"] is nothing["novel_property_mean"] is None
@@ -105,7 +103,7 @@ def test_few_or_no_samples_leave_gaps_and_no_errors(data: SequenceData, metrics:
 
 
 def test_a_property_of_ones_own(data: SequenceData) -> None:
-    metrics = ImageMetrics(data, property=corner, rows=10)
+    metrics = Images(data, property=corner, rows=10)
     assert (metrics.property_name, metrics.training["mean"]) == ("corner", 0)
     assert len(metrics.known.images) == 10
     # All training images count as known, not only those that distances are measured to.
@@ -116,7 +114,7 @@ def corner(string: str) -> float:
     return float(string.split()[0])
 
 
-def test_pictures(data: SequenceData, metrics: ImageMetrics, tmp_path: Path) -> None:
+def test_pictures(data: SequenceData, metrics: Images, tmp_path: Path) -> None:
     condition = Point("classifier_free", 1.0, "digit 3", 24)
     new = images(data, "validation")
     runs = [Run(condition, 1, metrics(new)), Run(condition, 2, metrics(["1"]))]
@@ -160,9 +158,9 @@ def test_a_classifier_of_ours_gives_both(data: SequenceData, monkeypatch: pytest
             return torch.stack([x.double().mean(1) - 5, 0 * sigma], 1)
 
     loaded = {"run": SimpleNamespace(network=Network())}
-    monkeypatch.setattr("discrete_diffusion.evaluator.image_metrics.load_classifier", loaded.__getitem__)
+    monkeypatch.setattr("discrete_diffusion.evaluator.domains.images.load_classifier", loaded.__getitem__)
     strings = images(data, "train")
-    numbers = ImageMetrics(data, classifier="run")(strings).numbers
+    numbers = Images(data, classifier="run")(strings).numbers
     assert numbers["fid"] == pytest.approx(0, abs=1e-6)
     logits = np.array([np.mean(list(map(int, one.split()))) - 5 for one in strings])
     chances = np.stack([logits, 0 * logits], 1)

@@ -12,9 +12,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from discrete_diffusion.datasets import SequenceData, character_tokenizer, sequence_data
 from discrete_diffusion.datasets.reviews import reviews
 from discrete_diffusion.datasets.word_tokenizer import word_tokenizer
-from discrete_diffusion.evaluator.metrics import Run
+from discrete_diffusion.evaluator.domains.domain import Run
+from discrete_diffusion.evaluator.domains.text import Text
 from discrete_diffusion.evaluator.point import Point
-from discrete_diffusion.evaluator.text_metrics import TextMetrics
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def language_model(data: SequenceData, tmp_path_factory: pytest.TempPathFactory)
 def test_the_numbers_are_those_of_a_plain_count(data: SequenceData):
     known = data.train.with_format(None)["text"][0]
     strings = [known, "the plot is good.", "good good", "good good", "[MASK] good[PAD]", "[PAD]", ""]
-    outcome = TextMetrics(data)(strings)
+    outcome = Text(data)(strings)
     numbers = outcome.numbers
     assert (numbers["generated"], numbers["distinct"], numbers["novel"]) == (7, 6, 3)
     assert outcome.novel == ["the plot is good.", "good good", "[MASK] good[PAD]"]
@@ -56,15 +56,15 @@ def test_the_numbers_are_those_of_a_plain_count(data: SequenceData):
 
 
 def test_training_texts_are_known_however_they_are_spaced(data: SequenceData):
-    metrics = TextMetrics(data)
+    metrics = Text(data)
     texts = data.train.with_format(None)["text"][:]
     assert metrics([text.replace(".", " .") for text in texts]).novel == []
     assert metrics(data.validation.with_format(None)["text"][:]).numbers["novel"] == len(data.validation)
-    assert len(TextMetrics(data, known_rows=10)(texts).novel) == len(texts) - 10
+    assert len(Text(data, known_rows=10)(texts).novel) == len(texts) - 10
 
 
 def test_the_property_can_be_another(data: SequenceData):
-    metrics = TextMetrics(data, property=len, reference_rows=50)
+    metrics = Text(data, property=len, reference_rows=50)
     lengths = [len(text) for text in data.examples(50).with_format(None)["text"][:]]
     assert metrics.property_name == "len"
     assert metrics.training["mean"] == pytest.approx(np.mean(lengths))
@@ -74,7 +74,7 @@ def test_the_property_can_be_another(data: SequenceData):
 
 
 def test_nothing_generated_has_no_numbers_that_are_none(data: SequenceData):
-    numbers = TextMetrics(data)([""]).numbers
+    numbers = Text(data)([""]).numbers
     assert (numbers["generated"], numbers["distinct"], numbers["novel"]) == (1, 1, 0)
     assert numbers["unigram_entropy"] is None
     assert numbers["distinct_1"] is None
@@ -83,12 +83,12 @@ def test_nothing_generated_has_no_numbers_that_are_none(data: SequenceData):
 
 def test_characters_are_tokens_too():
     rows = reviews(60).select_columns("text")
-    metrics = TextMetrics(sequence_data(rows, "text", tokenizer=character_tokenizer))
+    metrics = Text(sequence_data(rows, "text", tokenizer=character_tokenizer))
     assert metrics(["abab<mask>"]).values == pytest.approx([math.log(2)])
 
 
 def test_a_language_model_adds_its_perplexity_and_a_frontier(data: SequenceData, language_model: Path, tmp_path: Path):
-    metrics = TextMetrics(data, perplexity_model=str(language_model), batch_size=3)
+    metrics = Text(data, perplexity_model=str(language_model), batch_size=3)
     runs = []
     for gamma in (None, 0.0, 2.0):
         for seed in (1, 2):
@@ -102,12 +102,12 @@ def test_a_language_model_adds_its_perplexity_and_a_frontier(data: SequenceData,
     (path,) = metrics.draw(runs, tmp_path, chosen=runs[0].condition, shown=4)
     with Image.open(path) as image:
         assert image.format == "PNG"
-    assert TextMetrics(data).draw(runs, tmp_path, chosen=runs[0].condition, shown=4) == []
+    assert Text(data).draw(runs, tmp_path, chosen=runs[0].condition, shown=4) == []
 
 
 def test_mauve_is_added_where_it_is_asked_for(data: SequenceData, language_model: Path):
     pytest.importorskip("mauve")
-    metrics = TextMetrics(data, mauve_model=str(language_model), reference_rows=40)
+    metrics = Text(data, mauve_model=str(language_model), reference_rows=40)
     score = metrics(data.validation.with_format(None)["text"][:]).numbers["mauve"]
     assert 0 < score <= 1
     assert metrics(["good"]).numbers["mauve"] is None
@@ -115,4 +115,4 @@ def test_mauve_is_added_where_it_is_asked_for(data: SequenceData, language_model
 
 def test_a_model_that_is_not_there_is_one_clear_line(data: SequenceData, tmp_path: Path):
     with pytest.raises(ValueError, match=r"^Expected a folder with a model and its tokenizer[^\n]*$"):
-        TextMetrics(data, perplexity_model=str(tmp_path / "none"))
+        Text(data, perplexity_model=str(tmp_path / "none"))
