@@ -13,10 +13,11 @@ from discrete_diffusion import guidance
 from discrete_diffusion.checkpoints import load
 from discrete_diffusion.datasets import character_tokenizer
 from discrete_diffusion.evaluator.classifiers import uninformative_likelihood
+from discrete_diffusion.evaluator.domains.domain import build_domain
 from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
 from discrete_diffusion.evaluator.methods import read_methods
-from discrete_diffusion.evaluator.domains.domain import build_domain
 from discrete_diffusion.evaluator.point import Point
+from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sweep import list_points, read_combinations
 
@@ -24,11 +25,8 @@ CONFIG = Path(str(files("discrete_diffusion.evaluator.config")))
 GROUPS = sorted((path.parent.name, path.stem) for path in CONFIG.glob("*/*.yaml"))
 BUILT = {
     "classifier_free": ("kernel", guidance.ClassifierFree),
-    "classifier_free_denoiser": ("denoiser", guidance.ClassifierFree),
     "classifier_based": ("kernel", guidance.ClassifierBased),
-    "classifier_based_denoiser": ("denoiser", guidance.ClassifierBased),
     "first_order": ("kernel", guidance.FirstOrder),
-    "first_order_denoiser": ("denoiser", guidance.FirstOrder),
     "hybrid": ("kernel", guidance.Hybrid),
     "trust_region": ("kernel", guidance.TrustRegion),
     "second_condition": ("kernel", guidance.ClassifierBased),
@@ -96,7 +94,8 @@ def test_a_preset_builds_its_method_at_its_level_with_the_gamma_of_each_point(na
 
 
 def test_methods_of_a_level_are_nested_in_the_order_of_the_list(configured: Configured):
-    config = configured("guidance=[first_order,classifier_free,nos,classifier_free_denoiser]", "sampling.top_k=1")
+    own = "+guidance.own={name: own, level: denoiser, method: ${guidance.classifier_free.method}}"
+    config = configured("guidance=[first_order,classifier_free,nos]", own, "sampling.top_k=1")
     built = guided(config, 2.0, null_label=2)
     assert [wrap.func for wrap in built.on_kernel] == [guidance.FirstOrder, guidance.ClassifierFree]
     assert [wrap.func for wrap in built.on_hidden] == [guidance.NOS]
@@ -148,9 +147,14 @@ def test_a_suite_runs_each_row_at_its_strengths_and_unguided_once(configured: Co
         ("classifier_free", 1.0),
         ("classifier_free", 2.0),
         ("classifier_free", 4.0),
+        ("classifier_free_denoiser", 2.0),
+        ("classifier_free_denoiser", 4.0),
         ("first_order", 1.0),
         ("first_order", 2.0),
         ("first_order", 4.0),
+        ("first_order_denoiser", 1.0),
+        ("first_order_denoiser", 2.0),
+        ("first_order_denoiser", 4.0),
         ("composed", 1.0),
         ("composed", 2.0),
         ("best_of_n", 3.0),
@@ -159,9 +163,12 @@ def test_a_suite_runs_each_row_at_its_strengths_and_unguided_once(configured: Co
     assert len({point.file_name() for point in found}) == len(found)
     assert {point.samples for point in found if point.row != "best_of_n"} == {24}
     assert {point.samples for point in found if point.row == "best_of_n"} == {5}
-    assert found[7].guidance == "D-CFG + D-CBG, first order"
+    assert {point.guidance for point in found if point.row == "composed"} == {"D-CFG + D-CBG, first order"}
+    assert {point.guidance for point in found if point.row == "first_order_denoiser"} == {
+        "D-CBG, first order (denoiser)"
+    }
     # Where labels guide, they are the class; elsewhere there are none.
-    assert [point.label for point in found] == [2, 1, 1, 1, 2, 2, 2, 1, 1, 2, 2]
+    assert [point.label for point in found] == [2, *[1] * 5, *[2] * 6, 1, 1, 2, 2]
 
 
 def test_gammas_are_those_of_every_row_if_they_are_given(configured: Configured, checkpoint: Checkpoint):
@@ -204,3 +211,21 @@ def test_labels_drawn_as_in_the_data_have_its_frequencies(
     assert y is not None
     # Three standard deviations of a share of 0.1 in 10,000 draws are 0.009.
     assert y.double().mean().item() == pytest.approx(0.1, abs=0.009)
+
+
+@pytest.mark.parametrize("name", ["classifier_free", "classifier_based", "first_order"])
+def test_a_method_at_its_second_level_is_named_after_it(name: str, configured: Configured):
+    (at_first,) = read_methods(configured(f"guidance={name}").guidance).values()
+    (at_second,) = read_methods(configured(f"guidance={name}", f"guidance.{name}.level=denoiser").guidance).values()
+    assert (at_first.level, at_second.level) == ("kernel", "denoiser")
+    assert at_second.name == f"{at_first.name} (denoiser)"
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["guidance=first_order_denoiser", "guidance=[nos,first_order_denoiser]", "guidance.first_order_denoiser.x=1"],
+)
+def test_former_names_are_refused_with_the_current_ones(argument: str):
+    with pytest.raises(ValueError, match=r"is now `guidance=first_order guidance\.first_order\.level=denoiser`"):
+        refuse_former_guidance(["samples=4", argument])
+    refuse_former_guidance(["suite=guidance", "suite.first_order_denoiser.samples=2", "guidance=first_order"])

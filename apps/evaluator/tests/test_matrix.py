@@ -24,11 +24,11 @@ DIFFUSION = {"udlm": YES, "mdlm": YES, "marginal": YES, "unlabeled": YES, "ar": 
 EXPECTED = {
     "none": dict.fromkeys(MODELS, YES),
     "classifier_free": {**dict.fromkeys(MODELS, YES), "unlabeled": LABELS, "unlabeled_ar": LABELS},
-    "classifier_free_denoiser": {**dict.fromkeys(MODELS, YES), "unlabeled": LABELS, "unlabeled_ar": LABELS},
+    "classifier_free@denoiser": {**dict.fromkeys(MODELS, YES), "unlabeled": LABELS, "unlabeled_ar": LABELS},
     "classifier_based": DIFFUSION,
-    "classifier_based_denoiser": DIFFUSION,
+    "classifier_based@denoiser": DIFFUSION,
     "first_order": DIFFUSION,
-    "first_order_denoiser": DIFFUSION,
+    "first_order@denoiser": DIFFUSION,
     "hybrid": DIFFUSION,
     "trust_region": DIFFUSION,
     "second_condition": DIFFUSION,
@@ -72,11 +72,12 @@ def carbons(string: str) -> float:
 
 def options(guidance: str, model: str, classifier: Callable[..., Path]) -> list[str]:
     label = ["label=qed"] if model.startswith("unlabeled") else []
-    chosen = [f"guidance={guidance}"]
-    for name in guidance.strip("[]").split(","):
+    guidance_keys, _, level = guidance.partition("@")
+    chosen = [f"guidance={guidance_keys}", *([f"guidance.{guidance_keys}.level={level}"] if level else [])]
+    for name in guidance_keys.strip("[]").split(","):
         chosen += SMALL.get(name, [])
         kind = CLASSIFIERS.get(name, "noisy")
-        asks = name not in ("none", "classifier_free", "classifier_free_denoiser", "particles", "svdd", "best_of_n")
+        asks = name not in ("none", "classifier_free", "particles", "svdd", "best_of_n")
         if asks and EXPECTED[guidance][model] == YES:
             chosen.append(f"guidance.{name}.classifier.checkpoint={classifier(model, kind, *label)}")
     return chosen if model.endswith("ar") else [*chosen, "sampling.steps=3"]
@@ -124,7 +125,7 @@ def test_the_matrix(
         ("fudge", "ar", "sampling.temperature=0.5"),
         ("classifier_free", "ar", "sampling.top_k=2"),
         ("pplm", "ar", "sampling.nucleus=0.8"),
-        ("classifier_based_denoiser", "mdlm", "strength=ramp"),
+        ("classifier_based@denoiser", "mdlm", "strength=ramp"),
         ("first_order", "marginal", "strength=cosine"),
         ("nos", "udlm", "strength=interval"),
         ("fudge", "ar", "strength=interval"),

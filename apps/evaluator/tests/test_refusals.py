@@ -60,7 +60,7 @@ Checkpoint = Callable[[str], Path]
         ("udlm", "suite=guidance suite.nos.samples=0", "Expected `suite.nos.samples` >= 1, got 0"),
         ("udlm", "suite=guidance suite.nos.gammas=[-2]", "Expected distinct numbers >= 0 in `suite.nos.gammas`"),
         ("udlm", "suite=guidance suite.nos.for=cats", "Expected `suite.nos.for` to be one of any, diffusion"),
-        ("udlm", "suite=guidance +suite.nos.gamma=2", "Expected `guidance`, and perhaps `for`.* under `suite.nos`"),
+        ("udlm", "suite=guidance +suite.nos.gamma=2", "Expected `guidance`, and perhaps `level`.* under `suite.nos`"),
         ("udlm", "constraints.ban=[Zn]", "Expected tokens of the model in `constraints.ban`, got 'Zn': .*'N'"),
         ("udlm", "constraints.ban=C", r"Expected a list of tokens in `constraints\.ban`, got C"),
         ("udlm", "constraints.length=99", "Expected 0 <= `constraints.length` <= .*, got 99"),
@@ -171,7 +171,7 @@ def test_an_unknown_option_is_named(tmp_path: Path):
 def test_help_tells_the_groups_and_examples(tmp_path: Path):
     run = evaluator("--help", cwd=tmp_path)
     assert run.returncode == 0
-    assert "guidance: best_of_n, classifier_based, classifier_based_denoiser, classifier_free" in run.stdout
+    assert "guidance: best_of_n, classifier_based, classifier_free" in run.stdout
     assert "strength: constant, cosine, interval, ramp" in run.stdout
     assert "suite: classifier_based, guidance" in run.stdout
     assert "metrics: auto, dna, images, molecules, proteins, selfies, strings, text" in run.stdout

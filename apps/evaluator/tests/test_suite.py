@@ -108,12 +108,14 @@ def test_a_row_without_its_classifier_is_left_out_with_the_command_that_trains_i
     folder, out = checkpoint("unlabeled"), tmp_path / "out"
     chosen = [
         "guidance=[classifier_free,nos,first_order]",
+        "suite.classifier_free_denoiser.for=left_to_right",
         f"classifier={classifier('unlabeled', 'noisy', 'label=qed')}",
     ]
     common = [f"checkpoint={folder}", f"output={out}", "sampling.steps=2"]
     small = [one for one in SMALL if not one.startswith("guidance.") or ".nos." in one]
     evaluate(configured(*small, *chosen, *common))
-    assert [row["guidance"] for row in table(out / "results.csv")] == ["none", "D-CBG, first order"]
+    guidance = [row["guidance"] for row in table(out / "results.csv")]
+    assert guidance == ["none", "D-CBG, first order", "D-CBG, first order (denoiser)"]
     left_out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Left out")]
     assert len(left_out) == 3
     assert "classifier_free, D-CFG needs labels" in left_out[0]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from discrete_diffusion.commandline import describe_versions, launch
+from discrete_diffusion.commandline import describe_versions, launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
+from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
 
 CONFIG = "pkg://discrete_diffusion.evaluator.config"
 OPEN = ("guidance", "suite", "truncation")
@@ -16,11 +17,13 @@ OPEN = ("guidance", "suite", "truncation")
 
 def main() -> None:
     """Measure a generator, or generate sequences with it or score some; see `uv run evaluator --help`."""
-    # A console script does not look for modules where it is called, and a person's own metric lies there.
+    # A console script does not import modules from the current folder, where the user's own metrics are.
     sys.path.append(str(Path.cwd()))
     if sys.argv[1:] == ["--version"]:
         print(describe_versions("evaluator"))
         return
+    with report_errors("evaluator"):
+        refuse_former_guidance(sys.argv[1:])
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     if command is None:
         _launch(_evaluate, "evaluator", commands=tuple(COMMANDS))
@@ -33,7 +36,7 @@ def _launch(task: Callable[[DictConfig], None], name: str, commands: Sequence[st
     launch(task, config_path=CONFIG, config_name=name, commands=commands, hints=_hints, open_keys=OPEN)
 
 
-# torch, transformers and RDKit take seconds to import, and --help or a typo should not wait for them.
+# Imports of torch, transformers and RDKit take seconds, and --help or a misspelled setting should not wait for them.
 
 
 def _expect_checkpoint(config: DictConfig) -> None:

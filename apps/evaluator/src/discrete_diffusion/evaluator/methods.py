@@ -30,21 +30,26 @@ class Method:
     classifier: Mapping[str, Any] | None = None
 
 
-def read_methods(config: DictConfig) -> dict[str, Method]:
+def read_methods(config: DictConfig, level: str | None = None) -> dict[str, Method]:
     """Return each method under `guidance` by its key, in order.
+
+    Args:
+        config: The `guidance` of the configuration.
+        level: Level of all methods; by default each has its own.
 
     Raises:
         ValueError: If a method lacks a key or has a wrong value.
     """
-    return {str(key): _read_method(str(key), config[key]) for key in config}
+    return {str(key): _read_method(str(key), config[key], level) for key in config}
 
 
-def _read_method(key: str, node: Any) -> Method:
+def _read_method(key: str, node: Any, level: str | None) -> Method:
     settings = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else node
     if not isinstance(settings, dict) or not {"name", "level", "method"} <= settings.keys():
         raise ValueError(f"Expected `name`, `level` and `method` under `guidance.{key}`, got {settings}.")
-    if settings["level"] not in LEVELS:
-        raise ValueError(f"Expected `guidance.{key}.level` to be one of {', '.join(LEVELS)}, got {settings['level']}.")
+    level = settings["level"] if level is None else level
+    if level not in LEVELS:
+        raise ValueError(f"Expected `guidance.{key}.level` to be one of {', '.join(LEVELS)}, got {level}.")
     needs = settings.get("needs") or []
     if needs not in ([], ["labels"]):
         raise ValueError(f"Expected `guidance.{key}.needs` to be [] or [labels], got {needs}.")
@@ -54,4 +59,6 @@ def _read_method(key: str, node: Any) -> Method:
         raise ValueError(
             f"Expected `guidance.{key}.classifier.kind` to be one of {kinds}, got {classifier.get('kind')}."
         )
-    return Method(key, settings["name"], settings["level"], bool(needs), classifier)
+    # A method that is defined at several levels is named after its level, unless that is the default, the first.
+    name = settings["name"] if level == settings.get("levels", [level])[0] else f"{settings['name']} ({level})"
+    return Method(key, name, level, bool(needs), classifier)

@@ -284,10 +284,10 @@ def _read_row(config: DictConfig, name: str, settings: Any, methods: Mapping[str
     """Return a row of the suite, or None if the chosen guidance lacks one of its methods."""
     row = OmegaConf.to_container(settings) if isinstance(settings, DictConfig) else {}
     assert isinstance(row, dict)
-    unknown = row.keys() - {"guidance", "for", "gammas", "samples"}
+    unknown = row.keys() - {"guidance", "level", "for", "gammas", "samples"}
     if not row.get("guidance") or unknown:
         raise ValueError(
-            f"Expected `guidance`, and perhaps `for`, `gammas` and `samples`, under `suite.{name}`, "
+            f"Expected `guidance`, and perhaps `level`, `for`, `gammas` and `samples`, under `suite.{name}`, "
             f"got {', '.join(map(str, row)) or settings}."
         )
     if row.get("for", "any") not in MODELS:
@@ -300,7 +300,8 @@ def _read_row(config: DictConfig, name: str, settings: Any, methods: Mapping[str
         raise ValueError(f"Expected `suite.{name}.samples` >= 1, got {samples}.")
     # At scale 0 all rows are the same unguided model, which the suite samples once.
     guided = tuple(gamma for gamma in gammas if gamma)
-    return _checked(Combination(tuple(methods[key] for key in row["guidance"]), guided, samples, name))
+    at_level = read_methods(config.guidance, row["level"]) if row.get("level") else methods
+    return _checked(Combination(tuple(at_level[key] for key in row["guidance"]), guided, samples, name))
 
 
 def _checked(row: Combination) -> Combination:
