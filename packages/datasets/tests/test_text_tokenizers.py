@@ -102,9 +102,7 @@ def test_a_pretrained_tokenizer_begins_ends_and_pads(tmp_path):
 
 
 def test_a_tokenizer_that_cannot_be_had(tmp_path):
-    with pytest.raises(
-        ConnectionError, match=r"^The tokenizer .*none' cannot be read .*`tokenizer.name_or_path=`[^\n]*$"
-    ):
+    with pytest.raises(ConnectionError, match=r"^The tokenizer .*none' cannot be read .* as `name_or_path`\.$"):
         pretrained_tokenizer(tmp_path / "none")
     letter_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="tokens that begin and end a sequence"):

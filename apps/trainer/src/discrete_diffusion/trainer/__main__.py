@@ -46,13 +46,20 @@ def _train(config: DictConfig) -> None:
 
 def _hints() -> Hints:
     from discrete_diffusion.checkpoints import MissingDataError, NoCheckpointError, UndescribedDataError
-    from discrete_diffusion.datasets import TooManyClassesError, TooManyRowsDroppedError
+    from discrete_diffusion.datasets import (
+        TooManyClassesError,
+        TooManyRowsDroppedError,
+        UnreachableDataError,
+        UnreachableTokenizerError,
+    )
 
     return {
         MissingDataError: "name their place by `data.path=`",
         NoCheckpointError: "train one with `uv run trainer`, or name one",
         UndescribedDataError: "name its data by `uv run trainer convert SRC DST data=NAME`",
         TooManyRowsDroppedError: "correct these rows, or drop them with data.max_dropped=SHARE",
+        UnreachableDataError: "on the command line, `data.path=FILE`",
+        UnreachableTokenizerError: "on the command line, `tokenizer.name_or_path=FOLDER`",
         TooManyClassesError: "take label=percentile label.column=NAME for numbers, or +label.max_classes=NUMBER",
     }
 

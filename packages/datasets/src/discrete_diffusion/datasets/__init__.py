@@ -1,4 +1,4 @@
-"""Tokenizers, labels and data for discrete generative models, with molecules embedded."""
+"""Tokenizers, labels and data for discrete generative models."""
 
 from discrete_diffusion.datasets.amazon_polarity import amazon_polarity
 from discrete_diffusion.datasets.augmentation import Augmentation, RandomCrop
@@ -9,6 +9,7 @@ from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.fasta import read_fasta
 from discrete_diffusion.datasets.files import read_table
 from discrete_diffusion.datasets.flips import HorizontalFlip
+from discrete_diffusion.datasets.hub import UnreachableDataError, UnreachableTokenizerError
 from discrete_diffusion.datasets.image_folder import image_folder
 from discrete_diffusion.datasets.labels import (
     CategoryLabel,
@@ -72,6 +73,8 @@ __all__ = [
     "ThresholdLabel",
     "TooManyClassesError",
     "TooManyRowsDroppedError",
+    "UnreachableDataError",
+    "UnreachableTokenizerError",
     "UnreadableStringsError",
     "Wrapped",
     "amazon_polarity",

@@ -18,20 +18,21 @@ _HEADERLESS = ("class from 1", "title", "content")
 def amazon_polarity(
     path: str | os.PathLike[str] | None = None, *, name: str = "fancyzhx/amazon_polarity"
 ) -> datasets.Dataset | datasets.DatasetDict:
-    """Returns reviews with the columns `text`, `title` and `polarity` ("negative" or "positive").
+    """Return product reviews with the columns `text`, `title` and `polarity` ("negative" or "positive").
 
     Zhang et al., arXiv 1509.01626. `text` is the review without its title, and the test set is the `validation`, as in
     the code of arXiv 2412.10193.
 
     Args:
-        path: a CSV file as the original ones are (label 1 or 2, title, content; no header), or a CSV, JSON, JSON-lines
-            or Parquet file with these columns by name and labels 0 and 1, as the hub has them; each but Parquet may be
-            gzipped. Or a folder with the original train.csv and test.csv. Instead of the data set `name` of the hub.
+        path: CSV file in the original format (label 1 or 2, title, content; no header); or CSV, JSON, JSON-lines or
+            Parquet file with these columns by name and labels 0 and 1, as on the hub; or folder with the original
+            train.csv and test.csv. All but Parquet may be gzipped. By default, the hub is read.
+        name: Data set of the Hugging Face hub.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be read, a column is missing, or a label is another.
-        ConnectionError: if there is no `path` and the hub cannot be reached.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be read, a column is missing, or a label has another value.
+        UnreachableDataError: If there is no `path` and the hub cannot be reached.
     """
     if path is None:
         parts = from_hub(name, "a CSV, JSON or Parquet file, or the folder of train.csv and test.csv,")

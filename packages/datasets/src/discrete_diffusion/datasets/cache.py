@@ -1,4 +1,4 @@
-"""Files that are made once and kept."""
+"""Cache of files that take long to compute."""
 
 import logging
 import os
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """This one, else the environment variable DISCRETE_DIFFUSION_CACHE, else the user's cache folder."""
+    """Return `cache_dir`, else the environment variable DISCRETE_DIFFUSION_CACHE, else the user's cache folder."""
     return Path(cache_dir or os.environ.get(CACHE_VARIABLE) or user_cache_path("discrete-diffusion")).expanduser()
 
 
 def keep(path: Path, write: Callable[[str], None]) -> None:
-    """Have `write` write a file that is there whole or not at all; where it cannot be, say so and go on.
+    """Write a file as a whole or not at all; log a failure and continue.
 
     A rename is atomic: another process sees no file or a whole one, and the last of two writers has the same content.
     """

@@ -8,7 +8,7 @@ from discrete_diffusion.datasets.symbol_tokenizer import SPECIAL_TOKENS, collect
 
 
 def character_tokenizer(strings: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Builds a tokenizer whose vocabulary is the characters (code points) of `strings`, after the five special tokens.
+    """Build a tokenizer whose vocabulary is the characters (code points) of `strings`, after the five special tokens.
 
     Raises:
         UnreadableStringsError: If a string contains the text of a special token, which would be read as that token.

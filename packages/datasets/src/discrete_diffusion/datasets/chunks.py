@@ -1,4 +1,4 @@
-"""One long text, split by position and cut into strings of one length."""
+"""Chunks of one long text, split by position."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -11,18 +11,19 @@ SIZES = (90_000_000, 5_000_000, 5_000_000)
 
 
 def chunked(text: str, chunk: int, sizes: Sequence[int], *, crops: bool) -> datasets.DatasetDict:
-    """Splits a text into train, validation and test, in this order, and cuts each into rows of `chunk` characters.
+    """Split a text into train, validation and test, in this order, and cuts each into rows of `chunk` characters.
 
-    Rows do not overlap, and what is left over at the end of a part is dropped.
+    Rows do not overlap, and the rest at the end of a part is dropped.
 
     Args:
-        sizes: characters of the three parts; of a text that has fewer, their proportions.
-        crops: whether training rows have 2 `chunk` - 1 characters, one beginning at every `chunk`. A window of `chunk`
-            characters that begins anywhere in the first `chunk` of such a row is as likely to be any window of the
-            text: what `RandomCrop` draws.
+        text: The text.
+        chunk: Characters in a row.
+        sizes: Characters of the three parts, or their proportions if the text is shorter.
+        crops: Whether training rows have 2 `chunk` - 1 characters and begin at every multiple of `chunk`. `RandomCrop`
+            then draws each window of the text with the same probability.
 
     Raises:
-        ValueError: if a part is too short for one row.
+        ValueError: If a part is too short for one row.
     """
     if chunk < 1:
         raise ValueError(f"Expected `chunk` >= 1, got {chunk}.")

@@ -1,4 +1,4 @@
-"""CIFAR-10: 32 x 32 photographs in color of ten kinds of things."""
+"""CIFAR-10: 32 x 32 color photographs of ten classes."""
 
 import os
 import tarfile
@@ -8,6 +8,7 @@ import numpy as np
 
 import datasets
 from discrete_diffusion.datasets.cifar10_pickle import read_pickle
+from discrete_diffusion.datasets.hub import from_hub
 from discrete_diffusion.datasets.pixel_rows import pixel_rows
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -22,19 +23,20 @@ Part = tuple[np.ndarray, np.ndarray]
 
 
 def cifar10(path: str | os.PathLike[str] | None = None, *, name: str = "uoft-cs/cifar10") -> datasets.DatasetDict:
-    """Returns CIFAR-10, `train` its 50,000 training images and `validation` its 10,000 test images.
+    """Return CIFAR-10, `train` its 50,000 training images and `validation` its 10,000 test images.
 
     The images of Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), with the columns `pixels`,
     3,072 levels from 0 to 255 as `pixel_rows` orders them (row, column, channel), and `class`, such as "airplane".
 
     Args:
-        path: `cifar-10-binary.tar.gz`, `cifar-10-python.tar.gz` or a folder of the files of either, to read instead of
-            the data set `name` of the Hugging Face hub. The pickles of the second are read without running them.
+        path: `cifar-10-binary.tar.gz`, `cifar-10-python.tar.gz` or a folder with the files of either; by default the
+            hub is read. Pickles are read without running their code.
+        name: Data set of the Hugging Face hub.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        ValueError: if it holds something else.
-        ConnectionError: if there is no `path` and the hub cannot be reached.
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If it has other content.
+        UnreachableDataError: If there is no `path` and the hub cannot be reached.
     """
     if path is None:
         return _from_hub(name)
@@ -53,7 +55,11 @@ def cifar10(path: str | os.PathLike[str] | None = None, *, name: str = "uoft-cs/
 
 
 def _files(path: Path) -> dict[str, bytes]:
-    """The content of every batch, by its name."""
+    """Return the content of every batch, by its name.
+
+    Raises:
+        ValueError: If the file is no archive.
+    """
     wanted = {one + suffix for one in (*_BATCHES, "test_batch") for suffix in ("", ".bin")}
     if path.is_dir():
         within = [path / folder / one for folder in _FOLDERS for one in wanted]
@@ -89,19 +95,11 @@ def _rows(images: np.ndarray, labels: np.ndarray) -> datasets.Dataset:
 
 
 def _from_hub(name: str) -> datasets.DatasetDict:
-    try:
-        parts = datasets.load_dataset(name)
-        train, test = parts["train"], parts["test"]
-    except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ConnectionError(
-            f"`{name}` cannot be read from the Hugging Face hub ({reason}): "
-            f"pass {_EXPECTED} as `path` (`data.path=` on the command line)."
-        ) from error
-    return datasets.DatasetDict(train=_decoded(train), validation=_decoded(test))
+    parts = from_hub(name, _EXPECTED)
+    return datasets.DatasetDict(train=_decoded(parts["train"]), validation=_decoded(parts["test"]))
 
 
 def _decoded(rows: datasets.Dataset) -> datasets.Dataset:
-    """Rows whose `img` are pictures, and whose `label` numbers the classes."""
+    """Return rows of pixels for rows with pictures in `img` and class numbers in `label`."""
     images = np.stack([np.asarray(picture.convert("RGB")) for picture in rows["img"]])
     return pixel_rows(images, **{"class": [CLASSES[label] for label in rows["label"]]})

@@ -1,4 +1,4 @@
-"""The pickled files of CIFAR-10, read without running what they say."""
+"""Pickled files of CIFAR-10, read without running their code."""
 
 import io
 import pickle
@@ -8,20 +8,20 @@ import numpy as np
 
 
 class _Array:
-    """What NumPy says of an array when it is pickled."""
+    """Pickled form of a NumPy array."""
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], Any, bool, bytes | str]) -> None:
         """Keep the shape, whether columns come first, and the bytes."""
         _, self.shape, _, self.fortran, self.content = state
 
     def read(self) -> np.ndarray:
-        """The array, if it is of bytes."""
+        """Return the array, if it is of bytes."""
         content = self.content.encode("latin1") if isinstance(self.content, str) else self.content
         return np.frombuffer(content, np.uint8).reshape(self.shape, order="F" if self.fortran else "C")
 
 
 class _DType:
-    """What NumPy says of a type; everything here is bytes, and `reshape` fails on what is not."""
+    """Pickled form of a NumPy type. All arrays are read as bytes; for another type, `reshape` fails."""
 
     def __init__(self, *description: Any) -> None:
         pass
@@ -43,20 +43,24 @@ _KNOWN = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows lists, dictionaries, tuples, strings, numbers and arrays, and no function that the file could name."""
+    """Unpickler of lists, dictionaries, tuples, strings, numbers and arrays that calls no function of the file."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Only what stands for an array."""
+        """Return the stand-ins for arrays.
+
+        Raises:
+            UnpicklingError: If the file names any other function or class.
+        """
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array")
         return _KNOWN[module, name]
 
 
 def read_pickle(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The images, uint8 (n, 3072), and the labels, (n,), of a pickled batch, which gets to import and call nothing.
+    """Return the images, uint8 (n, 3072), and the labels, (n,), of a pickled batch without running its code.
 
     Raises:
-        ValueError: if the content is no such batch.
+        ValueError: If the content is not such a batch.
     """
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="latin1").load()

@@ -1,4 +1,4 @@
-"""Columns that are computed from strings, once."""
+"""Cached columns that are computed from strings."""
 
 import hashlib
 import logging
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from discrete_diffusion.datasets.cache import cache_folder, keep
 
 WORTH_KEEPING = 50_000
-"""Strings; what is computed of fewer is made again in seconds."""
+"""Least number of strings whose columns are cached: fewer take seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +21,15 @@ logger = logging.getLogger(__name__)
 def derived_columns(
     strings: Sequence[str], function: Callable[[str], Mapping[str, Any]], *, name: str, version: str
 ) -> pa.Table:
-    """Computes a row of columns for each string, in order.
+    """Compute a row of columns for each string, in order.
 
-    Of many strings they are kept in the cache folder, under a fingerprint of the strings and of `version`.
+    Columns of many strings are kept in the cache folder, under a fingerprint of the strings and of `version`.
 
     Args:
-        name: of what is computed, as a progress bar and the file say it.
-        version: whatever changes `function`: its options, the library that computes.
+        strings: Strings.
+        function: Function from a string to its columns.
+        name: Name of the computation, for the progress bar and the file.
+        version: Everything that changes `function`, such as its options and the version of its library.
     """
     if len(strings) < WORTH_KEEPING:
         return _compute(strings, function, name)

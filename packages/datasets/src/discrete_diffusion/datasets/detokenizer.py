@@ -1,4 +1,4 @@
-"""Text that was cut into words, put together again."""
+"""Detokenizers: text from separate words."""
 
 import re
 from typing import Final
@@ -24,7 +24,7 @@ _RULES: Final = tuple(
 
 
 def lm1b_detokenized(text: str) -> str:
-    """Puts the tokens of a sentence of LM1B together, by the rules that SEDD, MDLM and UDLM share.
+    """Join the tokens of a sentence of LM1B by the rules that SEDD, MDLM and UDLM share.
 
     Addresses, clitics ("it 's"), sentence and other punctuation, slashes, quotes, brackets, and the signs of dollar and
     pound, in this order (arXiv 2406.07524 and 2412.10193).

@@ -1,4 +1,4 @@
-"""The embedded default images: handwritten digits."""
+"""Default images: handwritten digits."""
 
 import importlib.util
 
@@ -9,14 +9,14 @@ from discrete_diffusion.datasets.pixel_rows import pixel_rows
 
 
 def digits() -> datasets.Dataset:
-    """Returns the 1,797 handwritten digits of scikit-learn: `pixels`, 64 levels from 0 to 16, and `digit`, "0" to "9".
+    """Return the 1,797 handwritten digits of scikit-learn: `pixels`, 64 levels from 0 to 16, and `digit`, "0" to "9".
 
     Images of 8 rows of 8 pixels, 16 being ink: the test set of Alpaydin and Kaynak, Optical Recognition of Handwritten
-    Digits, UCI Machine Learning Repository (1998), which scikit-learn ships. They stand in for CIFAR-10 where there is
-    no network.
+    Digits, UCI Machine Learning Repository (1998), which scikit-learn ships. They stand in for CIFAR-10 without a
+    network connection.
 
     Raises:
-        ImportError: if scikit-learn is not installed.
+        ImportError: If scikit-learn is not installed.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ImportError("`digits` are a part of scikit-learn: install `discrete-diffusion-datasets[images]`.")

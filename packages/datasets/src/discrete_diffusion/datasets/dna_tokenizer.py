@@ -1,4 +1,4 @@
-"""The tokenizer of DNA."""
+"""Tokenizer of DNA."""
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -8,7 +8,7 @@ LETTERS = "ACGTN"
 
 
 def dna_tokenizer() -> PreTrainedTokenizerFast:
-    """Returns a tokenizer by letters with the vocabulary that HyenaDNA and Caduceus have.
+    """Return a tokenizer of letters with the vocabulary of HyenaDNA and Caduceus.
 
         [CLS] [SEP] [BOS] [MASK] [PAD] [RESERVED] [UNK] A C G T N    ids 0 to 11
 

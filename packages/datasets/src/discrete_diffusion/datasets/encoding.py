@@ -19,10 +19,10 @@ from discrete_diffusion.datasets.layouts import Layout, Ragged
 from discrete_diffusion.datasets.row_report import RowChange, RowReport, TooManyRowsDroppedError
 
 FORMAT = 2
-"""Part of every fingerprint: another number where this file comes to encode otherwise."""
+"""Part of every fingerprint; change it whenever this file encodes differently."""
 
 WORTH_KEEPING = 2**20
-"""Bytes; a column of fewer is encoded in a second."""
+"""Least size in bytes of a column that is cached: a smaller one is encoded in a second."""
 
 _BATCH = 4096
 
@@ -102,7 +102,7 @@ def encode(
 
 
 def fingerprint_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Of all that a tokenizer does."""
+    """Return a fingerprint of everything that a tokenizer does."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     told = backend.to_str() if backend is not None else repr((type(tokenizer), sorted(tokenizer.get_vocab().items())))
     return hashlib.sha256(told.encode()).hexdigest()
@@ -206,7 +206,7 @@ def _encoded(
 
 
 def _without(tokens: Ragged, strings: np.ndarray) -> tuple[Ragged, np.ndarray]:
-    """The tokens of the other strings, and their positions."""
+    """Return the tokens of the other strings, and their positions."""
     keep = np.ones(len(tokens.ends), dtype=bool)
     keep[strings] = False
     lengths = tokens.lengths
@@ -222,7 +222,11 @@ def _opened(made: pa.Table) -> Encoded:
 
 
 def _given(column: pa.ChunkedArray, vocab_size: int) -> Ragged:
-    """Lists of token ids, as they are."""
+    """Return lists of token ids unchanged.
+
+    Raises:
+        ValueError: If an id is outside of the vocabulary.
+    """
     lists = column.combine_chunks()
     ids = pa.compute.list_flatten(lists).to_numpy()
     if len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
@@ -252,7 +256,7 @@ def _write(table: pa.Table, path: str) -> None:
 
 
 def _unknown_symbols(strings: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """The symbols of these strings that are not in the vocabulary, quoted."""
+    """Return the symbols of these strings that are not in the vocabulary, quoted."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     cut = backend.pre_tokenizer.pre_tokenize_str if backend is not None and backend.pre_tokenizer else list
     symbols = {piece[0] for string in strings for piece in cut(string)} - set(tokenizer.get_vocab())

@@ -15,16 +15,16 @@ _FOREIGN = re.compile(rb"[^A-Za-z*.-]")
 
 
 def clean_sequence(sequence: str) -> str:
-    """Upper-case letters A, C, G and T; N for everything else."""
+    """Return the sequence in upper case, with N for everything but A, C, G and T."""
     return sequence.encode("ascii", "replace").translate(_LETTERS).decode("ascii")
 
 
 def fasta_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The FASTA files at `path`: itself, or those of a folder, by name.
+    """Return the FASTA files at `path`: itself, or those of a folder, by name.
 
     Raises:
-        FileNotFoundError: if there is nothing.
-        ValueError: if a folder holds no FASTA file, or the file has another name.
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a folder holds no FASTA file, or the file has another name.
     """
     path = Path(path).expanduser()
     endings = f"{', '.join(SUFFIXES)}, each plain or .gz"
@@ -38,24 +38,24 @@ def fasta_files(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def is_fasta(path: Path) -> bool:
-    """Whether the name is that of a FASTA file."""
+    """Return whether the name is that of a FASTA file."""
     return _ENDING.search(path.name) is not None
 
 
 def fasta_stem(path: Path) -> str:
-    """The file's name without its endings: `Homo_sapiens` of Homo_sapiens.fa.gz."""
+    """Return the name of a file without its endings: `Homo_sapiens` for Homo_sapiens.fa.gz."""
     return _ENDING.sub("", path.name)
 
 
 def read_fasta(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
-    """Iterates over (name, sequence) of the records of a FASTA file, or of the files of a folder, one at a time.
+    """Iterate over (name, sequence) of the records of a FASTA file, or of the files of a folder, one at a time.
 
-    A record's name is the first word after its `>`. Lower case (soft-masked repeats) becomes upper case, and what is
-    neither A, C, G nor T becomes N: the other IUPAC letters, gaps and stops.
+    A record's name is the first word after its `>`. Lower case (soft-masked repeats) becomes upper case, and
+    everything but A, C, G and T becomes N: the other IUPAC letters, gaps and stops.
 
     Raises:
-        FileNotFoundError: if there is nothing at `path`.
-        ValueError: if a file is no FASTA file; its line is named.
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a file is not FASTA; the message has the line.
     """
     for file in fasta_files(path):
         yield from _records(file)

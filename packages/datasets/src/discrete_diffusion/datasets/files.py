@@ -1,4 +1,4 @@
-"""Tables in the file formats that people have."""
+"""Tables in common file formats."""
 
 import csv
 import glob
@@ -102,7 +102,7 @@ def find_column(
 
     Args:
         found: Columns of a table.
-        column: Name that is wanted; by default the first of `names`, or the only column.
+        column: Requested name; by default the first of `names`, or the only column.
         names: Names to look for.
         origin: Where the table comes from, for the message.
 
@@ -142,7 +142,7 @@ def read_file(path: Source, text: Sequence[str] = (), header: Sequence[str] | No
     Args:
         path: File, pattern, several of them, or `-` for standard input.
         text: Columns to read as strings, whatever they look like ("0101" and "NA" stay what they are).
-        header: Columns of a CSV or TSV file whose first line has none of these names, and so is a row.
+        header: Columns of a CSV or TSV file, if its first line has none of these names and is therefore a row.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -157,7 +157,11 @@ def read_file(path: Source, text: Sequence[str] = (), header: Sequence[str] | No
 
 
 def check_columns(table: pa.Table, expected: Sequence[str], path: object) -> None:
-    """Raises ValueError where a column is missing, naming those that are there."""
+    """Check that a table has all columns.
+
+    Raises:
+        ValueError: If one is missing; the message has those that exist.
+    """
     missing = [column for column in expected if column not in table.column_names]
     if missing:
         found = ", ".join(map(repr, table.column_names)) or "none"
@@ -250,7 +254,7 @@ def _only_table(archive: Path) -> Path:
 
 
 def _guessed(content: bytes) -> str:
-    """The format of standard input, which has no name."""
+    """Return the format of standard input, which has no name."""
     start = content[:4096].lstrip()
     if content[:4] == b"PAR1":
         return "parquet"
@@ -274,7 +278,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _delimiter(content: str) -> str:
-    """The delimiter that cuts the first lines into the most columns, equally many each."""
+    """Return the delimiter that splits the first lines into the most columns, the same number in each."""
     head = "\n".join(content.split("\n", 4 * _SNIFFED)[: 4 * _SNIFFED])
 
     def columns(delimiter: str) -> int:

@@ -9,15 +9,15 @@ from transformers import PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class HorizontalFlip:
-    """Exchanges left and right in each image with a `probability`, as CIFAR-10 is trained on; a digit is no digit then.
+    """Mirror images left to right with a given probability, as in training on CIFAR-10; mirrored digits are not digits.
 
     Args:
-        height: rows of an image, whose pixels are flattened row by row, channels last.
-        width: pixels of a row.
-        channels: tokens of a pixel.
+        height: Rows of an image, whose pixels are flattened row by row, channels last.
+        width: Pixels in a row.
+        channels: Tokens in a pixel.
 
     Raises:
-        ValueError: if `probability` is no probability.
+        ValueError: If `probability` is not in [0, 1].
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -31,7 +31,11 @@ class HorizontalFlip:
             raise ValueError(f"Expected 0 <= `probability` <= 1, got {self.probability}.")
 
     def __call__(self, x0: Tensor, generator: Generator) -> Tensor:
-        """(b, h * w * c) to the same shape."""
+        """Return images of the same shape, (b, h * w * c).
+
+        Raises:
+            ValueError: If the sequences have another length.
+        """
         shape = (self.height, self.width, self.channels)
         if x0.shape[1] != self.height * self.width * self.channels:
             raise ValueError(f"Expected images of {' x '.join(map(str, shape))} tokens, got {x0.shape[1]} tokens.")
@@ -40,5 +44,5 @@ class HorizontalFlip:
         return torch.where(drawn < self.probability, mirrored, x0)
 
     def reads(self, length: int) -> int:
-        """As many as it makes."""
+        """Return `length`."""
         return length

@@ -1,4 +1,4 @@
-"""Anybody's images."""
+"""Folders of images."""
 
 import importlib.util
 import os
@@ -16,20 +16,24 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 def image_folder(
     path: str | os.PathLike[str], height: int, width: int, channels: int = 3, levels: int = 256
 ) -> datasets.Dataset:
-    """Reads the images `path/CLASS/*.png` (or .jpg, .bmp, ...), each with the name of its folder as its `class`.
+    """Read images `path/CLASS/*.png` (or .jpg, .bmp, ...) with the name of the folder as their `class`.
 
         level = floor(value / 256 * levels),    value from 0 to 255
 
-    Images of another size are cut to the shape wanted around their middle and resized. `pixels` are levels in the order
+    Images of another size are cropped around their center and resized. `pixels` are levels in the order
     of `pixel_rows`: row, column, channel.
 
     Args:
+        path: Folder with a subfolder for each class.
+        height: Rows of an image.
+        width: Pixels in a row.
+        levels: Number of levels.
         channels: 1 for gray, 3 for color.
 
     Raises:
-        ImportError: if Pillow is not installed.
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it holds no folders with images, or an image cannot be read.
+        ImportError: If Pillow is not installed.
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no folders with images, or an image cannot be read.
     """
     if importlib.util.find_spec("PIL") is None:
         raise ImportError("Images can be read with Pillow: install `discrete-diffusion-datasets[images]`.")
@@ -49,7 +53,7 @@ def image_folder(
 
 
 def quantize(values: np.ndarray, levels: int) -> np.ndarray:
-    """From values of 256 levels, uint8, to fewer."""
+    """Return values of 256 levels, uint8, with fewer levels."""
     return (values.astype(np.uint16) * levels // 256).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Class labels made from a column."""
+"""Class labels from a column."""
 
 import json
 import os
@@ -23,35 +23,35 @@ class TooManyClassesError(ValueError):
 
 @runtime_checkable
 class Label(Protocol):
-    """What maps the values of a column to class ids."""
+    """Map from the values of a column to class ids."""
 
     @property
     def column(self) -> str:
-        """The column that is read."""
+        """Column of the values."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What each class is, by id."""
+        """Name of each class, by id."""
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are; this is also the index of the null label."""
+        """Number of classes, which is also the index of the null label."""
 
     def fit(self, rows: datasets.Dataset) -> "Label":
-        """Returns itself: it is fitted."""
+        """Return the label itself, which is fitted."""
 
     def ids(self, rows: datasets.Dataset) -> np.ndarray:
-        """Returns the class id of each row, int64."""
+        """Return the class id of each row, int64."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can hold and `label_from_dict` reads."""
+        """Return a dictionary for JSON that `label_from_dict` reads."""
 
 
 class LabelRule(Protocol):
-    """What is fitted to data to give a `Label`; a `Label` is one too."""
+    """Rule that becomes a `Label` when it is fitted to data; a `Label` is a rule as well."""
 
     def fit(self, rows: datasets.Dataset) -> Label:
-        """Returns the label of these data."""
+        """Return the label that is fitted to these rows."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,11 @@ class PercentileLabel:
         _check_comparison(self.comparison)
 
     def fit(self, rows: datasets.Dataset) -> "ThresholdLabel":
-        """Returns the label whose threshold is the percentile of `rows`."""
+        """Return the label whose threshold is the percentile of `rows`.
+
+        Raises:
+            ValueError: If the column does not hold finite numbers, or all rows are in one class.
+        """
         values = _numbers(rows, self.column)
         fitted = ThresholdLabel(self.column, float(np.percentile(values, self.percentile)), self.comparison)
         if len(set(fitted.ids(rows).tolist())) < 2:
@@ -89,7 +93,7 @@ class PercentileLabel:
 
 @dataclass(frozen=True)
 class ThresholdLabel:
-    """Class 1 where a numeric column compares with a known threshold as `comparison` says, class 0 elsewhere."""
+    """Class 1 if a numeric column compares with a threshold as `comparison` says, else class 0."""
 
     column: str
     threshold: float
@@ -100,25 +104,25 @@ class ThresholdLabel:
 
     @property
     def class_names(self) -> tuple[str, str]:
-        """The two conditions, such as "qed <= 0.554" and "qed > 0.554"."""
+        """Names of both classes, such as "qed <= 0.554" and "qed > 0.554"."""
         number = f"{self.threshold:.4g}"
         return f"{self.column} {_OPPOSITE[self.comparison]} {number}", f"{self.column} {self.comparison} {number}"
 
     @property
     def num_classes(self) -> int:
-        """Two."""
+        """Number of classes, 2."""
         return 2
 
     def fit(self, rows: datasets.Dataset) -> "ThresholdLabel":
-        """Returns itself: it is fitted."""
+        """Return the label itself, which is fitted."""
         return self
 
     def ids(self, rows: datasets.Dataset) -> np.ndarray:
-        """Returns the class id of each row, int64."""
+        """Return the class id of each row, int64."""
         return COMPARISONS[self.comparison](_numbers(rows, self.column), self.threshold).astype(np.int64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can hold and `label_from_dict` reads."""
+        """Return a dictionary for JSON that `label_from_dict` reads."""
         return asdict(self)
 
 
@@ -135,7 +139,12 @@ class CategoryLabel:
     max_classes: int = 1000
 
     def fit(self, rows: datasets.Dataset) -> "FittedCategoryLabel":
-        """Returns the label whose classes are the distinct values in `rows`."""
+        """Return the label whose classes are the distinct values in `rows`.
+
+        Raises:
+            TooManyClassesError: If there are more than `max_classes`, or too many for the number of rows.
+            ValueError: If the values are not strings, integers or booleans, or there is only one.
+        """
         values = set(_values(rows, self.column))
         kinds = {type(value) for value in values}
         if len(kinds) != 1 or not kinds <= {str, int, bool}:
@@ -158,22 +167,26 @@ class CategoryLabel:
 
 @dataclass(frozen=True)
 class FittedCategoryLabel:
-    """The class of a row is the place of its value among `class_names`."""
+    """Class of a row: the index of its value in `class_names`."""
 
     column: str
     class_names: tuple[str, ...]
 
     @property
     def num_classes(self) -> int:
-        """How many distinct values there are."""
+        """Number of distinct values."""
         return len(self.class_names)
 
     def fit(self, rows: datasets.Dataset) -> "FittedCategoryLabel":
-        """Returns itself: it is fitted."""
+        """Return the label itself, which is fitted."""
         return self
 
     def ids(self, rows: datasets.Dataset) -> np.ndarray:
-        """Returns the class id of each row, int64."""
+        """Return the class id of each row, int64.
+
+        Raises:
+            ValueError: If a row has none of the classes.
+        """
         place = {name: i for i, name in enumerate(self.class_names)}
         values = [str(value) for value in _values(rows, self.column)]
         unknown = sorted(set(values) - set(place))
@@ -182,24 +195,24 @@ class FittedCategoryLabel:
         return np.array([place[value] for value in values], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can hold and `label_from_dict` reads."""
+        """Return a dictionary for JSON that `label_from_dict` reads."""
         return {"column": self.column, "class_names": list(self.class_names)}
 
 
 def label_from_dict(fields: dict[str, Any]) -> Label:
-    """Rebuilds a fitted label from its `to_dict()`."""
+    """Rebuild a fitted label from its `to_dict()`."""
     if "threshold" in fields:
         return ThresholdLabel(**fields)
     return FittedCategoryLabel(fields["column"], tuple(fields["class_names"]))
 
 
 def save_label(label: Label, path: str | os.PathLike[str]) -> None:
-    """Writes a fitted label as JSON."""
+    """Write a fitted label as JSON."""
     Path(path).write_text(json.dumps(label.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def load_label(path: str | os.PathLike[str]) -> Label:
-    """Reads a fitted label that `save_label` wrote."""
+    """Read a fitted label that `save_label` wrote."""
     return label_from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 

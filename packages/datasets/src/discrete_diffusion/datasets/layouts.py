@@ -1,4 +1,4 @@
-"""Layouts: tokenized strings as sequences of one length."""
+"""Layouts of tokenized strings as sequences of one length."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
@@ -8,14 +8,14 @@ from transformers import PreTrainedTokenizerBase
 
 
 class Ragged(NamedTuple):
-    """Token ids of strings of any length, one after another: string i is ids[ends[i - 1] : ends[i]]."""
+    """Concatenated token ids of strings: string i is ids[ends[i - 1] : ends[i]]."""
 
     ids: np.ndarray
     ends: np.ndarray
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each string."""
+        """Number of tokens of each string."""
         return np.diff(self.ends, prepend=0)
 
 
@@ -34,7 +34,7 @@ class Sequences(NamedTuple):
 
 
 class Layout(Protocol):
-    """What lays tokens out, and how strings are to be tokenized for it."""
+    """Arrangement of tokens in sequences of one length."""
 
     @property
     def special_tokens(self) -> bool:
@@ -43,25 +43,25 @@ class Layout(Protocol):
 
     @property
     def truncates(self) -> bool:
-        """Whether it cuts each string to the length asked for."""
+        """Whether strings are cut to the requested length."""
         ...
 
     def __call__(self, tokens: Ragged, length: int | None, tokenizer: PreTrainedTokenizerBase) -> Sequences:
-        """Lay out; a length of None is what fits all.
+        """Arrange tokens in sequences of `length`, by default the shortest that fits all strings.
 
         Raises:
-            ValueError: if it cannot be done.
+            ValueError: If they cannot be arranged.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Padded:
-    """One sequence for each string, filled up with `<pad>`, which is modelled as any other token.
+    """One sequence for each string, padded with `<pad>`, which is modeled like any other token.
 
     Args:
-        longer: what becomes of a string that is longer: it is an error, is dropped, or is truncated.
-        special_tokens: whether `<bos>` and `<eos>` stand around the string.
+        longer: Treatment of longer strings: an error, or they are dropped or truncated.
+        special_tokens: Whether `<bos>` and `<eos>` surround the string.
     """
 
     longer: Literal["refuse", "drop", "truncate"] = "refuse"
@@ -73,11 +73,15 @@ class Padded:
 
     @property
     def truncates(self) -> bool:
-        """Whether strings are cut."""
+        """Whether strings are truncated."""
         return self.longer == "truncate"
 
     def __call__(self, tokens: Ragged, length: int | None, tokenizer: PreTrainedTokenizerBase) -> Sequences:
-        """One row for each string that fits."""
+        """Return one row for each string that fits.
+
+        Raises:
+            ValueError: If a string is too long, none fits, or there is no `<pad>` to fill up a shorter one.
+        """
         lengths = tokens.lengths
         longest = int(lengths.max(initial=0))
         length = longest if length is None else length
@@ -101,18 +105,23 @@ class Padded:
 
 @dataclass(frozen=True)
 class Wrapped:
-    """All strings in a row with `<eos>` behind each, cut into blocks `<bos> tokens <eos>`.
+    """Concatenation of all strings, each followed by `<eos>`, cut into blocks `<bos> tokens <eos>`.
 
     Tokens at the end that do not fill a block are left over. This is how MDLM (arXiv 2406.07524) lays out what it calls
-    wrapped data. Perplexities on wrapped and on padded sentences do not compare: a block gives its tokens the context
-    of other sentences.
+    wrapped data. Perplexities on wrapped and on padded sentences are not comparable: a block gives its tokens the
+    context of other sentences.
     """
 
     special_tokens: ClassVar[bool] = False
     truncates: ClassVar[bool] = False
 
     def __call__(self, tokens: Ragged, length: int | None, tokenizer: PreTrainedTokenizerBase) -> Sequences:
-        """Cut."""
+        """Return the blocks.
+
+        Raises:
+            ValueError: If `length` is missing or less than 3, the tokenizer has no `<bos>` or `<eos>`, or there are not
+                enough tokens for one block.
+        """
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         if length is None or length < 3:
             raise ValueError(f"Expected a `length` >= 3 to cut blocks of, got {length}.")

@@ -10,18 +10,18 @@ TEXT8_SPECIAL_TOKENS = ("[CLS]", "[SEP]", "[BOS]", "[EOS]", "[MASK]", "[PAD]", "
 
 
 def letter_tokenizer() -> PreTrainedTokenizerFast:
-    """Builds the tokenizer of 27 tokens, the space (0) and a to z, without special tokens.
+    """Build the tokenizer of 27 tokens: space (0) and a to z, without special tokens.
 
-    There is none for what is unknown either: other characters are an error.
+    There is no token for unknown characters: they are an error.
     """
     backend = _characters({character: i for i, character in enumerate(" " + ascii_lowercase)}, unknown="")
     return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False)
 
 
 def text8_tokenizer() -> PreTrainedTokenizerFast:
-    """Builds the tokenizer of 35 tokens of the published code: eight special, a to z (8 to 33), the space (34).
+    """Build the tokenizer of 35 tokens of the published code: eight special, a to z (8 to 33), the space (34).
 
-    Text is read in lower case, and encoded as `[BOS] characters [EOS]` where special tokens are asked for.
+    Text is read in lower case, and encoded as `[BOS] characters [EOS]` if special tokens are requested.
     """
     ids = {token: i for i, token in enumerate((*TEXT8_SPECIAL_TOKENS, *ascii_lowercase, " "))}
     backend = _characters(ids, unknown="[UNK]")

@@ -13,20 +13,21 @@ FOLDERS = {"train": "training-monolingual.tokenized.shuffled", "validation": "he
 def lm1b(
     path: str | os.PathLike[str] | None = None, detokenize: bool = True, *, name: str = "dvruette/lm1b"
 ) -> datasets.Dataset | datasets.DatasetDict:
-    """Returns sentences in a column `text`, split where their source is.
+    """Return sentences in a column `text`, with the split of their source if it has one.
 
     Chelba et al., arXiv 1312.3005. The held-out sentences are the `validation`, as in the code of arXiv 2412.10193.
     They are read into the cache of `datasets`, not into memory.
 
     Args:
-        path: a text file of one sentence a line, or a folder of such (plain or .gz); instead of the data set `name` of
-            the Hugging Face hub. The folder that the original archive unpacks to has its own split.
-        detokenize: whether to put the words and signs of a sentence together, which are separated by spaces there.
+        path: Text file with one sentence per line, or folder of such files, plain or .gz; the folder of the original
+            archive has a split. By default, the hub is read.
+        name: Data set of the Hugging Face hub.
+        detokenize: Whether to join the words and signs of a sentence, which spaces separate in the source.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if there is no sentence.
-        ConnectionError: if there is no `path` and the hub cannot be reached.
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is no sentence.
+        UnreachableDataError: If there is no `path` and the hub cannot be reached.
     """
     rows: datasets.Dataset | datasets.DatasetDict
     if path is None:

@@ -1,4 +1,4 @@
-"""Documents of the web, read as they are needed."""
+"""Streams of web documents."""
 
 import os
 from pathlib import Path
@@ -13,16 +13,17 @@ _FORMATS = ".txt (a document a line), .jsonl (each plain or .gz) or .parquet"
 def openwebtext(
     path: str | os.PathLike[str] | None = None, *, name: str = "Skylion007/openwebtext"
 ) -> datasets.IterableDataset:
-    """Returns a stream of documents with a column `text`: OpenWebText, or any that is too large for memory.
+    """Return a stream of documents with a column `text`: OpenWebText, or data that are too large for memory.
 
     Args:
-        path: a file of documents, or a folder of such in one format: lines of text, or a column `text` in JSON lines or
-            Parquet; all but Parquet may be gzipped. Instead of the data set `name` of the Hugging Face hub.
+        path: File of documents, or folder of files in one format: lines of text, or a column `text` in JSON lines or
+            Parquet; all but Parquet may be gzipped. By default, the hub is read.
+        name: Data set of the Hugging Face hub.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the files have another format, several formats, or no column `text`.
-        ConnectionError: if there is no `path` and the hub cannot be reached.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the files have another format, several formats, or no column `text`.
+        UnreachableDataError: If there is no `path` and the hub cannot be reached.
     """
     if path is None:
         rows = from_hub(name, f"a file or folder of {_FORMATS}", split="train", streaming=True)

@@ -9,14 +9,15 @@ import datasets
 
 
 def pixel_rows(images: np.ndarray, **columns: Sequence[str]) -> datasets.Dataset:
-    """Rows with a column `pixels`, lists of h * w * c levels, and the other columns given.
+    """Return rows with a column `pixels`, lists of h * w * c levels, and other columns.
 
-    The pixels of an image are in the order of its rows, from left to right in each, and the channels of a pixel stand
-    together: level (i, j, k) is number (i * w + j) * c + k. The code of arXiv 2412.10193 orders them as (c, h, w), one
-    channel after another: its checkpoints, and the order in which a left-to-right model reads, are not these.
+    Pixels are ordered row by row, and the channels of a pixel are adjacent: level (i, j, k) is number
+    (i * w + j) * c + k. The code of arXiv 2412.10193 orders them as (c, h, w), one
+    channel after another, so that its checkpoints and its left-to-right models use another order.
 
     Args:
-        images: levels, uint8 (n, h, w, c).
+        images: Levels, uint8 (n, h, w, c).
+        **columns: Other columns, by name.
     """
     n, size = len(images), int(np.prod(images.shape[1:]))
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * size)

@@ -1,30 +1,35 @@
-"""Anybody's tokenizer."""
+"""Tokenizers from folders and the Hugging Face hub."""
 
 import os
 
 from tokenizers import processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from discrete_diffusion.datasets.hub import UnreachableTokenizerError
+
 
 def pretrained_tokenizer(
     name_or_path: str | os.PathLike[str], trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """Loads a tokenizer from a folder or the Hugging Face hub, as one that begins, ends and pads sequences.
+    """Load a tokenizer from a folder or the Hugging Face hub, with tokens for beginning, end and padding.
 
-    As in the code of arXiv 2412.10193: one without a token that begins or ends a sequence takes `[CLS]` and `[SEP]` for
-    these (BERT), one that does not put both around a text comes to (GPT-2), and one without padding gets `[PAD]`.
+    As in the code of arXiv 2412.10193, a tokenizer without tokens for the beginning and end uses `[CLS]` and `[SEP]`
+    (BERT), a tokenizer that does not add both is made to (GPT-2), and a tokenizer without padding gets `[PAD]`.
+
+    Args:
+        name_or_path: Folder, or name on the hub.
+        trust_remote_code: Whether code that comes with the tokenizer may run.
 
     Raises:
-        ConnectionError: if it cannot be read.
-        ValueError: if it has no token that begins or ends a sequence.
+        UnreachableTokenizerError: If it cannot be read.
+        ValueError: If it has no tokens for the beginning and end of a sequence.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConnectionError(
-            f"The tokenizer {str(name_or_path)!r} cannot be read ({reason}): pass the folder of one as `name_or_path` "
-            "(`tokenizer.name_or_path=` on the command line)."
+        raise UnreachableTokenizerError(
+            f"The tokenizer {str(name_or_path)!r} cannot be read ({reason}): pass its folder as `name_or_path`."
         ) from error
     if tokenizer.bos_token is None:
         tokenizer.bos_token = tokenizer.cls_token

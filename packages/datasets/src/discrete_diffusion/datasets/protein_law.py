@@ -26,7 +26,7 @@ class SyntheticProteins:
 
     Attributes:
         transition: T, (families, 20, 20), float64: distribution of the next amino acid after each.
-        mean_extension: q, (families,), float64, in (0, 1).
+        mean_extension: Q, (families,), float64, in (0, 1).
         shortest: Smallest number of amino acids.
         longest: Largest number of amino acids.
     """

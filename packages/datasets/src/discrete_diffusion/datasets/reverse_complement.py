@@ -1,4 +1,4 @@
-"""The other strand of DNA."""
+"""Reverse complement of DNA."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from transformers import PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class ReverseComplement:
-    """An augmentation: with some probability a sequence becomes the one that pairs with it, read in its own direction.
+    """Augmentation that replaces a sequence by its reverse complement with some probability.
 
         x_i -> c(x_{l+1-i}),    c: A <-> T, C <-> G
 
-    Tokens that frame a sequence (beginning, end, padding) stay where they are, and every other token, such as N, is its
-    own complement. Applied twice it changes nothing.
+    Tokens of the beginning, end and padding keep their places, and every other token, such as N, is its own complement.
+    Applied twice, it changes nothing.
 
     Args:
-        tokenizer: one that reads DNA letter by letter.
-        probability: that of a sequence to be replaced.
+        tokenizer: Tokenizer of DNA letters.
+        probability: Probability that a sequence is replaced.
 
     Raises:
-        ValueError: if `probability` is not in [0, 1], or the tokenizer has no letters of DNA.
+        ValueError: If `probability` is not in [0, 1], or the tokenizer lacks letters of DNA.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -37,12 +37,12 @@ class ReverseComplement:
             )
 
     def __call__(self, x0: Tensor, generator: Generator) -> Tensor:
-        """(b, l) to (b, l), each row as it is or reversed and complemented."""
+        """Return the rows (b, l), some of them reversed and complemented."""
         drawn = torch.rand(len(x0), 1, generator=generator, device=generator.device).to(x0.device)
         return torch.where(drawn < self.probability, self._other_strand(x0), x0)
 
     def reads(self, length: int) -> int:
-        """As many as it makes."""
+        """Return `length`."""
         return length
 
     def _other_strand(self, x0: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ POLARITIES = ("negative", "positive")
 
 
 class Field(NamedTuple):
-    """Things of a kind, their parts, and what is said of these: bad words, then good ones."""
+    """Kind of product: products, their parts, negative words and positive words about them."""
 
     things: tuple[str, ...]
     parts: tuple[str, ...]
@@ -103,7 +103,7 @@ SENTIMENT = MappingProxyType(
 
 
 def review(rng: Random, polarity: str) -> str:
-    """Draws one: who it is about, two or three remarks that agree, perhaps one that does not, and perhaps a verdict."""
+    """Draw a review: an opening, two or three remarks that agree, perhaps one that does not, and perhaps a verdict."""
     side = POLARITIES.index(polarity)
     field = rng.choice(FIELDS)
     thing = rng.choice(field.things)

@@ -1,4 +1,4 @@
-"""Embedded stand-in for reviews with a polarity: sentences of a small grammar."""
+"""Synthetic reviews with a polarity, from a small grammar."""
 
 from random import Random
 
@@ -9,14 +9,14 @@ _FRUITLESS = 20_000
 
 
 def reviews(size: int = 20_000, seed: int = 0) -> datasets.Dataset:
-    """Returns `size` distinct product reviews of 8 to 30 words with the columns `text` and `polarity`.
+    """Return `size` distinct product reviews of 8 to 30 words with the columns `text` and `polarity`.
 
     Half of them are "negative" and half "positive", as `review_polarity` judges them. They depend on the seed alone,
-    and the first n of a larger set are the set of size n. They stand in for Amazon Polarity: short, of few words, and
-    told apart once negations are understood.
+    and the first n of a larger set are the set of size n. They stand in for Amazon Polarity: short, with a small
+    vocabulary, and separable by a model that handles negation.
 
     Raises:
-        ValueError: if `size` is not positive, or more than the grammar can say.
+        ValueError: If `size` is not positive, or more than the grammar can produce.
     """
     if size < 1:
         raise ValueError(f"Expected `size` >= 1, got {size}.")
@@ -37,21 +37,21 @@ def reviews(size: int = 20_000, seed: int = 0) -> datasets.Dataset:
 
 
 def sentences(size: int = 20_000, seed: int = 0) -> datasets.Dataset:
-    """Returns the texts of `reviews` alone, which stand in for LM1B.
+    """Return the texts of `reviews` alone, which stand in for LM1B.
 
     Raises:
-        ValueError: if `size` is not positive, or more than the grammar can say.
+        ValueError: If `size` is not positive, or more than the grammar can produce.
     """
     return reviews(size, seed).select_columns("text")
 
 
 def review_polarity(text: str) -> str | None:
-    """Judges a review of the grammar by its words, "positive" or "negative".
+    """Judge a review of the grammar by its words, "positive" or "negative".
 
         polarity = sign of Σ_i s_i (-1)^{n_i}
 
-    over its words of sentiment, s = ±1, each with the number n of negations among the two words before it. None is
-    where they cancel, or there are none.
+    over its words of sentiment, s = ±1, each with the number n of negations among the two words before it. None if they
+    cancel or there are none.
     """
     words = [word.strip(".,!?;:") for word in text.lower().split()]
     total = 0

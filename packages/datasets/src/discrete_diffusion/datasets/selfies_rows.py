@@ -1,4 +1,4 @@
-"""Molecules of any source, written so that every string is one."""
+"""Molecules as SELFIES."""
 
 import importlib.util
 import inspect
@@ -22,20 +22,20 @@ Rows: TypeAlias = datasets.Dataset | datasets.DatasetDict
 def selfies_rows(
     source: Callable[..., Rows], path: str | os.PathLike[str] | None = None, *, column: str = "canonical_smiles"
 ) -> Rows:
-    """Returns the rows of `source` with their molecules as SELFIES, in a column `selfies` behind the others.
+    """Return the rows of `source` with their molecules as SELFIES, in a further column `selfies`.
 
     SELFIES (Krenn et al., Machine Learning: Science and Technology 1, 045024, 2020; arXiv 1905.13741) is a language in
-    which every sequence of symbols is a molecule that keeps the valences. Rows whose molecule it cannot write, such as
-    those with more bonds than it allows, are left out, and their number is logged.
+    which every sequence of symbols is a molecule with correct valences. Rows with molecules that it cannot express,
+    such as those with more bonds than it allows, are left out, and their number is logged.
 
     Args:
-        source: a source of molecules, such as `molecules`, `qm9` or `zinc250k`.
-        path: what `source` is given as its `path`, if anything.
-        column: of `source`, of SMILES.
+        source: Source of molecules, such as `molecules`, `qm9` or `zinc250k`.
+        path: Argument `path` of `source`; None if it takes none.
+        column: Column of SMILES.
 
     Raises:
-        ValueError: if `source` takes no `path`, has no such column, or none of its molecules can be written.
-        ImportError: if `selfies` is not installed.
+        ValueError: If `source` takes no `path`, has no such column, or none of its molecules can be expressed.
+        ImportError: If `selfies` is not installed.
     """
     if importlib.util.find_spec("selfies") is None:
         raise ImportError("`selfies_rows` needs SELFIES: install `discrete-diffusion-datasets[selfies]`.")
@@ -48,10 +48,10 @@ def selfies_rows(
 
 
 def selfies_to_smiles(string: str) -> str | None:
-    """The molecule that a SELFIES string means, as SMILES that need not be canonical; None where it means none.
+    """Return the molecule of a SELFIES string as SMILES, not necessarily canonical; None if it is no molecule.
 
-    A string with anything but symbols of SELFIES, such as a special token in its midst, means none: the decoder of the
-    `selfies` package would pass over some of them.
+    A string with other symbols, such as a special token, is no molecule, although the decoder of the `selfies` package
+    ignores some of them.
     """
     import selfies
 

@@ -1,4 +1,4 @@
-"""A tokenizer that reads SELFIES symbol by symbol."""
+"""Tokenizer of SELFIES symbols."""
 
 import re
 from collections.abc import Iterable
@@ -8,16 +8,16 @@ from transformers import PreTrainedTokenizerFast
 from discrete_diffusion.datasets.symbol_tokenizer import collected, numbered, symbol_tokenizer
 
 SELFIES_PATTERN = r"\[[^\[\]]+\]|\."
-"""One symbol of SELFIES: what stands in brackets, or the dot between two molecules (Krenn et al., 2020)."""
+"""One symbol of SELFIES: a pair of brackets with its content, or the dot between two molecules (Krenn et al., 2020)."""
 
 _SYMBOL = re.compile(SELFIES_PATTERN)
 
 
 def selfies_symbols(selfies: str) -> list[str]:
-    """Cuts a SELFIES string into its symbols.
+    """Cut a SELFIES string into its symbols.
 
     Raises:
-        ValueError: if there is something between them.
+        ValueError: If there are other characters between them.
     """
     symbols = _SYMBOL.findall(selfies)
     if "".join(symbols) != selfies:
@@ -26,7 +26,7 @@ def selfies_symbols(selfies: str) -> list[str]:
 
 
 def selfies_tokenizer(selfies: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Builds a SELFIES tokenizer whose vocabulary is the symbols of `selfies`, after the five special tokens.
+    """Build a SELFIES tokenizer whose vocabulary is the symbols of `selfies`, after the five special tokens.
 
     The ids depend on the set of symbols alone, not on the order of the strings.
 

@@ -33,13 +33,13 @@ PADDED = Padded()
 
 @dataclass(frozen=True)
 class SequenceData:
-    """Everything that training a generator needs of its data.
+    """Training and validation data of a generator.
 
     `train` and `validation` give `input_ids`, int64 (length,), and, where there is a label, `label`, int64 (), as torch
-    tensors. All columns of the source stay beside them, the one they were made of in `column`:
-    `data.train.with_format(None)["qed"]`. `length` counts special tokens and padding, which are modelled as any
-    other token. Where there is an `augment`, training sequences are `augment.reads(length)` long, and it makes
-    `length` tokens of each. `report` counts the rows that are dropped or changed.
+    tensors. All columns of the source remain, also the encoded `column`: `data.train.with_format(None)["qed"]`.
+    `length` counts special tokens and padding, which are modeled like any other token. With an `augment`, training
+    sequences have `augment.reads(length)` tokens, which it turns into `length` tokens. `report` counts rows that are
+    dropped or changed.
     """
 
     column: str
@@ -53,10 +53,10 @@ class SequenceData:
 
     @property
     def rows(self) -> datasets.Dataset:
-        """The training sequences, where they have an end.
+        """Training sequences, if they are not a stream.
 
         Raises:
-            ValueError: if they are a stream.
+            ValueError: If they are a stream.
         """
         if isinstance(self.train, Stream):
             raise ValueError("Expected data that can be read as a whole, got a stream.")
@@ -64,11 +64,11 @@ class SequenceData:
 
     @property
     def labels(self) -> torch.Tensor | None:
-        """The class of each training sequence, int64 (rows,); None without labels."""
+        """Class of each training sequence, int64 (rows,); None without labels."""
         return None if self.label is None else torch.as_tensor(self.rows.with_format(None)["label"][:])
 
     def examples(self, rows: int) -> datasets.Dataset:
-        """At most so many training rows, evenly spread; of a stream, the first."""
+        """Return at most `rows` training rows, evenly spread, or the first of a stream."""
         if isinstance(self.train, Stream):
             return self.train.head(rows)
         return self.train.select(range(0, len(self.train), -(-len(self.train) // rows)))
@@ -88,30 +88,32 @@ def sequence_data(
     seed: int = 42,
     max_dropped: float = 0.1,
 ) -> SequenceData:
-    """Encodes what is in `column`, labels it, and splits the rows 95/5 with seed 42, as in arXiv 2412.10193.
+    """Encode a column, label the rows, and split them, by default 95/5 with seed 42 as in arXiv 2412.10193.
 
     A row is dropped if it has no string or no label, if the source marks it in a column `drop_reason`, if the tokenizer
     cannot read it, or if it is too long for a layout that drops such rows. `SequenceData.report` counts these rows, and
     also blank, repeated, cut and altered ones, with the numbers of the first.
 
     Args:
-        rows: a data set; or one with parts `train` and `validation`, which is not split again; or a stream, whose
-            documents are read as they are needed.
-        column: strings, or lists of token ids; by default found by its name: smiles, sequence, text and the like.
-        tokenizer: a tokenizer, or what builds one from all strings (training and validation), such as
-            `smiles_tokenizer`; of a stream, from those to validate on.
-        label: what to label the rows by; it is fitted to all rows, before the split. An original column named `label`
-            is then kept as `label_value`.
-        length: tokens in each sequence, special tokens included; by default those of the longest.
-        layout: how tokens become sequences of one length.
-        augment: from the tokenizer to what is done to training sequences, each time.
-        allow_unknown: whether what the tokenizer does not know may become its token for that.
-        validation: share of the rows to validate on, or their number; of a stream, the number of its first documents.
-        max_dropped: largest share of the rows that may be dropped.
+        rows: Data set; or data set with parts `train` and `validation`, which is not split again; or stream, whose
+            documents are read when they are needed.
+        column: Column of strings or of lists of token ids; by default found by its name: smiles, sequence, text and so
+            on.
+        tokenizer: Tokenizer, or function that builds a tokenizer from all strings, such as `smiles_tokenizer`; for a
+            stream, from the validation strings.
+        label: Label of the rows, fitted to all of them before the split. An original column named `label` is then kept
+            as `label_value`.
+        length: Tokens in each sequence, special tokens included; by default those of the longest sequence.
+        layout: Arrangement of tokens in sequences of one length.
+        augment: Function from the tokenizer to a random change of training sequences.
+        allow_unknown: Whether symbols that the tokenizer does not know may become its token for unknown symbols.
+        validation: Share of the rows for validation, or their number; for a stream, its first documents, by number.
+        max_dropped: Largest share of the rows that may be dropped.
+        seed: Seed of the split.
 
     Raises:
-        TooManyRowsDroppedError: if more rows would be dropped than `max_dropped` allows.
-        ValueError: if the column is missing, or a sequence does not fit.
+        TooManyRowsDroppedError: If more rows would be dropped than `max_dropped` allows.
+        ValueError: If the column is missing, or a sequence does not fit.
     """
     if not 0 <= max_dropped <= 1:
         raise ValueError(f"Expected 0 <= `max_dropped` <= 1, got {max_dropped}.")
@@ -175,12 +177,12 @@ def sequence_data(
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor) -> list[str]:
-    """Turns token ids (n, length) into n strings, without repairing them.
+    """Return the strings of token ids (n, length), without repairing them.
 
-    A `<bos>` in front is taken away, and the first `<eos>` ends the string, whatever follows it. Any other special
-    token was put where none belongs and is shown: a sample `<bos> C <pad> O <eos>` reads `C<pad>O`, which is no
-    molecule, although skipping its special tokens would give `CO`. A sequence without `<eos>` is read to its end, and
-    one that begins with it is the empty string.
+    A leading `<bos>` is removed, and the first `<eos>` ends the string, whatever follows it. Any other special token is
+    an error of the model and is shown: a sample `<bos> C <pad> O <eos>` reads `C<pad>O`, which is no molecule, although
+    without special tokens it would be `CO`. A sequence without `<eos>` is read to its end, and a sequence that begins
+    with it is the empty string.
     """
     texts = []
     for row in ids.tolist():
@@ -229,7 +231,7 @@ def _joined(parts: dict[str, datasets.Dataset]) -> _Numbered:
 
 
 def _usable(source: _Numbered, column: str, label: LabelRule | None) -> tuple[_Numbered, list[RowChange]]:
-    """The rows that have a string and a label, and what becomes of the others."""
+    """Return the rows that have a string and a label, and the changes for the others."""
     _check(source.rows, column)
     changes: list[RowChange] = []
     if DROP_REASON in source.rows.column_names:
@@ -256,7 +258,11 @@ def _usable(source: _Numbered, column: str, label: LabelRule | None) -> tuple[_N
 def _built(
     build: Callable[[Sequence[str]], PreTrainedTokenizerBase], source: _Numbered, column: str
 ) -> tuple[PreTrainedTokenizerBase, _Numbered, list[RowChange]]:
-    """A tokenizer of the strings that it can read, these rows, and what becomes of the others."""
+    """Return a tokenizer of the strings that it can read, these rows, and the changes for the others.
+
+    Raises:
+        UnreadableStringsError: If it can read no string.
+    """
     try:
         return build(source.rows.with_format(None)[column][:]), source, []
     except UnreadableStringsError as error:
@@ -271,7 +277,7 @@ def _built(
 
 
 def _suspicious(source: _Numbered, column: str) -> list[RowChange]:
-    """Blank and repeated strings, which stay; repeats are not counted in more than 1 GiB."""
+    """Return the blank and repeated strings, which are kept; repeats are not counted above 1 GiB."""
     values = _column(source.rows, column)
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         return []
@@ -313,7 +319,11 @@ def _sequences(
     layout: Layout,
     allow_unknown: bool,
 ) -> tuple[datasets.Dataset, Sequence[RowChange]]:
-    """The sequences of these rows, with their other columns if each is of one row, and the changes."""
+    """Return the sequences of these rows, with their other columns if each holds one row, and the changes.
+
+    Raises:
+        ValueError: If there is a label, but a sequence holds several rows.
+    """
     table = rows.with_format("arrow")[:].replace_schema_metadata(None)
     ids, kept, changes = encode(table.column(column), tokenizer, layout, length, allow_unknown=allow_unknown)
     if kept is None:

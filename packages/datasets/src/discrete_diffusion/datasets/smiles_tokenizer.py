@@ -1,4 +1,4 @@
-"""Tokenizers that read SMILES atom by atom."""
+"""Tokenizers of SMILES symbols."""
 
 import json
 import os
@@ -17,10 +17,10 @@ _SYMBOL = re.compile(SMILES_PATTERN)
 
 
 def smiles_symbols(smiles: str) -> list[str]:
-    """Cuts a SMILES string into its symbols.
+    """Cut a SMILES string into its symbols.
 
     Raises:
-        ValueError: if a part of it is no symbol of SMILES.
+        ValueError: If a part of it is not a symbol of SMILES.
     """
     symbols = _SYMBOL.findall(smiles)
     if "".join(symbols) != smiles:
@@ -29,7 +29,7 @@ def smiles_symbols(smiles: str) -> list[str]:
 
 
 def smiles_tokenizer(smiles: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Builds a SMILES tokenizer whose vocabulary is the symbols of `smiles`, after the five special tokens.
+    """Build a SMILES tokenizer whose vocabulary is the symbols of `smiles`, after the five special tokens.
 
     The ids depend on the set of symbols alone, not on the order of the strings.
 
@@ -40,14 +40,14 @@ def smiles_tokenizer(smiles: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def smiles_tokenizer_from_vocab(path: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
-    """Builds a SMILES tokenizer from a `vocab.json`, which maps each symbol to its id.
+    """Build a SMILES tokenizer from a `vocab.json`, which maps each symbol to its id.
 
-    A file without the special tokens numbers its symbols from 0, and they are moved behind the five special tokens (30
-    symbols give 35 ids). A file that names the special tokens is taken as it stands.
+    If the file has no special tokens, its symbols are numbered from 0 and follow the five special tokens (30 symbols
+    give 35 ids). A file with the special tokens is used unchanged.
 
     Raises:
-        ValueError: if the file is no such mapping, has gaps, or names only some of the special tokens.
-        FileNotFoundError: if there is no such file.
+        ValueError: If the file is not such a mapping, has gaps, or has only some of the special tokens.
+        FileNotFoundError: If there is no such file.
     """
     path = Path(path)
     if not path.is_file():

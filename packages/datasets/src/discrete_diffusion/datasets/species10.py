@@ -1,4 +1,4 @@
-"""Species10: the genomes of the paper, and any others."""
+"""Species10: genomes of ten species, or others."""
 
 import hashlib
 import itertools
@@ -26,10 +26,10 @@ SPECIES = (
     "Salmo_trutta",
     "Arabidopsis_thaliana",
 )
-"""The species of the paper, by the number they have in its data (`species_label`)."""
+"""Species of the paper, by their number in its data (`species_label`)."""
 
 FORMAT = 1
-"""Part of every fingerprint: another number where this file comes to cut otherwise."""
+"""Part of every fingerprint; change it whenever this file cuts differently."""
 
 _BATCH = 2**26  # letters written at a time
 _SCHEMA = pa.schema({"sequence": pa.string(), "species": pa.string()})
@@ -45,24 +45,26 @@ def species10(
     max_unknown: float = 0.5,
     name: str = "yairschiff/ten_species",
 ) -> datasets.Dataset:
-    """Returns genomes cut into sequences of `chunk` letters, with the columns `sequence` and `species`.
+    """Return genomes cut into sequences of `chunk` letters, with the columns `sequence` and `species`.
 
-    The data of arXiv 2412.10193 are ten genomes cut into 32,768 letters without overlap; they have no split of their
-    own. What remains at the end of a chromosome is left out, and so are chunks of which more than the share
+    The data of arXiv 2412.10193 are ten genomes cut into 32,768 letters without overlap; they have no
+    split. The rest at the end of a chromosome is left out, and so are chunks of which more than the share
     `max_unknown` is N. Letters are A, C, G, T and N alone. Chunks are written to the cache folder once, and read from
     there as they are needed, so that genomes need not fit into memory.
 
     Args:
-        path: a folder of FASTA files, each named after its species; a FASTA file whose records are
-            (`>Homo_sapiens ...` or `>Homo_sapiens|chr1 ...`); or a CSV, TSV, JSON, JSON-lines or Parquet file with the
-            columns `sequence` and `species`, or the paper's `species_label`. Each may be gzipped, but Parquet.
-        name: without a `path`, a data set of the Hugging Face hub with such columns. The paper's own is a loading
-            script, which `datasets` has not run since version 4: take the FASTA files of its ten assemblies.
+        path: Folder of FASTA files, each named after its species; FASTA file whose records are named after their
+            species (`>Homo_sapiens ...` or `>Homo_sapiens|chr1 ...`); or CSV, TSV, JSON, JSON-lines or Parquet file
+            with the columns `sequence` and `species`, or the paper's `species_label`. All but Parquet may be gzipped.
+        chunk: Letters in a sequence.
+        max_unknown: Largest share of N in a sequence.
+        name: Data set of the Hugging Face hub with such columns, if there is no `path`. The paper's data set is a
+            loading script, which `datasets` does not run since version 4: use the FASTA files of its ten assemblies.
 
     Raises:
-        FileNotFoundError: if there is nothing at `path`.
-        ValueError: if a file cannot be read, lacks a column, or has no chunk to give.
-        ConnectionError: if there is no `path` and the hub's data cannot be had.
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a file cannot be read, lacks a column, or has no chunk.
+        UnreachableDataError: If there is no `path` and the hub cannot be reached.
     """
     if chunk < 1:
         raise ValueError(f"Expected `chunk` >= 1, got {chunk}.")
@@ -87,7 +89,7 @@ def species10(
 
 
 def _local(path: Path) -> tuple[Callable[[], Iterator[Record]], object]:
-    """What reads the records at `path`, and what tells when they are others."""
+    """Return a reader of the records at `path`, and a fingerprint that changes with them."""
     if not (path.is_dir() or is_fasta(path)):
         return _of_table(read_file(path, text=["sequence", "species"]), path), _stamp([path])
     files, named_by_file = fasta_files(path), path.is_dir()

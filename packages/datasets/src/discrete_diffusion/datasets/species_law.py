@@ -1,4 +1,4 @@
-"""Species whose law is known exactly."""
+"""Species whose distribution is known exactly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ _CODE[[ord(letter) for letter in LETTERS]] = range(4)
 
 @dataclass(frozen=True, eq=False)
 class SyntheticSpecies:
-    """Species whose DNA is a stationary Markov chain of some order m, each its own.
+    """Species, each a stationary Markov chain of order m over DNA.
 
         p(x | s) = π_s(x_1 ... x_m) Π_{i > m} T_s(x_i | x_{i-m} ... x_{i-1})
 
-    π_s is the law under which T_s leaves the m-mers as they are. So the probability of every k-mer is known, as is that
-    of every sequence under each species, and with them the best possible classifier.
+    π_s is the stationary distribution of the m-mers under T_s. The probabilities of every k-mer and of every sequence
+    under each species are known, and with them the best possible classifier.
 
     Attributes:
-        transition: T, (species, 4^m, 4), float64: the law of the next letter after each m-mer, the m-mers in
+        transition: T, (species, 4^m, 4), float64: distribution of the next letter after each m-mer, the m-mers in
             lexicographic order of their letters A, C, G, T.
     """
 
@@ -35,13 +35,13 @@ class SyntheticSpecies:
 
     @classmethod
     def drawn(cls, species: int, order: int, divergence: float, seed: int) -> "SyntheticSpecies":
-        """Draws species that descend from one ancestor.
+        """Draw species that descend from one ancestor.
 
         The logits of the ancestor's transitions are standard normal, halved; each species adds `divergence` times
         standard normal ones of its own, a set for each m-mer and one for all, which moves its GC content. Then both
-        strands are made alike, as they are in genomes (Chargaff's second rule): the law of (order + 1)-mers is averaged
-        with that of their reverse complements, which is the law of a chain of this order again. The reverse complement
-        of a sequence is therefore as likely as the sequence itself.
+        strands are made alike, as they are in genomes (Chargaff's second rule): the distribution of
+        (order + 1)-mers is averaged with that of their reverse complements, which again belongs to a chain of this
+        order. The reverse complement of a sequence is therefore as likely as the sequence itself.
         """
         rng = np.random.default_rng([seed, 0])
         ancestor = 0.5 * rng.standard_normal((4**order, 4))
@@ -54,7 +54,7 @@ class SyntheticSpecies:
 
     @property
     def order(self) -> int:
-        """How many letters the next one depends on."""
+        """Number of letters that the next letter depends on."""
         return round(np.log2(self.transition.shape[1]) / 2)
 
     @property
@@ -64,10 +64,10 @@ class SyntheticSpecies:
         return tuple(f"species_{s:0{width}}" for s in range(len(self.transition)))
 
     def kmer_law(self, species: int, k: int) -> np.ndarray:
-        """The probability of each k-mer at any place of a sequence, (4^k,), in lexicographic order.
+        """Return the probability of each k-mer at any position, (4^k,), in lexicographic order.
 
         Raises:
-            ValueError: if `k` < 1.
+            ValueError: If `k` < 1.
         """
         if k < 1:
             raise ValueError(f"Expected `k` >= 1, got {k}.")
@@ -78,18 +78,18 @@ class SyntheticSpecies:
         return law.reshape(4**k, -1).sum(-1)
 
     def log_likelihood(self, sequence: str, species: int) -> float:
-        """log p(sequence | species), in nats.
+        """Return log p(sequence | species), in nats.
 
         Raises:
-            ValueError: if the sequence has other letters than A, C, G and T.
+            ValueError: If the sequence has other letters than A, C, G and T.
         """
         return float(self.log_likelihoods([sequence])[0, species])
 
     def log_likelihoods(self, sequences: Sequence[str]) -> np.ndarray:
-        """log p(x_i | s) of each sequence and species, (n, species), in nats.
+        """Return log p(x_i | s) of each sequence and species, (n, species), in nats.
 
         Raises:
-            ValueError: if a sequence has other letters than A, C, G and T.
+            ValueError: If a sequence has other letters than A, C, G and T.
         """
         order, log_transition = self.order, np.log(self.transition)
         starts = {m: np.log([self.kmer_law(s, m) for s in range(len(self.transition))]) for m in range(1, order + 1)}
@@ -105,13 +105,13 @@ class SyntheticSpecies:
         return told
 
     def posterior(self, sequences: Sequence[str]) -> np.ndarray:
-        """p(s | x_i) where all species are as likely beforehand, (n, species): no classifier can know more."""
+        """Return p(s | x_i) for equally likely species, (n, species), the best possible classifier."""
         told = self.log_likelihoods(sequences)
         odds = np.exp(told - told.max(1, keepdims=True))
         return odds / odds.sum(1, keepdims=True)
 
     def sample(self, size: int, length: int, seed: int) -> tuple[list[str], np.ndarray]:
-        """Draws sequences, the species in turn, and tells the species (size,) of each.
+        """Draw sequences, the species in turn, and return them with the species (size,) of each.
 
         They depend on `seed` alone, and the first n of more are these n.
         """
@@ -132,7 +132,7 @@ class SyntheticSpecies:
 
 
 def _stationary(transition: np.ndarray) -> np.ndarray:
-    """π with π = π P, where P takes the m-mer a...b and the letter c to ...bc."""
+    """Return π with π = π P, where P takes the m-mer a...b and the letter c to ...bc."""
     states = len(transition)
     if states == 1:
         return np.ones(1)
@@ -154,7 +154,7 @@ def _codes(sequence: str) -> np.ndarray:
 
 
 def _indices(codes: np.ndarray, k: int) -> np.ndarray:
-    """The number of each k-mer, in lexicographic order."""
+    """Return the number of each k-mer, in lexicographic order."""
     index = np.zeros(len(codes) - k + 1, dtype=np.int64)
     for i in range(k):
         index = 4 * index + codes[i : i + len(index)]

@@ -1,4 +1,4 @@
-"""Sequences of a stream: text that is read as it is needed, and never as a whole."""
+"""Sequences of a stream of text, which is never in memory as a whole."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from discrete_diffusion.datasets.encoding import tokenize
 from discrete_diffusion.datasets.layouts import Layout
 
 DOCUMENTS = 1000
-"""Documents laid out at a time; the tokens left over from them are dropped."""
+"""Documents that are arranged at once; the tokens left over are dropped."""
 
 BUFFER = 10_000
-"""Documents in the buffer that shuffles them."""
+"""Documents in the shuffle buffer."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Training sequences without end: each pass over the documents shuffles them anew, by `seed`."""
+    """Endless training sequences; each pass over the documents shuffles them by `seed`."""
 
     documents: datasets.IterableDataset
     column: str
@@ -34,7 +34,11 @@ class Stream:
     seed: int
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield `input_ids`, int64 (length,)."""
+        """Yield `input_ids`, int64 (length,).
+
+        Raises:
+            ValueError: If the documents fill no sequence, or hold symbols that the tokenizer does not know.
+        """
         for epoch in count():
             found = False
             shuffled = self.documents.shuffle(seed=self.seed + epoch, buffer_size=BUFFER)
@@ -45,7 +49,11 @@ class Stream:
                 raise ValueError(f"Expected documents for at least 1 sequence of `length` {self.length}, got too few.")
 
     def head(self, rows: int) -> datasets.Dataset:
-        """The first of an unshuffled stream, with the documents' column decoded from them."""
+        """Return the first rows of the unshuffled stream, with the text decoded from them.
+
+        Raises:
+            ValueError: If the documents fill no sequence, or hold symbols that the tokenizer does not know.
+        """
         found = list(islice(self._blocks(self.documents), rows))
         if not found:
             raise ValueError(f"Expected documents for at least 1 sequence of `length` {self.length}, got too few.")

@@ -1,4 +1,4 @@
-"""A fast tokenizer over a closed set of symbols."""
+"""Fast tokenizer of a closed set of symbols."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,20 +8,21 @@ from transformers import PreTrainedTokenizerFast
 from discrete_diffusion.datasets.row_report import UnreadableStringsError
 
 SPECIAL_TOKENS = ("<bos>", "<eos>", "<mask>", "<pad>", "<unk>")
-"""Ids 0 to 4 of every tokenizer made here, in the order of the tokenizers published with the paper."""
+"""Ids 0 to 4 of every tokenizer, in the order of the tokenizers that the paper published."""
 
 
 def symbol_tokenizer(ids: Mapping[str, int], pattern: str) -> PreTrainedTokenizerFast:
-    """Builds a tokenizer that cuts text by the regular expression `pattern` and looks each piece up in `ids`.
+    """Build a tokenizer that cuts text by the regular expression `pattern` and looks each piece up in `ids`.
 
     A text is encoded as `<bos> symbols <eos>`, and decoding joins the symbols with nothing between them, so that every
     text made of known symbols comes back as it was. Saving and loading change no id: all of them are in one vocabulary.
 
     Args:
-        ids: symbol to id, special tokens included; the ids must be 0, 1, 2, ... without gaps.
+        ids: Id of each symbol and special token: 0, 1, 2, ... without gaps.
+        pattern: Regular expression of a symbol.
 
     Raises:
-        ValueError: if a special token is missing or the ids have gaps.
+        ValueError: If a special token is missing or the ids have gaps.
     """
     missing = [token for token in SPECIAL_TOKENS if token not in ids]
     if missing:
@@ -49,7 +50,7 @@ def symbol_tokenizer(ids: Mapping[str, int], pattern: str) -> PreTrainedTokenize
 
 
 def numbered(symbols: set[str]) -> dict[str, int]:
-    """Numbers the special tokens first and then the symbols in the order of their code points."""
+    """Number the special tokens first, then the symbols in the order of their code points."""
     return {symbol: i for i, symbol in enumerate((*SPECIAL_TOKENS, *sorted(symbols)))}
 
 

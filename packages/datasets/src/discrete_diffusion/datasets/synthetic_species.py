@@ -1,4 +1,4 @@
-"""The embedded stand-in for genomes."""
+"""Synthetic genomes."""
 
 import pyarrow as pa
 
@@ -15,12 +15,12 @@ def synthetic_species(
     divergence: float = 0.28,
     seed: int = 0,
 ) -> datasets.Dataset:
-    """Returns `size` sequences of `length` letters, as many of each species, with the columns `sequence` and `species`.
+    """Return `size` sequences of `length` letters, as many of each species, with the columns `sequence` and `species`.
 
-    `SyntheticSpecies.drawn(species, order, divergence, seed)` is the law that they are drawn from.
+    `SyntheticSpecies.drawn(species, order, divergence, seed)` is their distribution.
 
     Raises:
-        ValueError: if a number is too small, or `order` too large.
+        ValueError: If a number is too small, or `order` too large.
     """
     for name, value, least in (("size", size, 1), ("length", length, 1), ("species", species, 2), ("order", order, 0)):
         if value < least:

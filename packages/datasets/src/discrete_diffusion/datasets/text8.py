@@ -1,4 +1,4 @@
-"""text8: the first 100 million characters of a Wikipedia reduced to a-z and spaces."""
+"""text8: the first 100 million characters of Wikipedia, reduced to a-z and spaces."""
 
 import gzip
 import os
@@ -25,21 +25,22 @@ def text8(
     *,
     name: str = "afmck/text8",
 ) -> datasets.DatasetDict:
-    """Returns text8 as rows of `chunk` characters in a column `text`, split into train, validation and test.
+    """Return text8 as rows of `chunk` characters in a column `text`, split into train, validation and test.
 
     Mahoney's text8, split 90M/5M/5M by position and cut without overlap, as in D3PM (arXiv 2107.03006) and in the
     code of arXiv 2412.10193. A part of text8 is split in the same proportions.
 
     Args:
-        path: text8.zip, or text8 or a part of it as plain text, which may be gzipped; instead of the data set `name` of
-            the Hugging Face hub.
-        sizes: characters of the three parts.
-        crops: whether training rows have 2 `chunk` - 1 characters, for `RandomCrop`.
+        path: text8.zip, or text8 or a part of it as plain text, which may be gzipped. By default, the hub is read.
+        chunk: Characters in a row.
+        sizes: Characters of the three parts.
+        crops: Whether training rows have 2 `chunk` - 1 characters, for `RandomCrop`.
+        name: Data set of the Hugging Face hub.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is no text8, or too short.
-        ConnectionError: if there is no `path` and the hub cannot be reached.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not text8, or too short.
+        UnreachableDataError: If there is no `path` and the hub cannot be reached.
     """
     if path is None:
         parts = from_hub(name, "text8.zip or the text in it")

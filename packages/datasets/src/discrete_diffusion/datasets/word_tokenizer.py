@@ -1,4 +1,4 @@
-"""Tokenizers that read text by words and parts of words."""
+"""Tokenizers of words and parts of words."""
 
 from collections.abc import Iterable
 
@@ -12,17 +12,17 @@ PREFIX = "##"
 
 
 def word_tokenizer(strings: Iterable[str], vocab_size: int = 8192) -> PreTrainedTokenizerFast:
-    """Trains a WordPiece tokenizer in lower case, as BERT's is (arXiv 1810.04805), on `strings`.
+    """Train a WordPiece tokenizer in lower case, like that of BERT (arXiv 1810.04805).
 
-    It depends on the strings alone, not on the run. Pieces that no string is made of are left out, so that a small
-    vocabulary of whole words stays small. Decoding gives a text in lower case back, with apostrophes and closing
-    punctuation where they belong.
+    It depends on the strings alone. Unused pieces are left out, so that a small vocabulary of whole words stays small.
+    Decoding returns text in lower case, with apostrophes and closing punctuation in place.
 
     Args:
-        vocab_size: the most tokens there may be, special tokens included.
+        strings: Training texts.
+        vocab_size: Largest number of tokens, special tokens included.
 
     Raises:
-        ValueError: if the characters alone are more than `vocab_size`.
+        ValueError: If there are more characters than `vocab_size`.
     """
     normalizer, cutter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     counts: dict[str, int] = {}
