@@ -43,6 +43,7 @@ def plots(directory: Path, domain: Domain) -> list[Plot]:
     noun, property = domain.noun, pretty(domain.property_name)
     of_data = "in the training data, and among the samples at each strength."
     captions = {
+        "samplers": "Quality and token entropy of every sampler against its network evaluations for each sample.",
         "frontier": f"How many novel {noun} each strength of guidance leaves, and their mean {property}.",
         "accuracy": f"How many novel {noun} there are, and how many samples a judge puts in the class asked for.",
         "distribution": f"{property[:1].upper()}{property[1:]} {of_data}",

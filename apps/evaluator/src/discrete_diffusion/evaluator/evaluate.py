@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.evaluator.comparison import diversity, draw_samplers, samplers_table
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
 from discrete_diffusion.evaluator.generation import ParticleWeights
@@ -63,6 +64,9 @@ def evaluate(config: DictConfig) -> Path:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
     directory = make_directory(config.output, folder, config.checkpoint)
     record = Record(directory, provenance(config, folder, device), domain)
+    if sweep.samplers:
+        rows = data.examples(config.samples)["input_ids"][:]
+        record.note(training_diversity=diversity(rows, checkpoint.tokenizer))
     if reward is not None:
         record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
     states: dict[Point, list[State]] = {}
@@ -88,7 +92,10 @@ def evaluate(config: DictConfig) -> Path:
         if any(not run.condition.data_labels for run in record.runs):
             report(False, None)
         sys.exit(130)
-    console.print(results_table(record.summary(), domain))
+    if sweep.samplers:
+        console.print(samplers_table(record.summary(), domain, record.facts["training_diversity"]))
+    else:
+        console.print(results_table(record.summary(), domain))
     console.print(closing(directory, domain))
     return directory
 
@@ -106,16 +113,14 @@ def sample(
     """Run every point with every seed; the first seed's states and particles are kept."""
     label, classes = data.label, data.labels
     asked = None if label is None or config.label == EACH else target_class(config.label, label)
-    guidance = {point: sweep.guidance(point) for point in sweep.points()}
+    points = sweep.points()
     with progress(console) as bar:
-        task = bar.add_task("", total=sum(point.samples for point in guidance) * len(config.seeds))
+        task = bar.add_task("", total=sum(point.samples for point in points) * len(config.seeds))
         for seed in config.seeds:
-            for point in guidance:
+            for point in points:
                 bar.update(task, description=f"Sampling {point.file_name()}, seed {seed}")
                 y = point.labels(classes, seed)
-                generated = sweep.generation(
-                    point.samples, seed, y, guidance[point], lambda rows: bar.advance(task, rows)
-                )
+                generated = sweep.generate(point, seed, y, lambda rows: bar.advance(task, rows))
                 wanted = y if point.data_labels or point.each else None
                 if wanted is None and asked is not None:
                     wanted = torch.full((point.samples,), asked)
@@ -124,7 +129,11 @@ def sample(
                     known = () if label is None else label.class_names
                     verdict = judged(judge, known, generated.strings, generated.ids, wanted)
                 outcome = record.domain(generated.strings, None if wanted is None else wanted.tolist())
-                record.add(Run(point, seed, outcome), verdict | generated.numbers())
+                told = verdict | generated.numbers()
+                if point.sampler:
+                    told["evaluations_per_sample"] = generated.cost["network_evaluations"] / point.samples
+                    told |= diversity(generated.ids, sweep.generation.checkpoint.tokenizer)
+                record.add(Run(point, seed, outcome), told)
                 states.setdefault(point, generated.states)
                 if generated.weights:
                     weights.setdefault(point, generated.weights)
@@ -141,9 +150,13 @@ def draw(
 ) -> None:
     """Every picture that there is something for."""
     directory = record.directory
-    domain.draw(record.runs, directory, chosen=chosen, shown=config.pictures.molecules)
-    draw_sweep(record.runs, record.rows, domain, directory)
-    steered = {point: steps for point, steps in weights.items() if point.gamma}
+    runs = [run for run in record.runs if run.condition.same_sampler(chosen)]
+    domain.draw(runs, directory, chosen=chosen, shown=config.pictures.molecules)
+    if chosen.sampler:
+        draw_samplers(record.runs, record.rows, domain, record.facts["training_diversity"], directory)
+    else:
+        draw_sweep(record.runs, record.rows, domain, directory)
+    steered = {point: steps for point, steps in weights.items() if point.gamma and point.same_sampler(chosen)}
     if steered:
         draw_weights(steered, directory / "particles.png")
     if config.pictures.trajectories and checkpoint.length <= LONGEST:

@@ -36,7 +36,7 @@ def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Poin
     """The condition that is shown: of this gamma, or the one that steers farthest.
 
     That is the one whose novel samples' mean property, over all seeds, is farthest from the training data's, among
-    those with at least 24 novel samples a seed; without such, the one with the most.
+    those with at least 24 novel samples a seed; without such, or where samplers are compared, the one with the most.
 
     Raises:
         ValueError: if no run has this gamma.
@@ -52,7 +52,7 @@ def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Poin
         counts = [len(run.outcome.novel) for run in shown[condition]]
         values = [value for run in shown[condition] for value in run.outcome.values]
         center = domain.training["mean"]
-        if min(counts) < ENOUGH or center is None:
+        if condition.sampler or min(counts) < ENOUGH or center is None:
             return False, sum(counts)
         return True, abs(sum(values) / len(values) - center)
 

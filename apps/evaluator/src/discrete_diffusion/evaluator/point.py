@@ -27,6 +27,9 @@ class Point:
         data_labels: Whether each sample has its own class, drawn from the training data.
         row: Name of the row of the suite, "" without a suite.
         each: Number of classes if samples request every class in turn, else 0.
+        sampler: Name of the sampler where samplers are compared, else "".
+        setting: Its setting that changes, as in "steps=32" or "k=2"; "" if none does.
+        steps: Its number of steps; None if it chooses its own, or samplers are not compared.
         methods: The guidance methods, innermost first.
     """
 
@@ -38,19 +41,35 @@ class Point:
     data_labels: bool = False
     row: str = ""
     each: int = 0
+    sampler: str = ""
+    setting: str = ""
+    steps: int | None = None
     methods: tuple[Method, ...] = field(default=(), compare=False, repr=False)
+
+    def columns(self) -> dict[str, str | float | None]:
+        """Return the columns that identify the point in tables."""
+        sampler = {"sampler": self.sampler, "setting": self.setting, "steps": self.steps} if self.sampler else {}
+        return {**sampler, "guidance": self.guidance, "gamma": self.gamma, "condition": self.condition}
+
+    def same_sampler(self, other: "Point") -> bool:
+        """Return whether another point has the same sampler in the same setting."""
+        return (self.sampler, self.setting) == (other.sampler, other.setting)
 
     def file_name(self) -> str:
         """Return the name of the point in file names."""
+        sampler = [self.sampler.replace(" ", "-"), self.setting.replace("=", "-")]
         if self.gamma is None:
-            return "data-labels" if self.data_labels else "unguided"
-        return f"{self.row}_gamma-{self.gamma:g}" if self.row else f"gamma-{self.gamma:g}"
+            guidance = "data-labels" if self.data_labels else "unguided"
+        else:
+            guidance = f"{self.row}_gamma-{self.gamma:g}" if self.row else f"gamma-{self.gamma:g}"
+        return "_".join(part for part in (*sampler, guidance) if part)
 
     def title(self) -> str:
         """Return the name of the point in pictures."""
-        if not self.gamma:
-            return self.condition
-        return f"{self.guidance + ', ' if self.row else ''}γ = {self.gamma:g}, {self.condition}"
+        guidance = self.condition
+        if self.gamma:
+            guidance = f"{self.guidance + ', ' if self.row else ''}γ = {self.gamma:g}, {self.condition}"
+        return ", ".join(part for part in (self.sampler, self.setting, guidance) if part)
 
     def labels(self, training: Int[Tensor, " n"] | None, seed: int) -> Int[Tensor, " samples"] | None:
         """Return the class of each sample.

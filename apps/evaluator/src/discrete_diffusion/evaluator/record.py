@@ -16,8 +16,6 @@ from discrete_diffusion.eval import confidence_interval
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run
 from discrete_diffusion.evaluator.point import Point
 
-KEYS = ("guidance", "gamma", "condition")
-
 
 class Record:
     """Folder of an evaluation. Its files are complete at any time; results.csv grows by whole rows.
@@ -41,7 +39,7 @@ class Record:
         """Write the samples of a run, its row of results.csv, and the summary of all runs so far."""
         samples = self.directory / "samples" / f"{run.condition.file_name()}_seed-{run.seed}.csv"
         samples.parent.mkdir(exist_ok=True)
-        own: dict[str, Number | str] = {key: getattr(run.condition, key) for key in KEYS} | {"seed": run.seed}
+        own: dict[str, Number | str] = {**run.condition.columns(), "seed": run.seed}
         _write_csv(samples, [own | dict(row) for row in run.outcome.samples])
         row = own | {"property": self.domain.property_name} | dict(run.outcome.numbers) | dict(cost)
         with (self.directory / "results.csv").open("a", newline="", encoding="utf-8") as file:
@@ -61,7 +59,7 @@ class Record:
         summary = []
         for condition, rows in groups.items():
             told: dict[str, Number | str] = {
-                **{key: getattr(condition, key) for key in KEYS},
+                **condition.columns(),
                 "property": rows[0]["property"],
                 "seeds": len(rows),
             }

@@ -30,23 +30,23 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
     if not several:
         columns.append(("condition", lambda row: row["condition"]))
     if len(counts) > 1:
-        columns.append(("samples", lambda row: _number(row["generated"], 0)))
+        columns.append(("samples", lambda row: number(row["generated"], 0)))
     for column, heading in metrics.shown.items():
         if not several or column in ("valid", "novel", "distinct"):
-            columns.append((heading, partial(_with_interval, name=column, decimals=0)))
-    columns.append((f"mean {name} of novel", partial(_with_interval, name="novel_property_mean", decimals=3)))
+            columns.append((heading, partial(with_interval, name=column, decimals=0)))
+    columns.append((f"mean {name} of novel", partial(with_interval, name="novel_property_mean", decimals=3)))
     if not several:
-        columns.append(("median", lambda row: _number(row["novel_property_median"], 3)))
+        columns.append(("median", lambda row: number(row["novel_property_median"], 3)))
     if any(row.get("accuracy") is not None for row in summary):
-        columns.append(("accuracy", partial(_with_interval, name="accuracy", decimals=3)))
+        columns.append(("accuracy", partial(with_interval, name="accuracy", decimals=3)))
     if not several and any(row["mean_ess_share"] is not None for row in summary):
         columns.append(("ESS", lambda row: _share(row["mean_ess_share"])))
         columns.append(("resampled", lambda row: _share(row["resampled_share"])))
-    columns.append(("evaluations", lambda row: _number(row["network_evaluations"], 0)))
+    columns.append(("evaluations", lambda row: number(row["network_evaluations"], 0)))
     for column, heading in (("classifier_rows", "classifier"), ("reward_calls", "reward")):
         if any(row[column] for row in summary):
-            columns.append((heading, lambda row, column=column: _number(row[column], 0)))  # type: ignore[misc]
-    columns.append(("seconds", lambda row: _number(row["seconds"], 1)))
+            columns.append((heading, lambda row, column=column: number(row[column], 0)))  # type: ignore[misc]
+    columns.append(("seconds", lambda row: number(row["seconds"], 1)))
     for heading, _ in columns:
         named = heading in ("guidance", "condition")
         table.add_column(heading, justify="left" if named else "right", no_wrap=named)
@@ -56,13 +56,13 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
     training = metrics.training
     known = {
         "guidance" if several else "condition": "training data",
-        f"mean {name} of novel": _number(training["mean"], 3),
+        f"mean {name} of novel": number(training["mean"], 3),
     }
-    known["median"] = _number(training["median"], 3)
+    known["median"] = number(training["median"], 3)
     table.add_row(*(known.get(heading, "") for heading, _ in columns))
     table.caption = (
-        f"training data: {name} quartiles {_number(training['lower_quartile'], 3)} and "
-        f"{_number(training['upper_quartile'], 3)}, 90th percentile {_number(training['p90'], 3)}"
+        f"training data: {name} quartiles {number(training['lower_quartile'], 3)} and "
+        f"{number(training['upper_quartile'], 3)}, 90th percentile {number(training['p90'], 3)}"
     )
     if any(row["classifier_rows"] for row in summary):
         table.caption += "; classifier: its forward passes, a row each (backward passes are not counted)"
@@ -72,15 +72,15 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
 
 def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str, float | None] | None) -> str:
     """Return the likelihood in words, with bits per character or dimension if the data have such a unit."""
-    other = "" if per_unit is None else f"\n  {_number(per_unit[1], 3)} bits per {per_unit[0]}"
+    other = "" if per_unit is None else f"\n  {number(per_unit[1], 3)} bits per {per_unit[0]}"
     nats, bits = likelihood.nats_per_sequence, likelihood.bits_per_token
     parts = ", ".join(f"{name} {value:.3f}" for name, value in likelihood.parts.items())
     return (
         f"Negative log-likelihood of {likelihood.sequences:,} validation sequences"
         f"{', each given its label' * labeled}:\n"
-        f"  {_number(nats, 3)} ± {_number(likelihood.nats_per_sequence_error, 3)} nats per sequence ({parts})\n"
-        f"  {_number(bits, 3)} ± {_number(likelihood.bits_per_token_error, 3)} bits per token, perplexity "
-        f"{_number(likelihood.perplexity, 3)} (± standard error; tokens counted without padding){other}"
+        f"  {number(nats, 3)} ± {number(likelihood.nats_per_sequence_error, 3)} nats per sequence ({parts})\n"
+        f"  {number(bits, 3)} ± {number(likelihood.bits_per_token_error, 3)} bits per token, perplexity "
+        f"{number(likelihood.perplexity, 3)} (± standard error; tokens counted without padding){other}"
     )
 
 
@@ -91,6 +91,7 @@ def closing(directory: Path, domain: Domain) -> Panel:
         "results.csv": "a row for each guidance, gamma and seed",
         "summary.csv": "means and intervals over seeds; summary.json also has likelihood, configuration, versions",
         "samples": "every sample",
+        "samplers.png": "quality and diversity against network evaluations, a line for each sampler",
         "frontier.png": f"novel {domain.noun} against their mean property",
         "accuracy.png": f"novel {domain.noun} against the share of the requested class",
         "cost.png": "the mean property against the seconds it takes",
@@ -103,9 +104,10 @@ def closing(directory: Path, domain: Domain) -> Panel:
     return Panel("\n".join(lines), title=str(directory), expand=False)
 
 
-def _with_interval(row: Mapping[str, Any], name: str, decimals: int) -> str:
+def with_interval(row: Mapping[str, Any], name: str, decimals: int) -> str:
+    """Return a number of a row of the summary with the half-width of its interval, if it has one."""
     mean, half = row[name], row[f"{name}_ci95"]
-    return _number(mean, decimals) + (f" ± {half:.{decimals}f}" if half is not None else "")
+    return number(mean, decimals) + (f" ± {half:.{decimals}f}" if half is not None else "")
 
 
 def _gamma(value: float | None) -> str:
@@ -116,5 +118,6 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
 
 
-def _number(value: float | None, decimals: int) -> str:
+def number(value: float | None, decimals: int) -> str:
+    """Return a number to so many decimals, a dash for None."""
     return "–" if value is None else f"{value:,.{decimals}f}"

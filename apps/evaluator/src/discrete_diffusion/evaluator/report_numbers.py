@@ -13,7 +13,14 @@ COST = {
     "seconds": "seconds",
 }
 PARTICLES = {"mean_ess_share": "effective particles", "resampled_share": "searches resampled"}
-KEYS = ("guidance", "gamma", "condition", "property", "seeds")
+KEYS = ("sampler", "setting", "steps", "guidance", "gamma", "condition", "property", "seeds")
+OF_SAMPLERS = {
+    "evaluations_per_sample": "evaluations for each sample",
+    "entropy": "token entropy",
+    "distinct_4grams": "distinct 4-grams",
+    "distinct_share": "distinct samples",
+}
+WORDS = ("sampler", "setting", "guidance", "condition")
 OF_CLASSES = ("judged_", "f1_", "precision_", "recall_", "support_")
 EXTRA = 8  # columns of a domain's own in the table of the sweep; all of them are in that of every number
 
@@ -68,7 +75,9 @@ def around(half: float | None) -> str:
 def sweep_table(results: Rows, training: Mapping[str, Any], shown: Mapping[str, str]) -> Table:
     """What came of each condition, and the training data last."""
     name = training["property"].replace("_", " ")
-    apart = {"guidance", "generated", "novel_property_mean", "novel_property_median", *KEYS, *shown, *COST, *PARTICLES}
+    compared = {heading: key for key, heading in OF_SAMPLERS.items() if "sampler" in results[0]}
+    apart = {*compared.values(), *KEYS, *shown, *COST, *PARTICLES}
+    apart |= {"generated", "novel_property_mean", "novel_property_median"}
     covered = ("_ci95", "_fraction", "_raw")
     own = [
         key
@@ -82,6 +91,7 @@ def sweep_table(results: Rows, training: Mapping[str, Any], shown: Mapping[str, 
     columns = {
         **_conditions(results),
         "samples": "generated",
+        **compared,
         **{heading: key for key, heading in shown.items()},
         f"mean {name} of novel": "novel_property_mean",
         "median": "novel_property_median",
@@ -149,18 +159,19 @@ def likelihood_parts(likelihood: Mapping[str, Any]) -> dict[str, Any]:
 
 def _conditions(results: Rows) -> dict[str, str]:
     several = len({row["guidance"] for row in results}) > 1
-    return ({"guidance": "guidance"} if several else {}) | {"γ": "gamma", "condition": "condition"}
+    samplers = {"sampler": "sampler", "setting": "setting"} if "sampler" in results[0] else {}
+    return samplers | ({"guidance": "guidance"} if several else {}) | {"γ": "gamma", "condition": "condition"}
 
 
 def _table(results: Rows, columns: Mapping[str, str], last: Sequence[Cell] = ()) -> Table:
     tell: Callable[[Mapping[str, Any], str], Cell] = _cell
-    words = [key in ("guidance", "condition") for key in columns.values()]
+    words = [key in WORDS for key in columns.values()]
     return Table(list(columns), words, [[tell(row, key) for key in columns.values()] for row in results], last)
 
 
 def _cell(row: Mapping[str, Any], key: str) -> Cell:
     value, half = row.get(key), row.get(f"{key}_ci95")
-    if key in ("guidance", "condition"):
+    if key in WORDS:
         return Cell(row[key], order=row[key])
     order = None if value is None else float(value)
     if key in PARTICLES and value is not None:

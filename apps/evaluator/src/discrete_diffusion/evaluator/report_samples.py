@@ -35,8 +35,10 @@ def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: str, illu
     count = min(MOST, max(IN_ALL // len(first), 4))
     return [
         {
-            "guidance": condition.row.replace("_", " ") or condition.guidance.replace("none", "unguided"),
-            "gamma": None if condition.gamma is None else number(condition.gamma),
+            "guidance": condition.sampler
+            or condition.row.replace("_", " ")
+            or condition.guidance.replace("none", "unguided"),
+            "gamma": None if condition.gamma is None or condition.sampler else number(condition.gamma),
             "title": condition.title(),
             "seed": run.seed,
             "total": len(run.outcome.samples),

@@ -1,13 +1,34 @@
-"""Sampler in the configuration."""
+"""Samplers in the configuration."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint, with_steps
 from discrete_diffusion.evaluator.supplied import supply
-from discrete_diffusion.guidance import AncestralSampler, Sampler
+from discrete_diffusion.guidance import AncestralSampler, MaskingNoise, Sampler
+
+NOISE = ("any", "masks", "unmasked")
+
+
+@dataclass(frozen=True)
+class SamplerSetting:
+    """One sampler of a comparison, at one value of the setting that changes.
+
+    Attributes:
+        name: Name of the sampler, for people.
+        setting: The setting and its value, as in "steps=32" or "k=2"; "" if none changes.
+        steps: The number of steps; None if the sampler chooses its own.
+        sampler: The sampler.
+    """
+
+    name: str
+    setting: str
+    steps: int | None
+    sampler: Sampler
 
 
 def build_sampler(config: DictConfig, checkpoint: Checkpoint) -> Sampler:
@@ -43,3 +64,62 @@ def build_sampler(config: DictConfig, checkpoint: Checkpoint) -> Sampler:
         if chosen and not taken:
             raise ValueError(f"Expected no `{name}`: {sampler.func.__name__} chooses its own.")
     return sampler()
+
+
+def read_samplers(config: DictConfig, checkpoint: Checkpoint) -> list[SamplerSetting]:
+    """Return the samplers under `samplers` that are defined for the model's noise, at each value of their settings.
+
+    `sampling.steps` replaces the numbers of steps of every sampler.
+
+    Raises:
+        ValueError: If the model goes from left to right, an entry is malformed, or none is for the model's noise.
+    """
+    own = checkpoint.sampler()
+    if not isinstance(own, AncestralSampler):
+        raise ValueError("Expected no `samplers`: this model is sampled from left to right.")
+    if config.sampler._target_ is not None:
+        raise ValueError("Expected no `sampler` beside `samplers`: each of them has its own.")
+    noise = "masks" if isinstance(own.process, MaskingNoise) else "unmasked"
+    settings: Any = OmegaConf.to_container(config.samplers)
+    found = [
+        setting
+        for key, row in settings.items()
+        if _checked(key, row)["for"] in ("any", noise)
+        for setting in _at_each_value(config, checkpoint, key.replace("_", " "), row)
+    ]
+    if not found:
+        raise ValueError(f"Expected one of `samplers` to be for {noise} noise, got {', '.join(settings)}.")
+    return found
+
+
+def _checked(key: str, row: Any) -> Mapping[str, Any]:
+    """Raise unless `row` has the keys of a sampler under comparison."""
+    if not isinstance(row, dict) or row.keys() != {"sampler", "for", "vary"}:
+        raise ValueError(f"Expected `sampler`, `for` and `vary` under `samplers.{key}`, got {row}.")
+    if row["for"] not in NOISE:
+        raise ValueError(f"Expected `samplers.{key}.for` to be one of {', '.join(NOISE)}, got {row['for']}.")
+    if not isinstance(row["vary"], dict) or len(row["vary"]) > 1:
+        raise ValueError(f"Expected at most one setting under `samplers.{key}.vary`, got {row['vary']}.")
+    return row
+
+
+def _at_each_value(
+    config: DictConfig, checkpoint: Checkpoint, name: str, row: Mapping[str, Any]
+) -> list[SamplerSetting]:
+    found = []
+    steps = config.sampling.steps
+    for key, values in row["vary"].items() or [("", [None])]:
+        for value in [steps] if key == "steps" and steps is not None else values:
+            one = OmegaConf.create(
+                {
+                    "sampler": row["sampler"],
+                    "grid": config.grid,
+                    "sampling": {"steps": value if key == "steps" else None},
+                }
+            )
+            if key not in ("", "steps"):
+                OmegaConf.update(one, f"sampler.{key}", value)
+            setting = f"{key.rpartition('.')[2]}={value:g}" if key else ""
+            sampler = build_sampler(one, checkpoint)
+            found.append(SamplerSetting(name, setting, value if key == "steps" else None, sampler))
+    return found

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import Label
@@ -18,12 +19,12 @@ from discrete_diffusion.evaluator.classifiers import (
     uninformative_likelihood,
 )
 from discrete_diffusion.evaluator.constraints import read_constraints, read_prompt
-from discrete_diffusion.evaluator.generation import Generation
+from discrete_diffusion.evaluator.generation import Generated, Generation
 from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
 from discrete_diffusion.evaluator.methods import Method, read_methods
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.rewards import Reward
-from discrete_diffusion.evaluator.sampler import build_sampler
+from discrete_diffusion.evaluator.sampler import SamplerSetting, build_sampler, read_samplers
 from discrete_diffusion.guidance import KernelGuidanceError, is_left_to_right
 
 GAMMAS = (0.0, 1.0, 2.0, 3.0, 5.0)
@@ -68,6 +69,7 @@ class Sweep:
         targets: Target of each method with a classifier, by its key.
         left_to_right: Whether the model goes from left to right.
         reward: Reward of the searches.
+        samplers: The samplers that are compared; empty if there is one, that of `generation`.
     """
 
     config: DictConfig
@@ -76,6 +78,7 @@ class Sweep:
     targets: Mapping[str, ClassifierTarget] = field(default_factory=dict)
     left_to_right: bool = False
     reward: Reward | None = None
+    samplers: Sequence[SamplerSetting] = ()
 
     @property
     def searches(self) -> bool:
@@ -88,7 +91,15 @@ class Sweep:
         if self.reward is not None:
             methods = [method for row in self.combinations for method in row.methods]
             words |= {method.key: f"high {self.reward.name}" for method in methods if method.level == "search"}
-        return list_points(self.config, self.generation.checkpoint.label, self.combinations, words)
+        points = list_points(self.config, self.generation.checkpoint.label, self.combinations, words)
+        return points if not self.samplers else [_with(point, one) for one in self.samplers for point in points]
+
+    def generate(self, point: Point, seed: int, y: Tensor | None, advance: Callable[[float], None]) -> Generated:
+        """Draw the samples of a point; see `Generation`."""
+        samplers = {(one.name, one.setting): one.sampler for one in self.samplers}
+        sampler = samplers.get((point.sampler, point.setting), self.generation.sampler)
+        generation = replace(self.generation, sampler=sampler)
+        return generation(point.samples, seed, y, self.guidance(point), advance)
 
     def guidance(self, point: Point) -> Guidance:
         """Return the guidance of a point."""
@@ -115,7 +126,7 @@ def build_sweep(
         checkpoint: The generator.
         folder: Its folder.
         device: Device of the classifiers.
-        report: Called with a line for each row of the suite that is left out.
+        report: Called with a line for each row of the suite, and each sampler under comparison, that is left out.
 
     Raises:
         ValueError: If a setting does not fit the model or is out of range.
@@ -133,7 +144,11 @@ def build_sweep(
         allowed=read_constraints(config.constraints, checkpoint, clamp),
         keep_states_of=config.pictures.trajectories if config.pictures.draw else 0,
     )
-    _check_guidance(config, generation, combinations, left_to_right)
+    samplers = [] if config.samplers is None else read_samplers(config, checkpoint)
+    if samplers:
+        samplers = _fitting(config, generation, combinations, samplers, report)
+    else:
+        _check_guidance(config, generation, combinations, left_to_right)
     classifiers = Classifiers(
         folder,
         checkpoint,
@@ -157,7 +172,7 @@ def build_sweep(
         raise ValueError("Expected a row of the suite that can be run, but all are left out.")
     if config.classifier is not None and not targets:
         raise ValueError(f"Expected no `classifier`: no guidance method uses {config.classifier}.")
-    return Sweep(config, generation, kept, targets, left_to_right)
+    return Sweep(config, generation, kept, targets, left_to_right, samplers=samplers)
 
 
 def read_combinations(
@@ -236,6 +251,37 @@ def list_points(
     if label is not None and config.data_labels:
         points.append(Point("none", None, "as in the data", config.samples, data_labels=True))
     return points
+
+
+def _with(point: Point, one: SamplerSetting) -> Point:
+    return replace(point, sampler=one.name, setting=one.setting, steps=one.steps)
+
+
+def _fitting(
+    config: DictConfig,
+    generation: Generation,
+    combinations: Sequence[Combination],
+    samplers: Sequence[SamplerSetting],
+    report: Callable[[str], None],
+) -> list[SamplerSetting]:
+    """Return the samplers that run under every guidance of the sweep.
+
+    Raises:
+        ValueError: If none does.
+    """
+    kept, errors = [], dict[str, ValueError]()
+    for one in samplers:
+        try:
+            _check_guidance(config, replace(generation, sampler=one.sampler), combinations, left_to_right=False)
+        except ValueError as error:
+            errors.setdefault(one.name, error)
+            continue
+        kept.append(one)
+    if not kept:
+        raise next(iter(errors.values()))
+    for name, reason in errors.items():
+        report(f"Left out: {name}, {reason}")
+    return kept
 
 
 def _check_guidance(

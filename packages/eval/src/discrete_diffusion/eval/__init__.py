@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from .metrics.sequence_classifier import SequenceClassifier
     from .metrics.text import distinct_n, remove_special_tokens, split_words, unigram_entropy
+    from .plots.cost import CostPanel, draw_cost_panels
     from .plots.denoising import draw_denoising
     from .plots.distribution import draw_distribution
     from .plots.dna import draw_composition, draw_dna, draw_kmer_spectrum
@@ -72,6 +73,7 @@ __all__ = [
     "ClassScore",
     "ClassificationReport",
     "ConfidenceInterval",
+    "CostPanel",
     "Description",
     "DescriptorReference",
     "FrechetDistance",
@@ -102,6 +104,7 @@ __all__ = [
     "discriminator_auroc",
     "distinct_n",
     "draw_composition",
+    "draw_cost_panels",
     "draw_denoising",
     "draw_distribution",
     "draw_dna",
@@ -171,6 +174,7 @@ _MODULES = {
     ),
     "metrics.sequence_classifier": "SequenceClassifier",
     "metrics.text": "distinct_n remove_special_tokens split_words unigram_entropy",
+    "plots.cost": "CostPanel draw_cost_panels",
     "plots.denoising": "draw_denoising",
     "plots.distribution": "draw_distribution",
     "plots.dna": "draw_composition draw_dna draw_kmer_spectrum",
