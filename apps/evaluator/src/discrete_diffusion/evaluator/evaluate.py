@@ -21,12 +21,18 @@ from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, bui
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.judge import Judge, build_judge, judged
-from discrete_diffusion.evaluator.likelihood import counted_in, measure_likelihood
+from discrete_diffusion.evaluator.likelihood import (
+    ORDERS,
+    check_orders,
+    counted_in,
+    measure_likelihood,
+    measure_order_likelihood,
+)
 from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.provenance import provenance
 from discrete_diffusion.evaluator.record import Record, make_directory
-from discrete_diffusion.evaluator.report import closing, likelihood_lines, results_table
+from discrete_diffusion.evaluator.report import closing, likelihood_lines, likelihood_table, results_table
 from discrete_diffusion.evaluator.rewards import build_reward
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.guidance import State
@@ -47,6 +53,7 @@ def evaluate(config: DictConfig) -> Path:
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
 
+    check_orders(config.likelihood_orders, checkpoint)
     sweep = build_sweep(config, checkpoint, folder, device, console.print)
     data = checkpoint.data(config.data.path)
     for line in data.report.describe().splitlines():
@@ -172,6 +179,8 @@ def check(config: DictConfig) -> None:
     seeds = list(config.seeds)
     if not seeds or len(set(seeds)) < len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"Expected distinct integers >= 0 in `seeds`, got {seeds}.")
+    if config.likelihood_orders and not config.likelihood:
+        raise ValueError("Expected `likelihood=true` with `likelihood_orders`: they are rows of its table.")
     if config.validation_rows is not None and config.validation_rows < 1:
         raise ValueError(f"Expected `validation_rows` >= 1, got {config.validation_rows}.")
 
@@ -196,8 +205,33 @@ def likelihood(
     unit, units = counted_in(checkpoint, rows)
     bits = None if measured.nats_per_sequence is None else measured.nats / units / math.log(2)
     console.print(likelihood_lines(measured, data.label is not None, None if unit == "token" else (unit, bits)))
-    told = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
-    return told if unit == "token" else {**told, f"bits_per_{unit}": bits}
+    told: dict[str, Any] = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
+    if unit != "token":
+        told[f"bits_per_{unit}"] = bits
+    if config.likelihood_orders:
+        told["orders"] = order_likelihoods(config, checkpoint, rows, device, console)
+        console.print(likelihood_table(told))
+    return told
+
+
+def order_likelihoods(
+    config: DictConfig, checkpoint: Checkpoint, rows: Any, device: torch.device, console: Console
+) -> dict[str, dict[str, Any]]:
+    """Return the exact likelihood under each order of the configuration, with its cost."""
+    found = {}
+    with progress(console) as bar:
+        for name in config.likelihood_orders:
+            task = bar.add_task(f"Likelihood, {name.replace('_', ' ')} first", total=len(rows))
+            exact, evaluations = measure_order_likelihood(
+                checkpoint,
+                rows,
+                ORDERS[name](),
+                batch_size=config.batch_size,
+                device=device,
+                advance=lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]
+            )
+            found[name] = {**exact.row(), "evaluations_per_sequence": evaluations}
+    return found
 
 
 def progress(console: Console) -> Progress:

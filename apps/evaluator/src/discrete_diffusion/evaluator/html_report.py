@@ -21,6 +21,7 @@ from discrete_diffusion.evaluator.report_numbers import (
     every_table,
     likelihood_parts,
     number,
+    order_table,
     sweep_table,
 )
 from discrete_diffusion.evaluator.report_samples import shown_samples
@@ -63,6 +64,7 @@ def write_report(
         "property": pretty(domain.property_name),
         "tiles": _tiles(told, results[index], domain, chosen.title()),
         "likelihood": likelihood_parts(told["likelihood"]) if "likelihood" in told else None,
+        "orders": order_table(told["likelihood"]) if "likelihood" in told else None,
         "sweep": sweep_table(results, told["training"], domain.shown),
         "cost": cost_table(results),
         "every": every_table(results),

@@ -84,6 +84,25 @@ def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str,
     )
 
 
+def likelihood_table(likelihood: Mapping[str, Any]) -> Table:
+    """Return the table of likelihoods: the bound, and the exact likelihood under each order of revealing.
+
+    Args:
+        likelihood: Entry `likelihood` of summary.json, with `orders`.
+    """
+    table = Table(title="Negative log-likelihood under each way of sampling", title_justify="left")
+    table.add_column("sampler")
+    for heading in ("nats per sequence", "bits per token", "perplexity", "evaluations per sequence"):
+        table.add_column(heading, justify="right")
+    rows = {"any order (upper bound)": {**likelihood, "evaluations_per_sequence": likelihood["repeats"]}}
+    rows |= {f"{name.replace('_', ' ')} first (exact)": row for name, row in likelihood["orders"].items()}
+    for name, row in rows.items():
+        keys = ("nats_per_sequence", "bits_per_token")
+        numbers = (f"{number(row[key], 3)} ± {number(row[f'{key}_error'], 3)}" for key in keys)
+        table.add_row(name, *numbers, number(row["perplexity"], 3), number(row["evaluations_per_sequence"], 1))
+    return table
+
+
 def closing(directory: Path, domain: Domain) -> Panel:
     """Return a panel that lists the files of the evaluation."""
     told = {

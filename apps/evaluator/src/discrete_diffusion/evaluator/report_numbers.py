@@ -157,6 +157,24 @@ def likelihood_parts(likelihood: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def order_table(likelihood: Mapping[str, Any]) -> Table | None:
+    """The bound, and the exact likelihood under each order of revealing with its cost; None without orders."""
+    if "orders" not in likelihood:
+        return None
+    headings = ("sampler", "nats per sequence", "bits per token", "perplexity", "evaluations for each sequence")
+    rows = {"any order (upper bound)": {**likelihood, "evaluations_per_sequence": likelihood["repeats"]}}
+    rows |= {f"{name.replace('_', ' ')} first (exact)": row for name, row in likelihood["orders"].items()}
+    keys = ("nats_per_sequence", "bits_per_token", "perplexity", "evaluations_per_sequence")
+    cells = [
+        [
+            Cell(name, order=name),
+            *(Cell(number(row[key], half := row.get(f"{key}_error")), around(half), float(row[key])) for key in keys),
+        ]
+        for name, row in rows.items()
+    ]
+    return Table(headings, [True, False, False, False, False], cells)
+
+
 def _conditions(results: Rows) -> dict[str, str]:
     several = len({row["guidance"] for row in results}) > 1
     samplers = {"sampler": "sampler", "setting": "setting"} if "sampler" in results[0] else {}

@@ -17,17 +17,12 @@ from discrete_diffusion.checkpoints import score as score_strings
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.evaluator.device import choose_device
+from discrete_diffusion.evaluator.likelihood import ORDERS
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.record import write
 from discrete_diffusion.evaluator.sequence_file import STDOUT, format_rows
-from discrete_diffusion.guidance import HighestConfidence, LargestMargin, LowestEntropy, Order
 
 ENDINGS = (".csv", ".tsv", ".jsonl")
-ORDERS: Mapping[str, type[Order]] = {
-    "highest_confidence": HighestConfidence,
-    "largest_margin": LargestMargin,
-    "lowest_entropy": LowestEntropy,
-}
 
 
 def score(config: DictConfig) -> list[dict[str, Any]]:
