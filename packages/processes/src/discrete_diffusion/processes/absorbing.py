@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from discrete_diffusion.processes.process import Process, log1mexp, pick
 from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.token_sums import log_probs_of
 from discrete_diffusion.schedules import Schedule
 
 
@@ -45,11 +46,10 @@ class Absorbing(Process):
 
     def log_x0(self, logits: Float[Tensor, "*p v"], xt: Int[Tensor, "*p"]) -> Float[Tensor, "*p v"]:
         """Apply SUBS (MDLM, section 3.2.3): exclude the mask and carry over visible tokens."""
-        is_mask_token = torch.arange(self.vocab_size, device=logits.device) == self.mask_id
-        predicted = logits.masked_fill(is_mask_token, -torch.inf).log_softmax(-1)
-        visible = (xt != self.mask_id)[..., None]
-        carried = torch.full_like(predicted, -torch.inf).scatter(-1, xt[..., None], 0.0)
-        return torch.where(visible, carried, predicted)
+        visible = xt != self.mask_id
+        hidden = visible[..., None] | (torch.arange(self.vocab_size, device=logits.device) == self.mask_id)
+        carried = torch.where(visible, 0.0, -torch.inf)[..., None].to(logits.dtype)
+        return logits.masked_fill(hidden, -torch.inf).scatter_(-1, xt[..., None], carried).log_softmax(-1)
 
     def log_posterior(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], s: Float[Tensor, " b"]
@@ -60,18 +60,42 @@ class Absorbing(Process):
         log_stay = log1mexp(-sigma_s) - log_lost_t
         # alpha_s - alpha_t = alpha_s (1 - alpha_t / alpha_s), which is accurate for short steps
         log_reveal = log1mexp(sigma_s - self.schedule.sigma(t)) - sigma_s - log_lost_t
-        revealed = log_x0 + log_reveal[:, None, None]
-        is_mask_token = torch.arange(self.vocab_size, device=log_x0.device) == self.mask_id
-        stepped = torch.where(is_mask_token, log_stay[:, None, None], revealed)
-        carried = torch.full_like(log_x0, -torch.inf).scatter(-1, xt[..., None], 0.0)
-        return torch.where((xt == self.mask_id)[..., None], stepped, carried)
+        masked = xt == self.mask_id
+        kernel = log_x0 + torch.where(masked, log_reveal[:, None], -torch.inf)[..., None]
+        # The token x_t itself: a mask stays, and a visible token is carried over.
+        unchanged = torch.where(masked, log_stay[:, None], 0.0)[..., None].to(kernel.dtype)
+        return kernel.scatter_(-1, xt[..., None], unchanged)
+
+    def unknown(self, xt: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:
+        """Return the masks."""
+        return xt == self.mask_id
+
+    def cross_entropy(
+        self, log_x0: Float[Tensor, "b l v"], x0: Int[Tensor, "b l"], xt: Int[Tensor, "b l"]
+    ) -> Float[Tensor, "b l"]:
+        """Return -log p(x_0 | x_t) in nats per token: zero at visible tokens, where `log_x0` is not read.
+
+        `log_x0` may be unnormalized, as in `diffusion_loss`.
+        """
+        masked = self.unknown(xt)
+        rows = masked.flatten().nonzero()[:, 0]
+        log_probs = log_probs_of(
+            log_x0.flatten(0, 1),
+            x0[masked][:, None],
+            rows=None if len(rows) == xt.numel() else rows,
+            excluded=self.mask_id,
+        )
+        return log_probs.new_zeros(xt.shape).masked_scatter(masked, -log_probs)
 
     def diffusion_loss(
         self, log_x0: Float[Tensor, "b l v"], x0: Int[Tensor, "b l"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
     ) -> Float[Tensor, "b l"]:
-        """Return -alpha' / (1 - alpha) times -log p(x_0) at the masks, in nats per token and time (MDLM, eq. 10)."""
+        """Return -alpha' / (1 - alpha) times -log p(x_0) at the masks, in nats per token and time (MDLM, eq. 10).
+
+        `log_x0` may be unnormalized, such as the logits of a network; it is read at the masks only.
+        """
         weight = self.schedule.alpha_prime(t) / -torch.expm1(-self.schedule.sigma(t))
-        return torch.where(xt == self.mask_id, weight[:, None] * pick(log_x0, x0), 0.0)
+        return torch.where(xt == self.mask_id, -weight[:, None] * self.cross_entropy(log_x0, x0, xt), 0.0)
 
     def step_loss(
         self,
@@ -81,10 +105,13 @@ class Absorbing(Process):
         t: Float[Tensor, " b"],
         s: Float[Tensor, " b"],
     ) -> Float[Tensor, "b l"]:
-        """Return (alpha_s - alpha_t) / (1 - alpha_t) times -log p(x_0) at the masks, in nats (MDLM, eq. 8)."""
+        """Return (alpha_s - alpha_t) / (1 - alpha_t) times -log p(x_0) at the masks, in nats (MDLM, eq. 8).
+
+        `log_x0` may be unnormalized, such as the logits of a network; it is read at the masks only.
+        """
         sigma_t, sigma_s = self.schedule.sigma(t), self.sigma_or_data(s)
         weight = (-sigma_s).exp() * torch.expm1(sigma_s - sigma_t) / -torch.expm1(-sigma_t)
-        return torch.where(xt == self.mask_id, weight[:, None] * pick(log_x0, x0), 0.0)
+        return torch.where(xt == self.mask_id, -weight[:, None] * self.cross_entropy(log_x0, x0, xt), 0.0)
 
     def prior_loss(
         self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 
 from discrete_diffusion.processes.objectives import Terms
 from discrete_diffusion.processes.prefix_cache import PrefixCache
-from discrete_diffusion.processes.process import pick
 from discrete_diffusion.processes.protocols import CausalNetwork, Denoiser, LatentNetwork, Network, Past, given
+from discrete_diffusion.processes.token_sums import log_probs_of
 
 
 @dataclass(unsafe_hash=True)
@@ -48,7 +48,18 @@ class NextToken:
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p, (b, l, v), or (n, v) at the n positions where `at` is true, in row-major order."""
-        return self.network(self._shifted(x), _zeros(x), **given(y=y, at=at)).log_softmax(-1)
+        return self.logits(x, t, y=y, at=at).log_softmax(-1)
+
+    def logits(
+        self,
+        x: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"] | None = None,
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*p v"]:
+        """Return the logits of the network, which the loss reads without a normalized copy."""
+        return self.network(self._shifted(x), _zeros(x), **given(y=y, at=at))
 
     def _shifted(self, x: Int[Tensor, "b l"]) -> Int[Tensor, "b l"]:
         return torch.cat([torch.full_like(x[:, :1], self.bos_id), x[:, :-1]], 1)
@@ -166,7 +177,9 @@ class AutoregressiveNLL:
     ) -> Float[Tensor, "b l"]:
         """Return the exact negative log-likelihood in nats per token, without randomness."""
         t = torch.zeros(len(x0), device=x0.device)
-        return -pick(denoiser(x0, t, **given(y=y)), x0)
+        predict = denoiser.logits if isinstance(denoiser, NextToken) else denoiser
+        logits = predict(x0, t, **given(y=y))
+        return -log_probs_of(logits.flatten(0, 1), x0.flatten()[:, None]).view(x0.shape)
 
     def terms(
         self,

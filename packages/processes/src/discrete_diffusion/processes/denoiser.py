@@ -38,8 +38,18 @@ class NetworkDenoiser:
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p(x_0 | x_t, y), (b, l, v), or (n, v) at the positions where `at` is true, in row-major order."""
-        logits = self.network(xt, self.process.schedule.sigma(t), **given(y=y, at=at))
-        return self.process.log_x0(logits, xt if at is None else xt[at])
+        return self.process.log_x0(self.logits(xt, t, y=y, at=at), xt if at is None else xt[at])
+
+    def logits(
+        self,
+        xt: Int[Tensor, "b l"],
+        t: Float[Tensor, " b"],
+        *,
+        y: Int[Tensor, " b"] | None = None,
+        at: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "*p v"]:
+        """Return the logits of the network, which the losses read without a normalized copy."""
+        return self.network(xt, self.process.schedule.sigma(t), **given(y=y, at=at))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Training objectives and likelihood bounds of diffusion models."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -7,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from discrete_diffusion.processes.process import Process, pick
+from discrete_diffusion.processes.denoiser import LatentDenoiser, NetworkDenoiser
+from discrete_diffusion.processes.process import Process
 from discrete_diffusion.processes.protocols import Denoiser, given
 from discrete_diffusion.schedules import DiscreteTimes, IndependentTimes, LowDiscrepancyTimes
 
@@ -78,8 +80,7 @@ class ContinuousNELBO:
         """Return an estimate of the integral, in nats per token."""
         t = self.times(len(x0), generator=generator).to(x0.device)
         xt = self.process.corrupt(x0, t, generator=generator)
-        log_x0 = denoiser(xt, t, **given(y=y))
-        return (1 - self.times.t_min) * self.process.diffusion_loss(log_x0, x0, xt, t)
+        return (1 - self.times.t_min) * _loss(self.process, self.process.diffusion_loss, denoiser, x0, xt, y, t)
 
     def terms(
         self,
@@ -159,8 +160,7 @@ class DiscreteNELBO:
         t = DiscreteTimes(self.steps, first=first)(len(x0), generator=generator).to(x0.device)
         s = ((t * self.steps).round() - 1) / self.steps
         xt = self.process.corrupt(x0, t, generator=generator)
-        log_x0 = denoiser(xt, t, **given(y=y))
-        return (self.steps - first + 1) * self.process.step_loss(log_x0, x0, xt, t, s)
+        return (self.steps - first + 1) * _loss(self.process, self.process.step_loss, denoiser, x0, xt, y, t, s)
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,11 @@ class CrossEntropy:
         """Return the cross-entropy in nats per token; it does not bound the likelihood."""
         t = self.times(len(x0), generator=generator).to(x0.device)
         xt = self.process.corrupt(x0, t, generator=generator)
-        return -pick(denoiser(xt, t, **given(y=y)), x0)
+
+        def surprise(log_x0: Tensor, x0: Tensor, xt: Tensor, t: Tensor) -> Tensor:
+            return self.process.cross_entropy(log_x0, x0, xt)
+
+        return _loss(self.process, surprise, denoiser, x0, xt, y, t)
 
     def terms(
         self,
@@ -216,5 +220,31 @@ def _reconstruction(
     if process.schedule.sigma(times[:1]).item() == 0:
         return torch.zeros(x0.shape, device=x0.device)
     xt = process.corrupt(x0, times, generator=generator)
-    log_x0 = denoiser(xt, times, **given(y=y))
-    return process.step_loss(log_x0, x0, xt, times, torch.zeros_like(times))
+    return _loss(process, process.step_loss, denoiser, x0, xt, y, times, torch.zeros_like(times))
+
+
+def _loss(
+    process: Process,
+    loss: Callable[..., Float[Tensor, "b l"]],
+    denoiser: Denoiser,
+    x0: Int[Tensor, "b l"],
+    xt: Int[Tensor, "b l"],
+    y: Int[Tensor, " b"] | None,
+    *times: Float[Tensor, " b"],
+) -> Float[Tensor, "b l"]:
+    """Return the loss of one denoiser pass at the first of the times.
+
+    The losses normalize logits on the way, so those of a network are read as they are, and only where they count: a
+    latent network decodes only the positions that x_t leaves open.
+    """
+    predict = denoiser.logits if isinstance(denoiser, NetworkDenoiser) else denoiser
+    at = process.unknown(xt) if isinstance(denoiser, LatentDenoiser) else None
+    if at is None:
+        return loss(predict(xt, times[0], **given(y=y)), x0, xt, *times)
+    logits = predict(xt, times[0], **given(y=y, at=at))
+    counts = at.sum(1)
+    # One row per position, with the times of its sequence.
+    losses = loss(
+        logits[:, None], x0[at][:, None], xt[at][:, None], *(time.repeat_interleave(counts) for time in times)
+    )
+    return losses.new_zeros(x0.shape).masked_scatter(at, losses)

@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from discrete_diffusion.processes.process import add_at
 
 
 class Parameterization(ABC):
@@ -60,5 +61,4 @@ class Mean(Parameterization):
         """Return log [p(x_0 | x_t) / q(x_t | x_0)], normalized."""
         replaced = (-torch.expm1(-sigma)).log()[:, None] + log_noise[xt]
         kept = torch.logaddexp(-sigma[:, None], replaced)
-        same = F.one_hot(xt, len(log_noise)).bool()
-        return (log_x0 - torch.where(same, kept[..., None], replaced[..., None])).log_softmax(-1)
+        return add_at(log_x0, xt, -kept, -replaced).log_softmax(-1)

@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from discrete_diffusion.processes.protocols import Denoiser
+from discrete_diffusion.processes.token_sums import log_probs_and_noised, log_probs_of
 from discrete_diffusion.schedules import Schedule
 
 
@@ -61,9 +62,7 @@ class Process(ABC):
         sigma = self.schedule.sigma(t)[:, None]
         replaced = log1mexp(-sigma) + self.log_noise(log_x0)[xt]
         kept = torch.logaddexp(-sigma, replaced)
-        same = F.one_hot(xt, self.vocab_size).bool()
-        evidence = torch.where(same, kept[..., None], replaced[..., None])
-        log_weights = self.leave_one_out(log_x0, xt, t) + evidence
+        log_weights = add_at(self.leave_one_out(log_x0, xt, t), xt, kept, replaced)
         impossible = log_weights == -torch.inf
         return log_weights.log_softmax(-1).masked_fill(impossible, -torch.inf)
 
@@ -71,6 +70,10 @@ class Process(ABC):
         """Return log[alpha_s p(x_0) + (1 - alpha_s) pi], the prediction with fresh noise; `log_x0` at s = 0."""
         noised = self._log_marginal(log_x0, self.sigma_or_data(s)[:, None])
         return torch.where((s > 0)[:, None, None], noised, log_x0)
+
+    def unknown(self, xt: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"] | None:
+        """Return the positions whose clean token x_t leaves open, None for all; the losses are zero elsewhere."""
+        return None
 
     def corrupt(
         self, x0: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, generator: Generator | None = None
@@ -88,14 +91,16 @@ class Process(ABC):
 
             p(x_s | x_t)  ∝  q(x_t | x_s) [alpha_s p(x_0 = x_s) + (1 - alpha_s) pi(x_s)]
 
-        with q(x_t | x_s) = (alpha_t / alpha_s) x_s + (1 - alpha_t / alpha_s) pi   (UDLM, arXiv 2412.10193).
+        with q(x_t | x_s) = (alpha_t / alpha_s) x_s + (1 - alpha_t / alpha_s) pi   (UDLM, arXiv 2412.10193). The sum of
+        the right side over x_s needs no pass over the vocabulary: with m_s the bracket, it is
+        (alpha_t / alpha_s) m_s(x_t) + (1 - alpha_t / alpha_s) pi(x_t).
         """
         sigma_t, sigma_s = self.schedule.sigma(t)[:, None], self.sigma_or_data(s)[:, None]
         log_marginal_s = self._log_marginal(self.leave_one_out(log_x0, xt, t), sigma_s)
         replaced = log1mexp(sigma_s - sigma_t) + self.log_noise(log_x0)[xt]
         kept = torch.logaddexp(sigma_s - sigma_t, replaced)
-        same = F.one_hot(xt, self.vocab_size).bool()
-        return (torch.where(same, kept[..., None], replaced[..., None]) + log_marginal_s).log_softmax(-1)
+        total = torch.logaddexp(sigma_s - sigma_t + pick(log_marginal_s, xt), replaced)
+        return add_at(log_marginal_s, xt, kept - total, replaced - total)
 
     def diffusion_loss(
         self, log_x0: Float[Tensor, "b l v"], x0: Int[Tensor, "b l"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"]
@@ -109,21 +114,40 @@ class Process(ABC):
 
         For pi = 1 / V this is UDLM's bound (arXiv 2412.10193), written so that both terms are non-negative. It sums
         over the vocabulary once, in E_pi[log m].
+
+        `log_x0` may be unnormalized, such as the logits of a network: any constant of a position cancels. This saves
+        the memory of the normalized copy.
         """
-        sigma, log_noise = self.schedule.sigma(t)[:, None], self.log_noise(log_x0)
+        sigma = self.schedule.sigma(t)[:, None]
+        # Logits may be bfloat16, which is too coarse for the numbers below.
+        log_noise = self.log_noise(t.to(torch.promote_types(t.dtype, log_x0.dtype)))
         alpha, lost, noise = (-sigma).exp(), -torch.expm1(-sigma), log_noise.exp()
         log_q_x0 = torch.logaddexp(-sigma, lost.log() + log_noise[x0])
         log_q_xt = torch.where(xt == x0, log_q_x0, lost.log() + log_noise[xt])
-        log_m = self._log_marginal(self.leave_one_out(log_x0, xt, t), sigma)
-        log_m_x0, log_m_xt = pick(log_m, x0), pick(log_m, xt)
+        log_p, expected_log_m = log_probs_and_noised(
+            self.leave_one_out(log_x0, xt, t).flatten(0, 1),
+            torch.stack([x0, xt], -1).flatten(0, 1),
+            alpha=alpha.expand(x0.shape).flatten(),
+            lost=lost.expand(x0.shape).flatten(),
+            noise=noise,
+        )
+        log_p, expected_log_m = log_p.view(*x0.shape, 2), expected_log_m.view(x0.shape)
+        log_m_x0 = torch.logaddexp(log_p[..., 0] - sigma, lost.log() + log_noise[x0])
+        log_m_xt = torch.logaddexp(log_p[..., 1] - sigma, lost.log() + log_noise[xt])
 
-        neg_entropy = noise @ log_noise
+        neg_entropy = (noise * log_noise).sum()
         other_q = lost * (neg_entropy - noise[x0] * log_noise[x0]) + torch.xlogy(lost, lost) * (1 - noise[x0])
-        other_m = lost * (log_m @ noise - noise[x0] * log_m_x0)
+        other_m = lost * (expected_log_m - noise[x0] * log_m_x0)
         kl = log_q_x0.exp() * (log_q_x0 - log_m_x0) + other_q - other_m
         d = log_m_xt - log_q_xt
         rate = -self.schedule.alpha_prime(t)[:, None] / alpha
         return rate * (log_noise[xt] - log_q_xt).exp() * (kl + torch.expm1(-d) + d)
+
+    def cross_entropy(
+        self, log_x0: Float[Tensor, "b l v"], x0: Int[Tensor, "b l"], xt: Int[Tensor, "b l"]
+    ) -> Float[Tensor, "b l"]:
+        """Return -log p(x_0 | x_t) in nats per token; `log_x0` may be unnormalized, as in `diffusion_loss`."""
+        return -log_probs_of(log_x0.flatten(0, 1), x0.flatten()[:, None]).view(x0.shape)
 
     def step_loss(
         self,
@@ -135,10 +159,10 @@ class Process(ABC):
     ) -> Float[Tensor, "b l"]:
         """Return KL(q(x_s | x_t, x_0) || p(x_s | x_t)), in nats per token (D3PM, arXiv 2107.03006).
 
-        At s = 0 it is the reconstruction term -log p(x_0 | x_t).
+        At s = 0 it is the reconstruction term -log p(x_0 | x_t). `log_x0` may be unnormalized, as in `diffusion_loss`.
         """
         log_q = self.log_posterior(F.one_hot(x0, self.vocab_size).to(log_x0.dtype).log(), xt, t, s)
-        log_p = self.log_posterior(log_x0, xt, t, s)
+        log_p = self.log_posterior(log_x0.log_softmax(-1), xt, t, s)
         gap = (log_q - log_p).masked_fill(log_q == -torch.inf, 0.0)
         return (log_q.exp() * gap).sum(-1)
 
@@ -165,6 +189,17 @@ class Process(ABC):
 def log1mexp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return log(1 - exp(x)) for x <= 0, accurate near zero."""
     return (-torch.expm1(x)).log()
+
+
+def add_at(
+    log_probs: Float[Tensor, "*p v"],
+    tokens: Int[Tensor, "*p"],
+    there: Float[Tensor, "*p"],
+    elsewhere: Float[Tensor, "*p"],
+) -> Float[Tensor, "*p v"]:
+    """Add `there` to the log-probability of one token per position, and `elsewhere` to those of the others."""
+    result = log_probs + elsewhere[..., None]
+    return result.scatter_(-1, tokens[..., None], (pick(log_probs, tokens) + there)[..., None].to(result.dtype))
 
 
 def pick(log_probs: Float[Tensor, "*p v"], tokens: Int[Tensor, "*p"]) -> Float[Tensor, "*p"]:
