@@ -91,8 +91,24 @@ def test_constants_do_not_matter_however_large():
 def test_chunks_change_nothing(monkeypatch):
     log_probs = torch.randn(7, 5, 6, generator=torch.Generator().manual_seed(1))
     whole = sample_categorical(log_probs, torch.Generator().manual_seed(2))
-    monkeypatch.setattr(drawing, "_CHUNK", 13)
+    monkeypatch.setitem(drawing._CHUNK, "cpu", 13)
     assert torch.equal(sample_categorical(log_probs, torch.Generator().manual_seed(2)), whole)
+
+
+@pytest.mark.parametrize("vocab_size", [5, 128, 129, 300, 1024])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_blocks_draw_the_tokens_of_the_whole_cumulative_sum(vocab_size, scale, generator):
+    """Block sums round differently in the 16th digit, which no draw of these sees."""
+    log_probs = scale * torch.randn(500, vocab_size, generator=generator)
+    log_probs[torch.rand(500, vocab_size, generator=generator) < 0.3] = -math.inf
+    log_probs[:, vocab_size // 2] = 0.0
+    uniform = torch.rand(500, generator=generator, dtype=torch.float64)
+    uniform[:4] = torch.tensor([0.0, 2.0**-53, 0.5, 1 - 2.0**-53])
+    cdf = (log_probs.double() - log_probs.amax(-1, keepdim=True)).exp().cumsum(-1)
+    whole = torch.searchsorted(cdf, uniform[:, None] * cdf[:, -1:], right=True)[:, 0]
+    drawn = drawing.invert_cdf(log_probs, uniform)
+    assert (log_probs[torch.arange(500), drawn] > -math.inf).all()
+    assert torch.equal(drawn[4:], whole[4:])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from discrete_diffusion.guidance.streams import RandomSource, draw_uniform
 
-_CHUNK = 2**24  # float64 numbers held at a time, 128 MiB
+_CHUNK = {"cpu": 2**17}  # float64 numbers held at a time: 1 MiB, in the cache of a processor,
+_CHUNK_OF_DEVICE = 2**24  # or 128 MiB on an accelerator
+_BLOCK = 128  # tokens whose probabilities are added up before any cumulative sum
 
 
 @torch.no_grad()
@@ -51,7 +53,7 @@ def invert_cdf(log_probs: Float[Tensor, "*rows v"], uniform: Float[Tensor, "*row
     """
     rows = log_probs.to(_float64_device(log_probs)).reshape(-1, log_probs.shape[-1])
     numbers = uniform.to(rows.device).reshape(-1, 1)
-    size = max(1, _CHUNK // rows.shape[-1])
+    size = max(1, _CHUNK.get(rows.device.type, _CHUNK_OF_DEVICE) // rows.shape[-1])
     chunks = [_invert_chunk(p, u) for p, u in zip(rows.split(size), numbers.split(size), strict=True)]
     return torch.cat(chunks).reshape(log_probs.shape[:-1]).to(log_probs.device)
 
@@ -62,10 +64,22 @@ def _float64_device(log_probs: Tensor) -> torch.device:
 
 
 def _invert_chunk(log_probs: Float[Tensor, "n v"], uniform: Float[Tensor, "n 1"]) -> Int[Tensor, " n"]:
+    v = log_probs.shape[-1]
+    block = min(_BLOCK, v)
     peak = log_probs.amax(-1, keepdim=True)
-    # float32 minus float64 gives float64 in one pass; the following operations reuse that copy.
-    cdf = torch.sub(log_probs, peak.double()).exp_().cumsum_(-1)
-    token = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True).clamp_(max=log_probs.shape[-1] - 1)
+    weights = torch.zeros(len(log_probs), -(-v // block) * block, dtype=torch.float64, device=log_probs.device)
+    # float32 minus float64 gives float64 in one pass.
+    torch.sub(log_probs, peak.double(), out=weights[:, :v]).exp_()
+    # A cumulative sum is sequential, hence slow: take it over the sums of blocks, then inside the block of the token.
+    ends = weights.cumsum_(-1) if block == v else weights.unflatten(1, (-1, block)).sum(-1).cumsum_(-1)
+    target = uniform * ends[:, -1:]
+    token = torch.searchsorted(ends, target, right=True).clamp_(max=ends.shape[-1] - 1)
+    if block < v:
+        start = torch.where(token > 0, ends.gather(-1, (token - 1).clamp(min=0)), 0.0)
+        inside = token * block + torch.arange(block, device=token.device)
+        cdf = weights.gather(-1, inside).cumsum_(-1).add_(start)
+        token = inside[:, :1] + torch.searchsorted(cdf, target, right=True).clamp_(max=block - 1)
+        token.clamp_(max=v - 1)
     possible = log_probs.gather(-1, token) > -math.inf
     if bool((possible & peak.isfinite()).all()):
         return token[:, 0]
