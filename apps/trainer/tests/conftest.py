@@ -7,10 +7,11 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint
 from discrete_diffusion.trainer import resolvers
+from discrete_diffusion.trainer.run_folder import for_resumption
 from discrete_diffusion.trainer.train import train
 
 TINY = [
@@ -39,7 +40,8 @@ def configure() -> Iterator[Callable[..., DictConfig]]:
     with initialize_config_module("discrete_diffusion.trainer.config", version_base="1.3"):
 
         def configure(*overrides: str, output: Path | None = None) -> DictConfig:
-            config = compose("trainer", [f"hydra.runtime.output_dir={output}", *overrides], return_hydra_config=True)
+            chosen = [f"hydra.runtime.output_dir={output}", *for_resumption(list(overrides))]
+            config = compose("trainer", chosen, return_hydra_config=True)
             HydraConfig.instance().set_config(config)
             with open_dict(config):
                 del config["hydra"]
@@ -53,10 +55,9 @@ def run(configure: Callable[..., DictConfig]) -> Callable[..., Checkpoint]:
     """Train with the given overrides in the given folder."""
 
     def run(output: Path, *overrides: str, small: bool = True) -> Checkpoint:
-        size = [] if any(one.startswith("data=") for one in overrides) else ["data.rows.size=300"]
+        size = [] if any(one.startswith(("data=", "resume=")) for one in overrides) else ["data.rows.size=300"]
         config = configure(*(TINY if small else TINY[3:]), *size, *overrides, output=output)
-        (output / ".hydra").mkdir(parents=True)
-        OmegaConf.save(config, output / ".hydra" / "config.yaml")  # as Hydra's command line does
+        output.mkdir(parents=True, exist_ok=True)  # as Hydra's command line does
         return train(config)
 
     return run

@@ -268,8 +268,7 @@ def run_tiny(configure):
     def run_tiny(output: Path, name: str, data: str) -> Checkpoint:
         chosen = [*(one for one in options(name) if not one.startswith("data=")), f"data={data}"]
         config = configure(*chosen, *tiny(configure(*chosen, output=output), data), output=output)
-        (output / ".hydra").mkdir(parents=True)
-        OmegaConf.save(config, output / ".hydra" / "config.yaml")
+        output.mkdir()
         return train(config)
 
     return run_tiny

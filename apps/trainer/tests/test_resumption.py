@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.checkpoints import UntrustedTargetError
 from discrete_diffusion.trainer.resolvers import resumed_name
-from discrete_diffusion.trainer.resumption import resumed_config
+from discrete_diffusion.trainer.resumption import read_run
 from discrete_diffusion.trainer.train import train
 
 FOREIGN = (
@@ -79,7 +79,7 @@ def test_foreign_targets_are_refused_in_every_role(stranger, role: str):
         node = {"_target_": target, "command": "x"}
         for value in (node, [node], {"deeper": {"still": [node]}}):
             with pytest.raises(UntrustedTargetError, match="pass `trust_remote_code=True`"):
-                resumed_config(stranger({role: value}), [], trust_remote_code=False)
+                read_run(stranger({role: value}), [], trust_remote_code=False)
 
 
 def test_a_command_is_not_run(stranger, configure, tmp_path: Path):
@@ -114,32 +114,32 @@ def test_a_command_is_not_run(stranger, configure, tmp_path: Path):
 )
 def test_settings_that_compute_targets_or_write_elsewhere(stranger, changes: dict[str, Any]):
     with pytest.raises(UntrustedTargetError):
-        resumed_config(stranger(changes), [], trust_remote_code=False)
+        read_run(stranger(changes), [], trust_remote_code=False)
 
 
 @pytest.mark.parametrize("data", ["molecules", "species10", "cifar10", "selfies", "text8_crops", "lm1b_wrapped"])
 @pytest.mark.parametrize("options", [(), ("model=mdlm", "optimizer=adamw", "lr_scheduler=cosine"), ("model=ar",)])
 def test_a_run_of_ours_is_resumed(stranger, data: str, options: tuple[str, ...]):
-    config = resumed_config(stranger({}, f"data={data}", *options), ["steps=7"], trust_remote_code=False)
+    config = read_run(stranger({}, f"data={data}", *options), ["steps=7"], trust_remote_code=False).config
     assert config.steps == 7
 
 
 @pytest.mark.parametrize("experiment", ["qm9", "amazon", "species10", "digits", "reviews", "cifar10"])
 def test_a_run_of_a_preset_is_resumed(stranger, experiment: str):
-    resumed_config(stranger({}, f"experiment={experiment}", "logger=wandb"), [], trust_remote_code=False)
+    read_run(stranger({}, f"experiment={experiment}", "logger=wandb"), [], trust_remote_code=False)
 
 
 def test_a_person_may_trust_a_run(stranger):
     path = stranger({"optimizer": {"_target_": "mine.Optimizer", "_partial_": True}})
     with pytest.raises(UntrustedTargetError, match=r"builds `mine.Optimizer` as `optimizer`"):
-        resumed_config(path, ["steps=7"], trust_remote_code=False)
-    assert resumed_config(path, ["steps=7"], trust_remote_code=True).optimizer._target_ == "mine.Optimizer"
+        read_run(path, ["steps=7"], trust_remote_code=False)
+    assert read_run(path, ["steps=7"], trust_remote_code=True).config.optimizer._target_ == "mine.Optimizer"
 
 
 def test_the_command_line_is_trusted(stranger):
-    config = resumed_config(stranger({}), ["+optimizer.extra=1"], trust_remote_code=False)
-    assert config is not None
-    config = resumed_config(stranger({}), ["optimizer._target_=mine.Optimizer"], trust_remote_code=False)
+    config = read_run(stranger({}), ["+optimizer.extra=1"], trust_remote_code=False).config
+    assert config.optimizer.extra == 1
+    config = read_run(stranger({}), ["optimizer._target_=mine.Optimizer"], trust_remote_code=False).config
     assert config.optimizer._target_ == "mine.Optimizer"
 
 

@@ -9,6 +9,7 @@ from discrete_diffusion.commandline import describe_versions, launch, report_err
 from discrete_diffusion.commandline.errors import Hints
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
+from discrete_diffusion.trainer.run_folder import for_resumption
 
 OPEN = ("trainer",)
 """Keys whose entries are arguments of a class that the configuration does not name."""
@@ -27,6 +28,7 @@ def main() -> None:
     with report_errors("trainer"):
         refuse_former_experiments(sys.argv[1:])
     resolvers.register()
+    sys.argv[1:] = for_resumption(sys.argv[1:])
     launch(
         _train,
         config_path="pkg://discrete_diffusion.trainer.config",
@@ -40,8 +42,13 @@ def main() -> None:
 def _train(config: DictConfig) -> None:
     from hydra.utils import instantiate
 
+    task = config.task
+    if config.resume is not None:
+        from discrete_diffusion.trainer.resumption import read_run
+
+        task = read_run(config.resume, [], trust_remote_code=config.trust_remote_code).config.task
     # Lightning and RDKit take seconds to import, and --help or a typo should not wait for them.
-    instantiate(config.task)(config)
+    instantiate(task)(config)
 
 
 def _hints() -> Hints:

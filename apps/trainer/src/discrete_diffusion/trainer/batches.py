@@ -1,6 +1,7 @@
 """Batches for training and validation."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
@@ -10,6 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Sampler, get_worker_info
 
 from discrete_diffusion.datasets import SequenceData, Stream
+
+DIGESTED = 1000
+"""Number of training sequences in the digest of the data."""
 
 
 class Batches(Sampler[list[int]]):
@@ -97,7 +101,31 @@ class DataModule(L.LightningDataModule):
         rows = range(trainer.global_rank, len(self.data.validation), trainer.world_size)
         return DataLoader(self.data.validation.select(rows), batch_size=2 * self.batch_size, **self._options())
 
+    def state_dict(self) -> dict[str, str]:
+        """Return a digest of the data, for the checkpoint."""
+        return {"data": digest_of(self.data)}
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """Compare the data with those of the checkpoint.
+
+        Raises:
+            ValueError: If they differ.
+        """
+        if state_dict["data"] != digest_of(self.data):
+            raise ValueError("Expected the data of the run that is resumed, but they have changed since.")
+
     def _options(self) -> dict[str, Any]:
         # A loader draws a seed for its workers. Drawing it from the global generator would change the dropout of a
         # resumed run.
         return {"num_workers": self.num_workers, "generator": torch.Generator().manual_seed(self.seed)}
+
+
+def digest_of(data: SequenceData) -> str:
+    """Return a digest of the number of rows and of at most 1,000 of the training sequences with their labels."""
+    digest = sha256()
+    sizes = [0 if isinstance(data.train, Stream) else len(data.train), len(data.validation), data.length]
+    digest.update(repr(sizes).encode())
+    examples = data.examples(DIGESTED)
+    for column in sorted({"input_ids", "label"} & set(examples.column_names)):
+        digest.update(examples[column][:].numpy().tobytes())
+    return digest.hexdigest()

@@ -1,16 +1,20 @@
 """Shared parts of training runs: output folder, console, Lightning trainer and data loaders."""
 
 import logging
+import shlex
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import lightning as L
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import TQDMProgressBar
-from omegaconf import DictConfig
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
@@ -18,6 +22,9 @@ from rich.text import Text
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
 from discrete_diffusion.trainer.last_step import FinalValidation
+from discrete_diffusion.trainer.resumption import read_run
+from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, write_synced
+from discrete_diffusion.trainer.saved_states import newest_whole
 
 LOG = logging.getLogger(__name__)
 
@@ -33,14 +40,68 @@ ADVICE = (
 
 
 class Run:
-    """Output folder, start time and console of a training run."""
+    """Output folder, settings, start time and console of a training run.
 
-    def __init__(self) -> None:
+    Args:
+        config: Composed configuration of the command line.
+
+    Attributes:
+        config: Settings of the run: those of the resumed run with the changes of the command line, if it resumes one.
+        checkpoint: Lightning checkpoint to resume from; None for a new run.
+        overrides: Settings of the command line.
+
+    Raises:
+        ValueError: If the folder holds another run, or a setting cannot change beside `resume`.
+        FileNotFoundError: If there is nothing to resume.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
         self.started = time.monotonic()
         self.console = Console(highlight=False, soft_wrap=True)
         self.directory = short(Path(HydraConfig.get().runtime.output_dir))
+        self.overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+        self.directory.mkdir(parents=True, exist_ok=True)
         quiet()
-        self.print(f"Run folder: {self.directory}")
+        self.print(f"Run folder: {escape(str(self.directory))}")
+        self.config, self.checkpoint, self.resumes_here = config, None, False
+        settings = config
+        if config.resume is not None:
+            resumed = read_run(config.resume, self.overrides, trust_remote_code=config.trust_remote_code)
+            saved = newest_whole(config.resume)
+            self.checkpoint = saved.path
+            torn = ", ".join(map(str, saved.torn))
+            self.print(escape(f"Resuming {saved.path}." + (f" Torn, and not used: {torn}." if torn else "")))
+            if resumed.changes:
+                self.print(escape(f"Changed: {'; '.join(resumed.changes)}."))
+            self.config = resumed.config
+            self.config.resume = config.resume
+            self.resumes_here = resumed.folder.resolve() == self.directory.resolve()
+            settings = resumed.settings if self.resumes_here else resumed.config
+        # The settings are those of the start: training fills in `facts`.
+        self.settings = OmegaConf.to_yaml(settings)
+        if is_first_process() and not self.resumes_here:
+            self._expect_no_other_run()
+
+    def _expect_no_other_run(self) -> None:
+        file = self.directory / SETTINGS
+        other = file.is_file() and yaml.safe_load(file.read_text(encoding="utf-8")) != yaml.safe_load(self.settings)
+        if other or holds_a_run(self.directory):
+            raise ValueError(
+                f"Expected an empty folder, but {self.directory} holds a run: resume it with "
+                f"resume={self.directory}, or choose another hydra.run.dir."
+            )
+
+    def keep_settings(self) -> None:
+        """Write the settings into the run folder, unless they are there already."""
+        file = self.directory / SETTINGS
+        if is_first_process() and not file.is_file():
+            write_synced(file, self.settings)
+
+    def describe_resumption(self) -> str:
+        """Return the command that resumes this run."""
+        own = [one.removeprefix("++") for one in self.overrides if not one.startswith("resume=")]
+        changes = own if self.resumes_here else []
+        return shlex.join(["uv", "run", "trainer", f"resume={self.directory}", *changes])
 
     def print(self, text: str) -> None:
         """Print rich markup on the console and write it as plain text to the log file."""
@@ -51,6 +112,11 @@ class Run:
         """Return the time since the start of the run."""
         minutes, rest = divmod(round(time.monotonic() - self.started), 60)
         return f"{minutes} min {rest} s"
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process of rank 0, also before the ranks are connected."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def build_trainer(config: DictConfig, run: Run, callbacks: Sequence[L.Callback]) -> L.Trainer:

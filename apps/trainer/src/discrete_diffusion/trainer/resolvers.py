@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from discrete_diffusion.checkpoints import locate
+from discrete_diffusion.trainer.run_folder import run_of, settings_of
 
 
 def register() -> None:
@@ -32,8 +33,8 @@ def run_name(path: str | Path | None) -> str:
 
 
 def resumed_name(path: str | None, name: str) -> str:
-    """Return the name of the resumed run, given its checkpoints/last.ckpt; `name` if it has none fit for a folder."""
-    told = None if path is None else Path(path).resolve().parent.parent / ".hydra" / "config.yaml"
+    """Return the name of the resumed run, given its folder or checkpoint; `name` if it has none fit for a folder."""
+    told = None if path is None else settings_of(run_of(path))
     if told is None or not told.is_file():
         return name
     # The file may be a stranger's, and the name becomes a part of a path.

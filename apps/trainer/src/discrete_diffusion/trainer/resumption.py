@@ -1,16 +1,20 @@
-"""Configuration of a resumed run."""
+"""Settings of a resumed run."""
 
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from discrete_diffusion.checkpoints import TARGETS, UntrustedTargetError, expect_trusted
+from discrete_diffusion.trainer.run_folder import SETTINGS, run_of, settings_of
 
 _OPTIMIZERS = (
     *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop"),
@@ -55,35 +59,97 @@ INTERPOLATION = re.compile(r"\$\{(?:device:|hydra:runtime\.output_dir|now:[^${}]
 """Interpolations allowed in a run's configuration: other resolvers can write targets that no check sees."""
 
 
-def resumed_config(path: str, overrides: Sequence[str], *, trust_remote_code: bool) -> DictConfig:
-    """Load the configuration of a run, with the changes of the command line.
+FIXED = (
+    *("backbone", "data", "generator", "initial", "label", "model", "objective", "parameterization", "regress"),
+    *("schedule", "task", "tokenizer"),
+)
+"""Settings that a resumed run cannot change: its weights belong to them."""
+MOVABLE = ("data.path",)
+"""Settings below `FIXED` that say where something is, not what it is."""
+
+
+class ResumedRun(NamedTuple):
+    """Settings of a run that is resumed.
+
+    Attributes:
+        folder: Folder of the run.
+        settings: Settings of the run as its folder has them.
+        config: The same with the changes of the command line.
+        changes: Each change, as "NAME OLD -> NEW".
+    """
+
+    folder: Path
+    settings: DictConfig
+    config: DictConfig
+    changes: list[str]
+
+
+def read_run(path: str, overrides: Sequence[str], *, trust_remote_code: bool) -> ResumedRun:
+    """Load the settings of a run, with the changes of the command line.
 
     Args:
-        path: The run's checkpoints/last.ckpt.
+        path: Folder of the run, or one of its checkpoints.
         overrides: Settings of the command line. They are trusted.
-        trust_remote_code: Build whatever the run's configuration names.
+        trust_remote_code: Build whatever the run's settings name.
 
     Raises:
-        FileNotFoundError: If there is no such file, or no configuration of its run.
-        UntrustedTargetError: If the configuration names code outside the closed lists and `trust_remote_code` is false.
-        ValueError: If it cannot be read, or an override chooses a group.
+        FileNotFoundError: If there is no run.
+        UntrustedTargetError: If the settings name code outside the closed lists and `trust_remote_code` is false.
+        ValueError: If they cannot be read, or the command line changes one that a resumed run cannot change.
     """
-    run = Path(os.path.relpath(Path(path).resolve().parents[1]))
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"Nothing to resume at {path}: expected a file such as RUN/checkpoints/last.ckpt.")
-    file = run / ".hydra" / "config.yaml"
-    config = OmegaConf.load(file)
-    if not isinstance(config, DictConfig):
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"Nothing to resume at {path}: expected a run folder, or a file such as RUN/checkpoints/last.ckpt."
+        )
+    run = run_of(path)
+    file = settings_of(run)
+    if not file.is_file():
+        raise FileNotFoundError(f"Nothing to resume at {path}: {run} has no {SETTINGS}.")
+    settings = OmegaConf.load(file)
+    if not isinstance(settings, DictConfig):
         raise ValueError(f"Expected the settings of a run in {file}.")
     if not trust_remote_code:
-        _expect_trusted_run(config, file)
-    for name, _, value in (override.partition("=") for override in overrides):
-        if isinstance(OmegaConf.select(config, name), DictConfig):
-            raise ValueError(
-                f"Expected plain values beside `resume`, got `{name}={value}`: {run} has its groups chosen."
-            )
-    config.merge_with(OmegaConf.from_dotlist(list(overrides)))
-    return config
+        _expect_trusted_run(settings, file)
+    config = deepcopy(settings)
+    changes = [change for override in _parsed(overrides) if (change := _apply(override, config, run)) is not None]
+    return ResumedRun(run, settings, config, changes)
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(overrides))
+
+
+def _apply(override: Override, config: DictConfig, run: Path) -> str | None:
+    """Apply one override, and return the change that it makes."""
+    name, text = override.key_or_group, (override.input_line or "").lstrip("+")
+    if name in ("resume", "trust_remote_code"):
+        return None
+    before = OmegaConf.select(config, name, default=None)
+    after = override.value()
+    if override.is_delete() or isinstance(before, DictConfig) or name == "experiment":
+        raise ValueError(f"Expected plain values beside `resume`, got `{text}`: {run} has its groups chosen.")
+    if before == after and not override.is_add():
+        return None
+    if name.partition(".")[0] in FIXED and name not in MOVABLE:
+        was = f", which is {before!r:.80} in {run}" if before is not None else ""
+        raise ValueError(f"Expected no `{text}` beside `resume`: a resumed run cannot change `{name}`{was}.")
+    if name not in MOVABLE and not override.is_add() and name not in _names(config):
+        raise ValueError(f"Unknown setting {name}: {run} has none of this name.")
+    OmegaConf.update(config, name, after, merge=False, force_add=True)
+    return f"{name} {before} -> {after}"
+
+
+def _names(config: DictConfig) -> set[str]:
+    raw = OmegaConf.to_container(config, resolve=False)
+    names: set[str] = set()
+
+    def collect(node: Any, above: str) -> None:
+        for key, child in node.items() if isinstance(node, Mapping) else ():
+            names.add(f"{above}{key}")
+            collect(child, f"{above}{key}.")
+
+    collect(raw, "")
+    return names
 
 
 def _expect_trusted_run(config: DictConfig, file: Path) -> None:

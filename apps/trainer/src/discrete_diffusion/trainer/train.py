@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.markup import escape
@@ -24,7 +23,7 @@ from discrete_diffusion.trainer.fitting import (
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.initial import continued, initial_checkpoint
 from discrete_diffusion.trainer.preview import Preview
-from discrete_diffusion.trainer.resumption import resumed_config
+from discrete_diffusion.trainer.run_folder import SETTINGS
 from discrete_diffusion.trainer.targets import Classes
 
 COUNTED = 100_000
@@ -33,14 +32,12 @@ COUNTED = 100_000
 
 def train(config: DictConfig) -> Checkpoint:
     """Load the data, train, and save a checkpoint in the run folder."""
-    run, resume = Run(), config.resume
-    if resume is not None:
-        overrides = list(HydraConfig.get().overrides.task)
-        config = resumed_config(resume, overrides, trust_remote_code=config.trust_remote_code)
+    run = Run(config)
+    config = run.config
     L.seed_everything(config.seed, verbose=False)
 
     settings = cast(dict[str, Any], OmegaConf.to_container(config.data, resolve=True))
-    initial = initial_checkpoint(config, list(HydraConfig.get().overrides.task))
+    initial = initial_checkpoint(config, [] if run.checkpoint else run.overrides)
     data = build_data(
         settings,
         tokenizer=instantiate(config.tokenizer) if initial is None else initial.tokenizer,
@@ -74,15 +71,15 @@ def train(config: DictConfig) -> Checkpoint:
     trainer = build_trainer(config, run, [preview])
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     device = trainer.strategy.root_device
+    run.keep_settings()
     run.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
     try:
-        trainer.fit(module, build_batches(config, data), ckpt_path=resume, weights_only=True)
+        trainer.fit(module, build_batches(config, data), ckpt_path=run.checkpoint, weights_only=True)
     except SystemExit:
         # Lightning exits on Ctrl-C, after the callbacks have saved.
         run.print(f"\nStopped at step {trainer.global_step}.")
-        saved = run.directory / "checkpoints" / "last.ckpt"
-        if saved.is_file():
-            run.print(f"Resume with:\n  [bold]uv run trainer resume={saved}[/bold]")
+        if (run.directory / "checkpoints" / "last.ckpt").is_file():
+            run.print(f"Resume with:\n  [bold]{escape(run.describe_resumption())}[/bold]")
         raise KeyboardInterrupt from None
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "checkpoint")
@@ -148,7 +145,7 @@ def _closing(run: Run, checkpoint: Path) -> str:
         "samples": directory / "samples",
         "metrics": directory / "metrics.csv",
         "TensorBoard": directory / "tensorboard",
-        "configuration": directory / ".hydra" / "config.yaml",
+        "settings": directory / SETTINGS,
         "to resume": directory / "checkpoints" / "last.ckpt",
     }
     lines = [f"\nTrained in {run.took()}. Everything is in {directory}"]

@@ -21,6 +21,7 @@ from discrete_diffusion.trainer.fitting import (
     short,
 )
 from discrete_diffusion.trainer.level_report import LevelReport
+from discrete_diffusion.trainer.run_folder import SETTINGS
 from discrete_diffusion.trainer.targets import Classes, Quantity, Target
 from discrete_diffusion.trainer.views import View
 
@@ -33,8 +34,8 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     Args:
         view: Function from the generator to the view of a sequence that the classifier reads.
     """
-    run = Run()
     refuse(config)
+    run = Run(config)
     L.seed_everything(config.seed, verbose=False)
     folder = fetch(config.generator)
     generator = load(folder, trust_remote_code=config.trust_remote_code)
@@ -66,6 +67,7 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     trainer = build_trainer(config, run, [report])
     generator.network.to(trainer.strategy.root_device)
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
+    run.keep_settings()
     run.print(f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}.")
     try:
         trainer.fit(module, build_batches(config, data))
@@ -165,7 +167,7 @@ def _closing(run: Run, classifier: Path, generator: Path, view: View, report: Le
         where |= {"by noise level": report.table, "": report.picture}
     where |= {
         "TensorBoard": run.directory / "tensorboard",
-        "configuration": run.directory / ".hydra" / "config.yaml",
+        "settings": run.directory / SETTINGS,
     }
     lines = [f"\nTrained in {run.took()}. Everything is in {run.directory}"]
     lines += [f"  {name:15}{path.relative_to(run.directory)}" for name, path in where.items()]
