@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import lightning as L
 import yaml
@@ -22,6 +22,7 @@ from rich.text import Text
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
 from discrete_diffusion.trainer.last_step import FinalValidation
+from discrete_diffusion.trainer.lock import RunLock
 from discrete_diffusion.trainer.resumption import read_run
 from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, write_synced
 from discrete_diffusion.trainer.saved_states import newest_whole
@@ -50,8 +51,10 @@ class Run:
         checkpoint: Lightning checkpoint to resume from; None for a new run.
         overrides: Settings of the command line.
 
+    The folder is locked until `close`.
+
     Raises:
-        ValueError: If the folder holds another run, or a setting cannot change beside `resume`.
+        ValueError: If the folder holds another run, a process trains in it, or a setting cannot change beside `resume`.
         FileNotFoundError: If there is nothing to resume.
     """
 
@@ -63,7 +66,30 @@ class Run:
         self.directory.mkdir(parents=True, exist_ok=True)
         quiet()
         self.print(f"Run folder: {escape(str(self.directory))}")
-        self.config, self.checkpoint, self.resumes_here = config, None, False
+        # Lightning starts the other ranks with the same command.
+        self.lock = RunLock(self.directory) if is_first_process() else None
+        try:
+            self._begin(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the run."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Release the lock."""
+        self.close()
+
+    def close(self) -> None:
+        """Release the lock of the folder."""
+        if self.lock is not None:
+            self.lock.release()
+
+    def _begin(self, config: DictConfig) -> None:
+        self.config, self.resumes_here = config, False
+        self.checkpoint: Path | None = None
         settings = config
         if config.resume is not None:
             resumed = read_run(config.resume, self.overrides, trust_remote_code=config.trust_remote_code)

@@ -32,8 +32,11 @@ COUNTED = 100_000
 
 def train(config: DictConfig) -> Checkpoint:
     """Load the data, train, and save a checkpoint in the run folder."""
-    run = Run(config)
-    config = run.config
+    with Run(config) as run:
+        return _train(run.config, run)
+
+
+def _train(config: DictConfig, run: Run) -> Checkpoint:
     L.seed_everything(config.seed, verbose=False)
 
     settings = cast(dict[str, Any], OmegaConf.to_container(config.data, resolve=True))

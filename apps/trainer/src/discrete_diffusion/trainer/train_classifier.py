@@ -35,7 +35,11 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
         view: Function from the generator to the view of a sequence that the classifier reads.
     """
     refuse(config)
-    run = Run(config)
+    with Run(config) as run:
+        return _train(run.config, run, view)
+
+
+def _train(config: DictConfig, run: Run, view: Callable[[Checkpoint], View]) -> ClassifierCheckpoint:
     L.seed_everything(config.seed, verbose=False)
     folder = fetch(config.generator)
     generator = load(folder, trust_remote_code=config.trust_remote_code)
