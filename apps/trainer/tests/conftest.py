@@ -11,6 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint
 from discrete_diffusion.trainer import resolvers
+from discrete_diffusion.trainer.resumption import read_run
 from discrete_diffusion.trainer.run_folder import for_resumption
 from discrete_diffusion.trainer.train import train
 
@@ -55,8 +56,12 @@ def run(configure: Callable[..., DictConfig]) -> Callable[..., Checkpoint]:
     """Train with the given overrides in the given folder."""
 
     def run(output: Path, *overrides: str, small: bool = True) -> Checkpoint:
-        size = [] if any(one.startswith(("data=", "resume=")) for one in overrides) else ["data.rows.size=300"]
-        config = configure(*(TINY if small else TINY[3:]), *size, *overrides, output=output)
+        own = TINY if small else TINY[3:]
+        if not any(one.startswith("data=") for one in overrides):
+            own = [*own, "data.rows.size=300"]
+        if any(one.startswith("resume=") for one in overrides):
+            own = []  # the resumed run has its settings
+        config = configure(*own, *overrides, output=output)
         output.mkdir(parents=True, exist_ok=True)  # as Hydra's command line does
         return train(config)
 
@@ -88,10 +93,15 @@ def generator_run(run: Callable[..., Checkpoint], _runs: tuple[Path, dict[tuple[
 def classify(configure: Callable[..., DictConfig]) -> Callable[..., ClassifierCheckpoint]:
     """Train a classifier of a kind for the generator of a run."""
 
-    def classify(output: Path, kind: str, generator: Path, *overrides: str) -> ClassifierCheckpoint:
+    def classify(output: Path, kind: str, generator: Path | None, *overrides: str) -> ClassifierCheckpoint:
         network = [] if kind == "hidden" else TINY[:3]
-        options = [f"task={kind}_classifier", f"generator={generator}", *network, *TINY[3:], *overrides]
-        config = configure(*options, output=output)
-        return instantiate(config.task)(config)
+        options = [f"task={kind}_classifier", f"generator={generator}", *network, *TINY[3:]]
+        if generator is None:  # a resumed run has its settings
+            options = []
+        config = configure(*options, *overrides, output=output)
+        task = (
+            config.task if generator is not None else read_run(config.resume, [], trust_remote_code=False).config.task
+        )
+        return instantiate(task)(config)
 
     return classify

@@ -1,6 +1,8 @@
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
-from discrete_diffusion.trainer.batches import Batches
+from discrete_diffusion.trainer.batches import Batches, Share
 
 
 def test_every_row_comes_once_per_pass_and_passes_differ():
@@ -28,3 +30,25 @@ def test_a_batch_may_be_larger_than_the_data():
 
 def test_seeds_differ():
     assert list(Batches(50, 50, 1, seed=0)) != list(Batches(50, 50, 1, seed=1))
+
+
+class Numbers:
+    """A stream of the numbers 0 ... 95."""
+
+    def __iter__(self):
+        return iter([{"input_ids": torch.tensor([i])} for i in range(96)])
+
+
+def numbers(workers: int, rank: int = 0, ranks: int = 1, first: int = 0) -> list[list[int]]:
+    share = Share(Numbers(), rank, ranks, 4, first)  # type: ignore[arg-type]
+    return [batch["input_ids"].flatten().tolist() for batch in DataLoader(share, batch_size=4, num_workers=workers)]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_every_row_of_a_stream_comes_once(workers: int, ranks: int):
+    batches = [numbers(workers, rank, ranks) for rank in range(ranks)]
+    assert sorted(row for rank in batches for batch in rank for row in batch) == list(range(96))
+    assert batches == [numbers(0, rank, ranks) for rank in range(ranks)]
+    assert numbers(workers, 0, ranks, first=5) == batches[0][5:]

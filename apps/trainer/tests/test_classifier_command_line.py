@@ -74,7 +74,7 @@ def test_a_run_tells_what_it_trains_and_what_for(tmp_path: Path, made):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_was_learned_under_another_name(tmp_path: Path, made):
+def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, made):
     made("ar")
     command = [*TRAINER, *TINY, "task=prefix_classifier", "steps=100000", "validate_every=5", "hydra.run.dir=run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -84,10 +84,12 @@ def test_ctrl_c_keeps_what_was_learned_under_another_name(tmp_path: Path, made):
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "The unfinished classifier is in run/unfinished" in told
+    assert "uv run trainer resume=run\n" in told
     assert "Traceback" not in told
-    assert load_classifier(tmp_path / "run" / "unfinished").kind == "prefix"
     assert not (tmp_path / "run" / "classifier").exists()
+    finished = trainer("resume=run", "hydra.run.dir=run", "steps=1", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert load_classifier(tmp_path / "run").kind == "prefix"
 
 
 @pytest.mark.slow

@@ -102,7 +102,6 @@ def test_a_run_without_a_validation_at_its_end_has_one(generator_run, classify, 
     [
         ("noisy", "ar", [], "this one goes from left to right: train it a `task=prefix_classifier`"),
         ("prefix", "udlm", [], "this one is a diffusion: train it a `task=noisy_classifier`"),
-        ("noisy", "udlm", ["resume=last.ckpt"], "Expected no `resume`"),
         ("noisy", "udlm", ["model=mdlm"], "Expected no `model`"),
         ("noisy", "udlm", ["schedule=cosine"], "Expected no `schedule`"),
         ("noisy", "udlm", ["experiment=qm9"], "Expected no `schedule`, nor an experiment"),

@@ -114,7 +114,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path: Path):
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "uv run trainer resume=run/checkpoints/last.ckpt" in told
+    assert "uv run trainer resume=run\n" in told
     assert "Traceback" not in told
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 20
 

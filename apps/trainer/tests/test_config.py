@@ -52,7 +52,6 @@ CLASSIFIERS_OWN = {
     "backbone=hidden_classifier",
     "backbone=unet_classifier",
     "backbone=unet_mini_classifier",
-    "callbacks=classifier",
 }
 
 # Built from the user's class by tests/test_extensions.py.

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Sampler, get_worker_info
 
 from discrete_diffusion.datasets import SequenceData, Stream
+from discrete_diffusion.trainer.stopping import ignore_signals
 
 DIGESTED = 1000
 """Number of training sequences in the digest of the data."""
@@ -48,19 +49,23 @@ class Batches(Sampler[list[int]]):
 
 
 class Share(IterableDataset):
-    """Every `ranks`-th sequence of a stream, starting at the `first` of this rank.
+    """Every `ranks`-th sequence of a stream, from batch `first` of this rank on.
 
-    A resumed run reads the sequences seen before and skips them.
+    Each of the data loader's workers yields whole batches in turn, so that the batches do not depend on the number of
+    workers. A resumed run reads the sequences seen before and skips them.
     """
 
-    def __init__(self, stream: Stream, rank: int, ranks: int, first: int) -> None:
-        self.stream, self.rank, self.ranks, self.first = stream, rank, ranks, first
+    def __init__(self, stream: Stream, rank: int, ranks: int, batch_size: int, first: int) -> None:
+        self.stream, self.rank, self.ranks, self.batch_size, self.first = stream, rank, ranks, batch_size, first
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield the sequences of this rank and worker."""
         worker = get_worker_info()
         mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        return islice(self.stream, self.rank + self.ranks * (self.first + mine), None, self.ranks * workers)
+        skipped = self.first * self.batch_size
+        for position, row in enumerate(islice(self.stream, self.rank + self.ranks * skipped, None, self.ranks)):
+            if position // self.batch_size % workers == mine:
+                yield row
 
 
 class DataModule(L.LightningDataModule):
@@ -81,7 +86,7 @@ class DataModule(L.LightningDataModule):
         train, rank, ranks = self.data.train, trainer.global_rank, trainer.world_size
         first = trainer.global_step * trainer.accumulate_grad_batches
         if isinstance(train, Stream):
-            stream = Share(train, rank, ranks, first * self.batch_size)
+            stream = Share(train, rank, ranks, self.batch_size, first)
             return DataLoader(stream, batch_size=self.batch_size, **self._options())
         batches = Batches(
             len(train),
@@ -117,7 +122,8 @@ class DataModule(L.LightningDataModule):
     def _options(self) -> dict[str, Any]:
         # A loader draws a seed for its workers. Drawing it from the global generator would change the dropout of a
         # resumed run.
-        return {"num_workers": self.num_workers, "generator": torch.Generator().manual_seed(self.seed)}
+        generator = torch.Generator().manual_seed(self.seed)
+        return {"num_workers": self.num_workers, "generator": generator, "worker_init_fn": ignore_signals}
 
 
 def digest_of(data: SequenceData) -> str:

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from discrete_diffusion.datasets import Augmentation
+from discrete_diffusion.trainer.noise import ResumableNoise
 from discrete_diffusion.trainer.targets import Target, by_level
 from discrete_diffusion.trainer.views import View
 
 
-class Classifier(L.LightningModule):
+class Classifier(ResumableNoise):
     """Training of a network that predicts a target from a view of a sequence.
 
     Args:
@@ -51,10 +51,6 @@ class Classifier(L.LightningModule):
         self.draws, self.seed = draws if view.random else 1, seed
         self.by_level: list[Mapping[str, float | None]] = []
         self.overall: dict[str, float | None] = {}
-
-    def on_train_start(self) -> None:
-        """Seed the noise."""
-        self.noise = torch.Generator(self.device).manual_seed(self.seed * 1000 + self.global_rank)
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean loss over all counted positions, in nats."""

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import signal
 import time
 import warnings
 from collections.abc import Sequence
@@ -21,11 +22,12 @@ from rich.text import Text
 
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
-from discrete_diffusion.trainer.last_step import FinalValidation
+from discrete_diffusion.trainer.last_step import FinalValidation, WholeFiles
 from discrete_diffusion.trainer.lock import RunLock
 from discrete_diffusion.trainer.resumption import read_run
 from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, write_synced
 from discrete_diffusion.trainer.saved_states import newest_whole
+from discrete_diffusion.trainer.stopping import Stop, Stopped, averages
 
 LOG = logging.getLogger(__name__)
 
@@ -105,6 +107,7 @@ class Run:
             settings = resumed.settings if self.resumes_here else resumed.config
         # The settings are those of the start: training fills in `facts`.
         self.settings = OmegaConf.to_yaml(settings)
+        self.fix("name", settings.name)
         if is_first_process() and not self.resumes_here:
             self._expect_no_other_run()
 
@@ -116,6 +119,12 @@ class Run:
                 f"Expected an empty folder, but {self.directory} holds a run: resume it with "
                 f"resume={self.directory}, or choose another hydra.run.dir."
             )
+
+    def fix(self, name: str, value: str) -> None:
+        """Give a setting that was computed, such as the newest generator, its value in the settings of the run."""
+        settings = OmegaConf.create(self.settings)
+        OmegaConf.update(settings, name, value)
+        self.settings = OmegaConf.to_yaml(settings)
 
     def keep_settings(self) -> None:
         """Write the settings into the run folder, unless they are there already."""
@@ -145,12 +154,13 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def build_trainer(config: DictConfig, run: Run, callbacks: Sequence[L.Callback]) -> L.Trainer:
+def build_trainer(config: DictConfig, run: Run, stop: Stop, callbacks: Sequence[L.Callback]) -> L.Trainer:
     """Build the configured Lightning trainer."""
+    options = instantiate(config.trainer)
     return L.Trainer(
-        **instantiate(config.trainer),
+        **{**options, "plugins": [*(options.get("plugins") or []), WholeFiles()]},
         default_root_dir=run.directory,
-        callbacks=[FinalValidation(), *instantiate(config.callbacks).values(), *callbacks],
+        callbacks=[FinalValidation(), *instantiate(config.callbacks).values(), *callbacks, stop],
         logger=list(instantiate(config.logger).values()),
         use_distributed_sampler=False,
         enable_model_summary=False,
@@ -162,6 +172,33 @@ def build_batches(config: DictConfig, data: SequenceData) -> DataModule:
     return DataModule(
         data, batch_size=config.batch_size, steps=config.steps, seed=config.seed, num_workers=config.num_workers
     )
+
+
+def fit(trainer: L.Trainer, module: L.LightningModule, batches: DataModule, run: Run, stop: Stop) -> None:
+    """Train, and leave the process with the exit code of the signal if one has asked for a stop.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C.
+        SystemExit: After another signal, with 128 + its number.
+    """
+    try:
+        with stop:
+            trainer.fit(module, batches, ckpt_path=run.checkpoint, weights_only=True)
+        if not stop.finished:
+            # Lightning leaves a run that resumes after its last step before the averages become its weights.
+            for callback in averages(trainer):
+                callback.on_train_end(trainer, module)
+    except Stopped as stopped:
+        if trainer.is_global_zero:
+            run.print(f"\nStopped at step {trainer.global_step} by {signal.Signals(stopped.signum).name}.")
+            if (run.directory / "checkpoints" / "last.ckpt").is_file():
+                run.print(f"Resume with:\n  [bold]{escape(run.describe_resumption())}[/bold]")
+        if stopped.signum == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(128 + stopped.signum) from None
+    except SystemExit:
+        # Lightning exits with 1 on a KeyboardInterrupt, which is the second Ctrl-C.
+        raise KeyboardInterrupt from None
 
 
 def print_above_progress_bar(trainer: L.Trainer, line: str) -> None:

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from discrete_diffusion.datasets import Augmentation
 from discrete_diffusion.processes import Objective
+from discrete_diffusion.trainer.noise import ResumableNoise
 
 
-class Generator(L.LightningModule):
+class Generator(ResumableNoise):
     """Training of a network with an objective; labels are dropped at random, so that it also learns to predict without.
 
     Args:
@@ -45,18 +45,10 @@ class Generator(L.LightningModule):
         self.network, self.objective = network, objective
         self.make_denoiser, self.make_optimizer, self.make_lr_scheduler = denoiser, optimizer, lr_scheduler
         self.augment, self.null_label, self.label_dropout, self.seed = augment, null_label, label_dropout, seed
-        self.resumed_noise: dict[str, Tensor] | None = None
 
     def denoiser(self) -> Callable[..., Tensor]:
         """Return the denoiser of the current network, with float32 outputs."""
         return self.make_denoiser(network=lambda *args, **kwargs: self.network(*args, **kwargs).float())
-
-    def on_train_start(self) -> None:
-        """Seed the noise, or restore the state of the resumed run."""
-        self.noise = torch.Generator(self.device).manual_seed(self.seed * 1000 + self.global_rank)
-        if self.resumed_noise is not None:
-            self.noise.set_state(self.resumed_noise["objective"])
-            torch.set_rng_state(self.resumed_noise["dropout"])
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean of the objective over tokens, in nats."""
@@ -88,12 +80,3 @@ class Generator(L.LightningModule):
         optimizer = self.make_optimizer(self.network.named_parameters())
         schedule = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the state of every random number generator, so that a resumed run gives the same result."""
-        if hasattr(self, "noise"):
-            checkpoint["noise"] = {"objective": self.noise.get_state(), "dropout": torch.get_rng_state()}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the state of the random number generators."""
-        self.resumed_noise = checkpoint.get("noise")

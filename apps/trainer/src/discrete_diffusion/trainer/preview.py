@@ -11,6 +11,7 @@ from discrete_diffusion.datasets import decode
 from discrete_diffusion.guidance import last
 from discrete_diffusion.trainer.fitting import print_above_progress_bar
 from discrete_diffusion.trainer.generator import Generator
+from discrete_diffusion.trainer.stopping import Stop
 
 Score = Callable[[Sequence[str]], Mapping[str, float]]
 
@@ -22,6 +23,7 @@ class Preview(L.Callback):
         checkpoint: Model with its sampler and tokenizer.
         labels: Class of each training row, from which the classes of the samples are drawn; None without labels.
         directory: Folder of the samples.
+        stop: Callback that may stop the run between two sampling steps.
         score: Function from strings to named numbers, such as the fraction of valid molecules.
         picture: Function that draws the strings to a file, for data that are not readable.
         samples: Number of samples; 0 disables the callback.
@@ -33,6 +35,7 @@ class Preview(L.Callback):
         checkpoint: Checkpoint,
         labels: torch.Tensor | None,
         directory: Path,
+        stop: Stop,
         *,
         score: Score | None,
         picture: Callable[[Sequence[str], Path], object] | None = None,
@@ -40,6 +43,7 @@ class Preview(L.Callback):
         shown: int = 4,
     ) -> None:
         self.checkpoint, self.labels, self.directory, self.score = checkpoint, labels, directory, score
+        self.stop = stop
         self.picture, self.samples, self.shown = picture, samples, shown
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -64,7 +68,7 @@ class Preview(L.Callback):
             generator=generator,
             device=pl_module.device,
         )
-        strings = decode(self.checkpoint.tokenizer, last(states))
+        strings = decode(self.checkpoint.tokenizer, last(self.stop.watched(trainer, states)))
         scores = {} if self.score is None else dict(self.score(strings))
         if trainer.logger is not None:
             trainer.logger.log_metrics({f"samples/{k}": v for k, v in scores.items()}, step=trainer.global_step)

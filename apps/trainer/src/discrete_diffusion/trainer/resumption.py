@@ -177,8 +177,10 @@ def _expect_trusted_run(config: DictConfig, file: Path) -> None:
             {
                 "discrete_diffusion.trainer.train.train",
                 "discrete_diffusion.trainer.train_classifier.train_classifier",
-                *(f"discrete_diffusion.trainer.views.{name}" for name in ("clean", "hidden", "noisy", "prefixes")),
             }
+        ),
+        "view": frozenset(
+            f"discrete_diffusion.trainer.views.{name}" for name in ("clean", "hidden", "noisy", "prefixes")
         ),
     }
     rest = {name: child for name, child in raw.items() if name not in ("callbacks", "logger")}

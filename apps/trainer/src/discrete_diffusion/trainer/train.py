@@ -18,12 +18,14 @@ from discrete_diffusion.trainer.fitting import (
     build_batches,
     build_trainer,
     describe_sequences,
+    fit,
     print_row_report,
 )
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.initial import continued, initial_checkpoint
 from discrete_diffusion.trainer.preview import Preview
 from discrete_diffusion.trainer.run_folder import SETTINGS
+from discrete_diffusion.trainer.stopping import Stop
 from discrete_diffusion.trainer.targets import Classes
 
 COUNTED = 100_000
@@ -63,27 +65,22 @@ def _train(config: DictConfig, run: Run) -> Checkpoint:
         lr_scheduler=instantiate(config.lr_scheduler),
         seed=config.seed,
     )
+    stop = Stop()
     preview = Preview(
         checkpoint,
         data.labels,
         run.directory / "samples",
+        stop,
         score=instantiate(config.score),
         picture=instantiate(config.get("picture")),
         samples=config.preview.samples,
     )
-    trainer = build_trainer(config, run, [preview])
+    trainer = build_trainer(config, run, stop, [preview])
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     device = trainer.strategy.root_device
     run.keep_settings()
     run.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
-    try:
-        trainer.fit(module, build_batches(config, data), ckpt_path=run.checkpoint, weights_only=True)
-    except SystemExit:
-        # Lightning exits on Ctrl-C, after the callbacks have saved.
-        run.print(f"\nStopped at step {trainer.global_step}.")
-        if (run.directory / "checkpoints" / "last.ckpt").is_file():
-            run.print(f"Resume with:\n  [bold]{escape(run.describe_resumption())}[/bold]")
-        raise KeyboardInterrupt from None
+    fit(trainer, module, build_batches(config, data), run, stop)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "checkpoint")
         run.print(_closing(run, where))

@@ -17,11 +17,13 @@ from discrete_diffusion.trainer.fitting import (
     build_batches,
     build_trainer,
     describe_sequences,
+    fit,
     print_row_report,
     short,
 )
 from discrete_diffusion.trainer.level_report import LevelReport
 from discrete_diffusion.trainer.run_folder import SETTINGS
+from discrete_diffusion.trainer.stopping import Stop
 from discrete_diffusion.trainer.targets import Classes, Quantity, Target
 from discrete_diffusion.trainer.views import View
 
@@ -34,14 +36,15 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     Args:
         view: Function from the generator to the view of a sequence that the classifier reads.
     """
-    refuse(config)
     with Run(config) as run:
+        refuse(run.config)
         return _train(run.config, run, view)
 
 
 def _train(config: DictConfig, run: Run, view: Callable[[Checkpoint], View]) -> ClassifierCheckpoint:
     L.seed_everything(config.seed, verbose=False)
     folder = fetch(config.generator)
+    run.fix("generator", str(folder))
     generator = load(folder, trust_remote_code=config.trust_remote_code)
     shown = view(generator)
     data, target = load_data(config, generator)
@@ -68,18 +71,13 @@ def _train(config: DictConfig, run: Run, view: Callable[[Checkpoint], View]) -> 
     shows = "" if module.draws == 1 else f", each seen {module.draws} times"
     note = f"{target.describe(answers)}   ·   {len(data.validation):,} validation sequences{shows}"
     report = LevelReport(run.directory, title=title, note=note)
-    trainer = build_trainer(config, run, [report])
+    stop = Stop()
+    trainer = build_trainer(config, run, stop, [report])
     generator.network.to(trainer.strategy.root_device)
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     run.keep_settings()
     run.print(f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}.")
-    try:
-        trainer.fit(module, build_batches(config, data))
-    except SystemExit:
-        # Lightning exits on Ctrl-C. Save under another name, so that it is not mistaken for the finished classifier.
-        where = checkpoint.save(run.directory / "unfinished")
-        run.print(f"\nStopped at step {trainer.global_step}. The unfinished classifier is in {where}.")
-        raise KeyboardInterrupt from None
+    fit(trainer, module, build_batches(config, data), run, stop)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "classifier")
         run.print(_closing(run, where, folder, shown, report))
@@ -140,9 +138,7 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
 
 
 def refuse(config: DictConfig) -> None:
-    """Reject options that a classifier takes from its generator, and `resume`."""
-    if config.resume is not None:
-        raise ValueError("Expected no `resume`: a classifier is trained in one go, from its first step.")
+    """Reject options that a classifier takes from its generator."""
     said = [name for name in GENERATORS_OWN if config.get(name) is not None]
     if "rows" in config.data:
         said.append("data")
