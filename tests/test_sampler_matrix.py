@@ -11,6 +11,7 @@ from discrete_diffusion.guidance import (
     AncestralSampler,
     BestOf,
     ClassifierFree,
+    ConfidenceRemaskingSampler,
     EntropyBound,
     FirstHittingSampler,
     GibbsCorrectedSampler,
@@ -20,6 +21,7 @@ from discrete_diffusion.guidance import (
     MaskedAncestralSampler,
     OrderSampler,
     Particles,
+    PathPlanningSampler,
     RandomOrder,
     SampleStreams,
     TrapezoidalSampler,
@@ -55,8 +57,11 @@ def make_process(kind, schedule):
     return Uniform(schedule, TOKENS) if kind == "uniform" else Marginal(schedule, [0.5, 0.3, 0.2])
 
 
-def make_denoiser(process):
-    """A denoiser that reads every token, its time and its label, in float64, each row on its own."""
+def make_denoiser(process, *, raw=False):
+    """A denoiser that reads every token, its time and its label, in float64, each row on its own.
+
+    With `raw`, it rates visible tokens as well, instead of carrying them over.
+    """
     generator = torch.Generator().manual_seed(3)
     table = torch.randn(LENGTH, process.vocab_size, LENGTH, process.vocab_size, generator=generator).double()
     labels = torch.randn(NULL + 1, process.vocab_size, generator=generator).double()
@@ -64,7 +69,7 @@ def make_denoiser(process):
     def denoiser(xt, t, *, y=None, at=None):
         logits = table[torch.arange(LENGTH), xt].sum(1) + t.double()[:, None, None]
         logits = logits + labels[torch.full_like(xt[:, 0], NULL) if y is None else y][:, None]
-        log_x0 = process.log_x0(logits, xt)
+        log_x0 = process.log_x0(logits, torch.full_like(xt, MASK) if raw else xt)
         return log_x0 if at is None else log_x0[at]
 
     return denoiser
@@ -83,6 +88,10 @@ SAMPLERS = {
     "remasking": lambda p, lift, rates, rest: AncestralSampler(p, partial(Remasking, p, rate=Capped(0.3)), 4),
     "rescaled": lambda p, lift, rates, rest: AncestralSampler(p, partial(Remasking, p, rate=Rescaled(0.3)), 4),
     "masked_ancestral": lambda p, lift, rates, rest: MaskedAncestralSampler(p, 4),
+    "confidence_remasking": lambda p, lift, rates, rest: ConfidenceRemaskingSampler(p, Capped(0.3), 4),
+    "path_planning": lambda p, lift, rates, rest: PathPlanningSampler(
+        p, lambda denoiser: make_denoiser(p, raw=True), 2.0, 4
+    ),
     "first_hitting": lambda p, lift, rates, rest: FirstHittingSampler(p),
     "first_hitting_two": lambda p, lift, rates, rest: FirstHittingSampler(p, 2),
     "random": lambda p, lift, rates, rest: OrderSampler(p, RandomOrder()),
@@ -100,6 +109,8 @@ SAMPLERS = {
 MASKED = {
     "remasking",
     "rescaled",
+    "confidence_remasking",
+    "path_planning",
     "masked_ancestral",
     "first_hitting",
     "first_hitting_two",

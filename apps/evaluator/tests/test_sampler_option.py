@@ -21,6 +21,8 @@ MASKED = {
     "remasking",
     "remasking_rescaled",
     "remasking_loop",
+    "confidence_remasking",
+    "path_planning",
     "masked_ancestral",
     "first_hitting",
     "random_order",

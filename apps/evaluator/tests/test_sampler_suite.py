@@ -13,6 +13,7 @@ from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.comparison import diversity
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.sampler import read_samplers
+from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
@@ -24,25 +25,19 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(
-    ("kind", "only", "foreign"),
-    [("mdlm", {"first hitting", "remasking"}, "gibbs corrected"), ("udlm", {"gibbs corrected"}, "first hitting")],
-)
-def test_it_compares_every_sampler_that_is_defined_for_the_noise(
-    kind: str,
-    only: set[str],
-    foreign: str,
-    configured: Configured,
-    checkpoint: Checkpoint,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def built(config: DictConfig, folder: Path, report: Callable[[str], None] = print) -> Sweep:
+    return build_sweep(config, load(folder), folder, torch.device("cpu"), report)
+
+
+def test_it_writes_one_table_and_one_picture(
+    configured: Configured, checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "out"
-    evaluate(configured(*SMALL, f"checkpoint={checkpoint(kind)}", f"output={out}", "pictures.draw=true"))
+    evaluate(configured(*SMALL, f"checkpoint={checkpoint('mdlm')}", f"output={out}", "pictures.draw=true"))
     rows = table(out / "results.csv")
     samplers = {row["sampler"] for row in rows}
-    assert samplers >= {"ancestral", "predictor corrector", "trapezoidal", *only}
-    assert foreign not in samplers
+    assert samplers >= {"ancestral", "predictor corrector", "trapezoidal", "first hitting", "path planning"}
+    assert not samplers & {"gibbs corrected", "uniformization"}
     assert len({(row["sampler"], row["setting"]) for row in rows}) == len(rows)
     by_steps = [row for row in rows if row["sampler"] == "ancestral"]
     assert [(row["setting"], row["steps"]) for row in by_steps] == [("steps=3", "3")]
@@ -63,32 +58,40 @@ def test_it_compares_every_sampler_that_is_defined_for_the_noise(
     assert "steps=3" in printed
 
 
+def test_other_noise_has_other_samplers(configured: Configured, checkpoint: Checkpoint):
+    points = built(configured(*SMALL), checkpoint("udlm")).points()
+    assert {point.sampler for point in points} == {
+        *("ancestral", "predictor corrector", "gibbs corrected", "trapezoidal", "uniformization"),
+    }
+
+
 def test_it_crosses_samplers_with_guidance_and_leaves_out_those_without_a_kernel(
-    configured: Configured, checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    configured: Configured, checkpoint: Checkpoint
 ):
-    common = [*SMALL, f"checkpoint={checkpoint('mdlm')}", "gammas=[0,2]"]
-    evaluate(configured(*common, f"output={tmp_path / 'a'}", "guidance=classifier_free"))
-    rows = table(tmp_path / "a" / "results.csv")
-    assert {row["gamma"] for row in rows if row["sampler"] == "remasking"} == {"0.0", "2.0"}
-    assert "first hitting" not in {row["sampler"] for row in rows}
-    left_out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Left out: first hitting")]
-    assert len(left_out) == 1
-    assert "guidance.classifier_free.level=denoiser" in left_out[0]
-    evaluate(configured(*common, f"output={tmp_path / 'b'}", "guidance=classifier_free_denoiser"))
-    rows = table(tmp_path / "b" / "results.csv")
-    assert {row["gamma"] for row in rows if row["sampler"] == "first hitting"} == {"0.0", "2.0"}
+    lines: list[str] = []
+    common = [*SMALL, "gammas=[0,2]"]
+    points = built(configured(*common, "guidance=classifier_free"), checkpoint("mdlm"), lines.append).points()
+    assert {point.gamma for point in points if point.sampler == "remasking"} == {0.0, 2.0}
+    assert "first hitting" not in {point.sampler for point in points}
+    (line,) = [line for line in lines if line.startswith("Left out: first hitting")]
+    assert "guidance.classifier_free.level=denoiser" in line
+    points = built(configured(*common, "guidance=classifier_free_denoiser"), checkpoint("mdlm")).points()
+    assert {point.gamma for point in points if point.sampler == "first hitting"} == {0.0, 2.0}
 
 
-def test_a_sampler_of_the_suite_draws_what_it_draws_alone(
-    configured: Configured, checkpoint: Checkpoint, tmp_path: Path
-):
-    common = [f"checkpoint={checkpoint('mdlm')}", "samples=4", "seeds=[1]", "guidance=none", "likelihood=false"]
-    evaluate(configured("suite=samplers", *common, "sampling.steps=3", f"output={tmp_path / 'a'}"))
-    alone = ["sampler=first_hitting", "sampler.k=2", f"output={tmp_path / 'b'}"]
-    evaluate(configured(*common, *alone))
-    (single,) = (tmp_path / "b" / "samples").iterdir()
-    compared = tmp_path / "a" / "samples" / "first-hitting_k-2_unguided_seed-1.csv"
-    assert [row["string"] for row in table(compared)] == [row["string"] for row in table(single)]
+def test_a_sampler_of_the_suite_draws_what_it_draws_alone(configured: Configured, checkpoint: Checkpoint):
+    together = built(configured("suite=samplers", "samples=4"), checkpoint("mdlm"))
+    alone = built(configured("guidance=none", "samples=4", "sampler=first_hitting", "sampler.k=2"), checkpoint("mdlm"))
+    (compared,) = [point for point in together.points() if (point.sampler, point.setting) == ("first hitting", "k=2")]
+    (single, *_) = alone.points()
+    assert compared.file_name() == "first-hitting_k-2_unguided"
+    assert compared.title() == "first hitting, k=2, unconditional"
+    drawn = [
+        sweep.generate(point, 5, point.labels(None, 5), lambda rows: None).strings
+        for sweep, point in ((together, compared), (alone, single))
+    ]
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) == 4
 
 
 def test_settings_change_as_configured(configured: Configured, checkpoint: Checkpoint):

@@ -53,6 +53,7 @@ TARGETS: Mapping[str, frozenset[str]] = MappingProxyType(
             "guidance", "EntropyBound", "HighestConfidence", "LargestMargin", "LowestEntropy", "RandomOrder"
         ),
         "parameterization": _named("processes", "LeaveOneOut", "Mean"),
+        "planner": _named("processes", "RawPrediction"),
         "process": _named("processes", "Absorbing", "Marginal", "Uniform"),
         "rate": _named("processes", "Capped", "Rescaled"),
         "rates": _named("processes", "ReverseRates"),
@@ -60,6 +61,7 @@ TARGETS: Mapping[str, frozenset[str]] = MappingProxyType(
         "sampler": _named(
             "guidance",
             *("AncestralSampler", "AutoregressiveSampler", "FirstHittingSampler", "GibbsCorrectedSampler"),
+            *("ConfidenceRemaskingSampler", "PathPlanningSampler"),
             *("MaskedAncestralSampler", "OrderSampler", "TrapezoidalSampler", "UniformizationSampler"),
         ),
         "schedule": _named("schedules", "Cosine", "CosineSquared", "Geometric", "Linear", "LogLinear", "Polynomial"),

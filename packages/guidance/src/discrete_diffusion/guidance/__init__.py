@@ -50,6 +50,7 @@ from discrete_diffusion.guidance.samplers.by_order import (
     by_order,
     order_log_likelihood,
 )
+from discrete_diffusion.guidance.samplers.confidence_remasking import ConfidenceRemaskingSampler, confidence_remasking
 from discrete_diffusion.guidance.samplers.corrected import GibbsCorrectedSampler, corrected, gibbs_step
 from discrete_diffusion.guidance.samplers.diffusion import DiffusionSampler, GuidedModel, KernelGuidanceError, Run
 from discrete_diffusion.guidance.samplers.first_hitting import FirstHittingSampler, first_hitting
@@ -61,6 +62,7 @@ from discrete_diffusion.guidance.samplers.leaping import (
     trapezoidal,
 )
 from discrete_diffusion.guidance.samplers.masked_ancestral import MaskedAncestralSampler, masked_ancestral
+from discrete_diffusion.guidance.samplers.path_planning import PathPlanningSampler, path_planning
 from discrete_diffusion.guidance.samplers.times import (
     TimeGrid,
     cosine_times,
@@ -100,6 +102,7 @@ __all__ = [
     "ClassifierFree",
     "Complemented",
     "ConditionalLift",
+    "ConfidenceRemaskingSampler",
     "CosineRamp",
     "CountEvaluations",
     "Denoiser",
@@ -136,6 +139,7 @@ __all__ = [
     "ParticleState",
     "Particles",
     "Past",
+    "PathPlanningSampler",
     "Ramp",
     "RandomOrder",
     "RandomSource",
@@ -160,6 +164,7 @@ __all__ = [
     "autoregressive",
     "by_order",
     "check_strength",
+    "confidence_remasking",
     "corrected",
     "cosine_times",
     "equal_survival_times",
@@ -175,6 +180,7 @@ __all__ = [
     "masked_ancestral",
     "normalize",
     "order_log_likelihood",
+    "path_planning",
     "sample",
     "sample_categorical",
     "strength_at",

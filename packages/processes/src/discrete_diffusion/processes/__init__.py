@@ -13,6 +13,7 @@ from discrete_diffusion.processes.predictor_corrector import PredictorCorrector
 from discrete_diffusion.processes.process import Process
 from discrete_diffusion.processes.protocols import CausalNetwork, Denoiser, Kernel, LatentNetwork, Network, Past
 from discrete_diffusion.processes.rates import ReverseRates
+from discrete_diffusion.processes.raw import RawPrediction
 from discrete_diffusion.processes.remasking import Capped, Remasking, RemaskingRate, Rescaled
 from discrete_diffusion.processes.uniform import Uniform
 
@@ -44,6 +45,7 @@ __all__ = [
     "Past",
     "PredictorCorrector",
     "Process",
+    "RawPrediction",
     "Regressor",
     "Remasking",
     "RemaskingRate",
