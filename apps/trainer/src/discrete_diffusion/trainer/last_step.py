@@ -1,5 +1,6 @@
 """Validation and saving at the last step, and whole checkpoints."""
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from discrete_diffusion.trainer.stopping import Stopped
+
+LOG = logging.getLogger(__name__)
 
 
 class FinalValidation(L.Callback):
@@ -25,7 +28,7 @@ class FinalValidation(L.Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Lightning's `ModelCheckpoint`, which saves only between two steps, and the last step too.
+    """Lightning's `ModelCheckpoint`, which saves only between two steps, only finite weights, and the last step too.
 
     Args:
         every_n_minutes: Minutes after which `last.ckpt` is saved, beside the saves by steps.
@@ -79,7 +82,10 @@ class Checkpoints(ModelCheckpoint):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
-        super()._save_checkpoint(trainer, filepath)
+        if all(bool(one.isfinite().all()) for one in trainer.lightning_module.parameters()):
+            super()._save_checkpoint(trainer, filepath)
+        else:
+            LOG.warning("The weights are not finite at step %d, and are not saved.", trainer.global_step)
         self._saved_at = time.monotonic()
 
 

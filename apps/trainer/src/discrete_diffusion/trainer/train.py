@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import LabelRule, SequenceData
+from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
     Run,
     build_batches,
@@ -75,7 +76,7 @@ def _train(config: DictConfig, run: Run) -> Checkpoint:
         picture=instantiate(config.get("picture")),
         samples=config.preview.samples,
     )
-    trainer = build_trainer(config, run, stop, [preview])
+    trainer = build_trainer(config, run, stop, [skip_non_finite(config, run), preview])
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     device = trainer.strategy.root_device
     run.keep_settings()

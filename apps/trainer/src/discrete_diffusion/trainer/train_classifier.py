@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, fetch, load
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.trainer.classifier import Classifier
+from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
     Run,
     build_batches,
@@ -72,7 +73,7 @@ def _train(config: DictConfig, run: Run, view: Callable[[Checkpoint], View]) -> 
     note = f"{target.describe(answers)}   ·   {len(data.validation):,} validation sequences{shows}"
     report = LevelReport(run.directory, title=title, note=note)
     stop = Stop()
-    trainer = build_trainer(config, run, stop, [report])
+    trainer = build_trainer(config, run, stop, [skip_non_finite(config, run), report])
     generator.network.to(trainer.strategy.root_device)
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     run.keep_settings()

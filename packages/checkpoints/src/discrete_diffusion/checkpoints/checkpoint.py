@@ -20,6 +20,7 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.errors import MissingDataError, UndescribedDataError
+from discrete_diffusion.checkpoints.networks import expect_finite
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import (
     whole,
@@ -104,13 +105,15 @@ class Checkpoint:
                 model, `search`, `allowed`, `clamp`.
 
         Raises:
-            ValueError: If there are no such labels or steps, `count` < 1, or both `seed` and `generator` are given.
+            ValueError: If there are no such labels or steps, `count` < 1, both `seed` and `generator` are given, or a
+                weight is not finite.
             TypeError: If `count` is no integer.
         """
         if not isinstance(count, int) or isinstance(count, bool):
             raise TypeError(f"Expected an integer `count`, got {count!r}.")
         if count < 1:
             raise ValueError(f"Expected `count` >= 1, got {count}.")
+        expect_finite(self.network, "this checkpoint")
         device = next(self.network.parameters()).device
         if seed is not None:
             if options.get("generator") is not None:
@@ -191,8 +194,13 @@ class Checkpoint:
         return replace(self, classifiers={**self.classifiers, **classifiers})
 
     def save(self, directory: str | Path) -> Path:
-        """Write the checkpoint, classifiers included; the directory appears whole or not at all."""
+        """Write the checkpoint, classifiers included; the directory appears whole or not at all.
+
+        Raises:
+            ValueError: If a weight is not finite. What was in the directory before then stays.
+        """
         directory = Path(directory)
+        expect_finite(self.network, f"the checkpoint for {directory}")
         with whole(directory) as partial:
             write_weights(partial, self.network.state_dict())
             self.tokenizer.save_pretrained(partial)

@@ -20,7 +20,14 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.compatibility import COMPARED, KNOWN, Generator, describe_generator, difference
 from discrete_diffusion.checkpoints.errors import ClassifierMismatchError, MissingClassifierError
 from discrete_diffusion.checkpoints.folders import locate
-from discrete_diffusion.checkpoints.networks import build_network, check_integers, mismatch, shapes_of, stored_shapes
+from discrete_diffusion.checkpoints.networks import (
+    build_network,
+    check_integers,
+    expect_finite,
+    mismatch,
+    shapes_of,
+    stored_shapes,
+)
 from discrete_diffusion.checkpoints.storage import (
     expect_described,
     fingerprint,
@@ -128,8 +135,13 @@ class ClassifierCheckpoint:
             raise ClassifierMismatchError(f"{problem}: it needs a {self.kind} classifier of its own.")
 
     def save(self, directory: str | Path) -> Path:
-        """Write the classifier; the directory appears whole or not at all."""
+        """Write the classifier; the directory appears whole or not at all.
+
+        Raises:
+            ValueError: If a weight is not finite. What was in the directory before then stays.
+        """
         directory = Path(directory)
+        expect_finite(self.network, f"the classifier for {directory}")
         with whole(directory) as partial:
             write_weights(partial, self.network.state_dict())
             if self.label is not None:
@@ -183,6 +195,7 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
+    expect_finite(network, directory)
     return ClassifierCheckpoint(config, network, label, kind)
 
 

@@ -11,7 +11,14 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 from discrete_diffusion.checkpoints.classifier_checkpoint import load_classifier
 from discrete_diffusion.checkpoints.hub import fetch
-from discrete_diffusion.checkpoints.networks import build_network, check_integers, mismatch, shapes_of, stored_shapes
+from discrete_diffusion.checkpoints.networks import (
+    build_network,
+    check_integers,
+    expect_finite,
+    mismatch,
+    shapes_of,
+    stored_shapes,
+)
 from discrete_diffusion.checkpoints.published.hub_folder import is_published, read_published
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.storage import expect_described, label_of, read_config, read_label, unreadable
@@ -42,7 +49,7 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         FileNotFoundError: If it is no checkpoint directory.
         ConnectionError: If it cannot be downloaded from the hub.
         UntrustedTargetError: If it names code outside the closed lists of `discrete_diffusion.checkpoints.TARGETS`.
-        ValueError: If its parts do not belong together.
+        ValueError: If its parts do not belong together, or a weight is not finite.
     """
     directory = fetch(path)
     if is_published(directory):
@@ -75,6 +82,7 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
+    expect_finite(network, directory)
     checkpoint = Checkpoint(config, network, tokenizer, label)
     parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
     return checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})

@@ -112,3 +112,21 @@ def _numbers(node: Any, name: str) -> Iterator[tuple[str, int | float]]:
             yield from _numbers(child, name)
     elif isinstance(node, int) and not isinstance(node, bool):
         yield name, node
+
+
+def expect_finite(network: nn.Module, where: object) -> None:
+    """Check that all parameters of a network are finite.
+
+    Args:
+        network: The network.
+        where: What the network belongs to, for the message.
+
+    Raises:
+        ValueError: If one is infinite or not a number.
+    """
+    for name, parameter in network.named_parameters():
+        if parameter.is_floating_point() and not bool(parameter.isfinite().all()):
+            raise ValueError(
+                f"Expected finite weights in the {type(network).__name__} of {where}, but {name} has values that are "
+                "infinite or not numbers."
+            )
