@@ -2,9 +2,9 @@
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from platformdirs import user_cache_path
 
@@ -25,12 +25,12 @@ def keep(path: Path, write: Callable[[str], None]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-        os.close(handle)
+        # A file of `tempfile` would be readable by its owner alone, and a cache may be shared.
+        partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
         try:
-            write(partial)
-            Path(partial).replace(path)
+            write(str(partial))
+            partial.replace(path)
         finally:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
     except OSError as error:
         logger.warning("%s is not kept, and will be made again: %s.", path.name, error)
