@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from discrete_diffusion.checkpoints import TARGETS, Checkpoint, UntrustedTargetError, expect_trusted, load
-from discrete_diffusion.checkpoints.build import find
+from discrete_diffusion.checkpoints.build import import_target
 from discrete_diffusion.checkpoints.legacy import MOVED
 
 FOREIGN = (
@@ -137,7 +137,7 @@ def test_no_function_in_the_lists_writes_files():
         for name in names:
             package, _, attribute = name.rpartition(".")
             assert attribute in import_module(package).__all__, name
-            assert find(name) not in writers
+            assert import_target(name) not in writers
 
 
 def test_old_names_stand_for_their_current_ones():

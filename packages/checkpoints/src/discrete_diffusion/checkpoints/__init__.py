@@ -1,4 +1,4 @@
-"""Models of discrete data that travel: a directory that describes itself, published formats, how each is sampled."""
+"""Checkpoints: folders that describe their models, published formats, and export."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

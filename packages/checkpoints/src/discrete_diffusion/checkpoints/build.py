@@ -50,6 +50,7 @@ def import_target(path: str) -> Any:
 
     Raises:
         ImportError: If there is none.
+        ModuleNotFoundError: If its module lacks a library.
     """
     parts = path.split(".")
     found = import_module(parts[0])

@@ -1,10 +1,10 @@
-"""A checkpoint is a directory that describes itself: what was trained, on what, and how to sample from it.
+"""Checkpoints of generators: folders that describe their model, data and sampler.
 
 config.json          the model, its backbone and its data, as targets with plain arguments
 model.safetensors    the network's weights
 tokenizer files      as `transformers` saves them
-label.json           the classes, where there are any
-classifiers/NAME     classifiers that steer it, where there are any: one unit with the generator
+label.json           the classes, if there are any
+classifiers/NAME     classifiers for guidance, if there are any
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,12 +34,14 @@ from discrete_diffusion.processes import Ancestral, Objective
 
 @dataclass(frozen=True, repr=False)
 class Checkpoint:
-    """A trained generator with everything that must match it.
+    """Trained generator with its tokenizer, label and classifiers.
 
     Attributes:
         config: `model` (its denoiser, objective and sampler), `backbone`, `data` and `length`, as targets.
-        network: the backbone.
-        classifiers: what steers it, by name.
+        network: The backbone.
+        tokenizer: The tokenizer.
+        label: The classes, None without labels.
+        classifiers: Classifiers for guidance, by name.
     """
 
     config: dict[str, Any]
@@ -50,23 +52,26 @@ class Checkpoint:
 
     @property
     def length(self) -> int:
-        """Tokens in each sequence, special tokens included."""
+        """Number of tokens in each sequence, special tokens included."""
         return self.config["length"]
 
     @property
     def null_label(self) -> int | None:
-        """The label that means "no condition", None where there are no labels."""
+        """Label that means "no condition", None without labels."""
         return None if self.label is None else self.label.num_classes
 
     def denoiser(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
-        """log p(x_0 | x_t, y) of the network, or of a function put around it."""
+        """Return the denoiser, log p(x_0 | x_t, y), of the network or of a function that wraps it."""
         return build(self.config["model"]["denoiser"])(network=network or self.network)
 
     def kernel(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
-        """log p(x_s | x_t, y) of a diffusion model.
+        """Return the kernel, log p(x_s | x_t, y), of a diffusion model.
+
+        Args:
+            network: Function that wraps the network, by default the network itself.
 
         Raises:
-            ValueError: if the model goes from left to right.
+            ValueError: If the model is autoregressive.
         """
         denoiser = self.denoiser(network)
         if not hasattr(denoiser, "process"):
@@ -74,11 +79,11 @@ class Checkpoint:
         return Ancestral(denoiser.process, denoiser)
 
     def objective(self) -> Objective:
-        """What the model was trained on and its likelihood is measured by."""
+        """Return the training objective, which also measures the likelihood."""
         return build(self.config["model"]["objective"])
 
     def sampler(self) -> Callable[..., Iterator[State]]:
-        """How the model is sampled: see `discrete_diffusion.checkpoints.samplers`."""
+        """Return the sampler; see `discrete_diffusion.guidance`."""
         return build(self.config["model"]["sampler"])
 
     def sample(
@@ -96,13 +101,13 @@ class Checkpoint:
         Args:
             count: Number of sequences.
             y: Label of all sequences, its index or its name, or the label of each, (count,); `null_label` and None are
-                "no condition".
-            steps: Steps of a diffusion model; None is the checkpoint's number.
+                mean "no condition".
+            steps: Sampling steps of a diffusion model, by default those of the checkpoint.
             seed: Seed of the samples, each of which depends on the seed and its index alone; None draws from
                 `generator` or torch's default generator.
             first: Index of the first sample under `seed`.
-            options: Arguments of the sampler: `generator`, `on_kernel` and the like, which put guidance around the
-                model, `search`, `allowed`, `clamp`.
+            **options: Arguments of the sampler: `generator`; `on_kernel` and the like for guidance; `search`,
+                `allowed`, `clamp`.
 
         Raises:
             ValueError: If there are no such labels or steps, `count` < 1, both `seed` and `generator` are given, or a
@@ -155,19 +160,20 @@ class Checkpoint:
         return f"{kind}, {size:,} parameters, {data} of {self.length} tokens, {label}"
 
     def decode(self, ids: Tensor) -> list[str]:
-        """The strings of token ids (n, l)."""
+        """Return the strings of token ids (n, l)."""
         return decode(self.tokenizer, ids)
 
     def data(self, path: str | None = None) -> SequenceData:
-        """The data that the model was trained on, split and encoded as it was then.
+        """Return the training data, with the split and encoding of the training run.
 
         Args:
-            path: where their file is now, if it has moved.
+            path: New location of the data file, if it has moved.
 
         Raises:
-            ValueError: if they come from no file, or the checkpoint does not say what they were, as one of somebody
-                else's model does not.
-            FileNotFoundError: if there is none.
+            UndescribedDataError: If the checkpoint does not describe its data, like a converted one.
+            ValueError: If `path` is set, but the data come from no file.
+            MissingDataError: If the data file is missing.
+            FileNotFoundError: If the data come from no single file, and a file of theirs is missing.
         """
         settings = self.config["data"]
         if "rows" not in settings:
@@ -184,17 +190,17 @@ class Checkpoint:
             raise MissingDataError(f"The training data are gone: {error}") from error
 
     def with_classifiers(self, **classifiers: ClassifierCheckpoint) -> "Checkpoint":
-        """The same generator, with these classifiers beside those that it has.
+        """Return the generator with additional classifiers.
 
         Raises:
-            ValueError: if one was trained for another generator: what differs first is named.
+            ValueError: If a classifier was trained for another generator, with the first difference.
         """
         for classifier in classifiers.values():
             classifier.matches(self)
         return replace(self, classifiers={**self.classifiers, **classifiers})
 
     def save(self, directory: str | Path) -> Path:
-        """Write the checkpoint, classifiers included; the directory appears whole or not at all.
+        """Write the checkpoint with its classifiers, completely or not at all; return the folder.
 
         Raises:
             ValueError: If a weight is not finite. What was in the directory before then stays.

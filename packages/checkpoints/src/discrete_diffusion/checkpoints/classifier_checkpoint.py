@@ -1,6 +1,6 @@
-"""A classifier's folder: what it was trained to tell, for which generator, and its weights.
+"""Checkpoints of classifiers.
 
-config.json          kind, network, the generator's process and what else of the generator must stay the same
+config.json          kind, network, process and other properties of the generator, which must not change
 model.safetensors    the network's weights
 label.json           the classes; absent for regressors
 """
@@ -54,13 +54,13 @@ Predictor = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ClassifierCheckpoint:
-    """A trained classifier, or regressor, with everything that must match it.
+    """Trained classifier or regressor, with the properties of its generator.
 
     Attributes:
-        config: `network`, as a Hydra target; `process`, the generator's, None where the classifier is fed sigma = 0;
-            `quantity`, what a regressor tells; `generator`, what `describe_generator` says.
-        network: the classifier itself.
-        label: the classes, None for a regressor.
+        config: `network`, as a target; `process` of the generator, None if the classifier's input is sigma = 0;
+            `quantity` that a regressor predicts; `generator`, from `describe_generator`.
+        network: The network.
+        label: The classes, None for a regressor.
         kind: "noisy", "prefix", "hidden" or "clean".
     """
 
@@ -70,12 +70,13 @@ class ClassifierCheckpoint:
     kind: str
 
     def predictor(self, network: Predictor | None = None) -> Predictor:
-        """`(x, t)` -> log p(y | x_t) (b, classes), or mean and log standard deviation (b, 2) in the column's units.
+        """Return the function from (x, t) to log p(y | x_t), (b, classes), or mean and log standard deviation, (b, 2).
 
-        x is what the kind says: noisy ids or one-hots, a prefix, hidden states, or clean ids.
+        Its input x depends on the kind: noisy ids or one-hots, a prefix, hidden states, or clean ids. A regressor's
+        outputs are in units of the column.
 
         Args:
-            network: a function put around the network, such as one that counts.
+            network: Function that wraps the network, such as a counter of evaluations.
         """
         process = None if self.config["process"] is None else build(self.config["process"])
         network = network or self.network
@@ -92,16 +93,16 @@ class ClassifierCheckpoint:
         threshold: float | None = None,
         network: Predictor | None = None,
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """`(x, t)` -> log p of one condition, (b,): what guidance steers by.
+        """Return the function from (x, t) to the log-likelihood of one condition, (b,), for guidance.
 
         Args:
-            target: the class that is wanted, the last if not given; of a regressor the value that is wanted.
-            negate: the condition is one to keep away from.
-            threshold: of a regressor, what is to be exceeded; with `negate`, what is to be stayed below.
-            network: a function put around the network, such as one that counts.
+            target: Target class, by default the last; for a regressor, the target value.
+            negate: Whether guidance steers away from the condition.
+            threshold: For a regressor, the value to exceed, or with `negate` to stay below.
+            network: Function that wraps the network, such as a counter of evaluations.
 
         Raises:
-            ValueError: if there is no such class, or a regressor is told neither value nor threshold, or both.
+            ValueError: If there is no such class, or not exactly one of target and threshold for a regressor.
         """
         predictor = self.predictor(network)
         if self.label is None:
@@ -135,7 +136,7 @@ class ClassifierCheckpoint:
             raise ClassifierMismatchError(f"{problem}: it needs a {self.kind} classifier of its own.")
 
     def save(self, directory: str | Path) -> Path:
-        """Write the classifier; the directory appears whole or not at all.
+        """Write the classifier, completely or not at all; return the folder.
 
         Raises:
             ValueError: If a weight is not finite. What was in the directory before then stays.
@@ -161,13 +162,13 @@ class _InUnits:
 
 
 def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
-    """Read a classifier that `ClassifierCheckpoint.save` wrote, or its run's folder, on the CPU, in evaluation mode.
+    """Read a classifier, or the classifier of a run, on the CPU and in evaluation mode.
 
     Raises:
         FileNotFoundError: If there is none.
         UntrustedTargetError: If it names code outside the closed lists of `discrete_diffusion.checkpoints.TARGETS`.
         ValueError: If its parts do not belong together.
-    """
+    """  # noqa: DOC501 (`unreadable` returns a ValueError)
     directory = locate(directory, "classifier")
     config = read_config(directory, what="classifier", entries=ENTRIES, trust_remote_code=False)
     kind, where = config.pop("kind"), directory / "config.json"
@@ -206,9 +207,9 @@ def _expect_quantity(quantity: Any) -> None:
 
 
 def newest_classifier(generator_folder: str | Path, kind: str, root: str | Path = "outputs") -> Path:
-    """The generator's own classifier of this kind, or else the one that was written last for it under `root`.
+    """Return the generator's own classifier of a kind, or else the newest one for it under `root`.
 
-    Of several of its own it is the first by name. A generator is known by its weights, wherever it lies now.
+    If it has several, the first by name is returned. A generator is identified by its weights.
 
     Raises:
         MissingClassifierError: If there is none.

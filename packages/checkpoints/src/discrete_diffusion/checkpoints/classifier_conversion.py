@@ -1,4 +1,4 @@
-"""Somebody else's classifier becomes one of ours, beside the generator that it steers."""
+"""Conversion of published classifiers."""
 
 from pathlib import Path
 
@@ -18,23 +18,24 @@ def convert_classifier(
     overwrite: bool = False,
     trust_remote_code: bool = False,
 ) -> ConvertedClassifier:
-    """Read a noisy classifier (D-CBG, arXiv 2412.10193) of the published code, and write it as one of ours.
+    """Convert a published noisy classifier (D-CBG, arXiv 2412.10193) to a checkpoint for `load_classifier`.
 
-    It is a `.ckpt` of a DiT that averages over positions. Nothing in it is run. What is written, whole or not at all,
-    is read by `load_classifier`.
+    It is written completely or not at all. The source is a `.ckpt` of a DiT that averages over positions, whose code is
+    not run.
 
     Args:
-        source: the `.ckpt`.
-        directory: a new folder.
-        generator: folder, run or hub name of a converted generator, or of one of ours, whose process, vocabulary,
-            length and time conditioning the classifier was trained with.
-        overwrite: replace the classifier that `directory` holds.
-        trust_remote_code: of the generator, as for `load`.
+        source: The `.ckpt`.
+        directory: New folder.
+        generator: Folder, run or hub name of the generator with whose process, vocabulary, length and time
+            conditioning the classifier was trained.
+        overwrite: Replace the classifier in `directory`.
+        trust_remote_code: Build what the generator's checkpoint names, as in `load`.
 
     Raises:
-        FileExistsError: if `directory` holds something that is not to be replaced.
-        FileNotFoundError, ConnectionError: if there is no such source or generator.
-        ValueError: if the source cannot be read, is of a kind that we do not have, or was trained beside another
+        FileExistsError: If `directory` exists and may not be replaced.
+        FileNotFoundError: If there is no such source or generator.
+        ConnectionError: If the generator cannot be downloaded.
+        ValueError: If the source cannot be read, has an unsupported architecture, or was trained for another
             generator.
     """
     expect_free(directory, source, overwrite=overwrite)

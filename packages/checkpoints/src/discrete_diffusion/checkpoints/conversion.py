@@ -1,4 +1,4 @@
-"""Somebody else's checkpoint becomes one of ours: a folder that describes itself and needs the original no more."""
+"""Conversion of published checkpoints."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,16 +27,23 @@ def convert(
     overwrite: bool = False,
     trust_remote_code: bool = False,
 ) -> Converted:
-    """Read a checkpoint as `read_foreign` does, and write it as one of ours into `directory`, whole or not at all.
+    """Read a checkpoint with `read_foreign` and write it in our format, completely or not at all.
 
     Args:
-        data: what it was trained on, as targets: see `trained_on`.
-        label: what its classes are on these data.
-        overwrite: replace the checkpoint that `directory` holds.
+        source: A `.ckpt`, or anything that `load` reads.
+        directory: Folder to write.
+        data: Training data, as targets; see `trained_on`.
+        label: Label of the classes on these data.
+        weights: See `read_foreign`.
+        tokenizer: See `read_foreign`.
+        overwrite: Replace the checkpoint in `directory`.
+        trust_remote_code: See `read_foreign`.
 
     Raises:
-        FileExistsError: if `directory` holds something that is not to be replaced.
-        FileNotFoundError, ConnectionError, ValueError: as `read_foreign` and `trained_on`.
+        FileExistsError: If `directory` exists and may not be replaced.
+        FileNotFoundError: If there is no such source.
+        ConnectionError: If the source or the tokenizer cannot be downloaded.
+        ValueError: If the source cannot be read, or the data do not fit the model.
     """
     expect_free(directory, source, overwrite=overwrite)
     converted = read_foreign(source, weights=weights, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
@@ -54,21 +61,22 @@ def read_foreign(
     default_tokenizer: Callable[[], Tokenizer | None] | None = None,
     trust_remote_code: bool = False,
 ) -> Converted:
-    """Read a Lightning `.ckpt` of the published training code, or whatever `load` reads.
+    """Read a Lightning `.ckpt` of the published training code, or anything that `load` reads.
 
-    Nothing in a `.ckpt` is run: configuration and weights are read as data, and so is the tokenizer where it says its
-    whole vocabulary, as fast ones do.
+    No code of a `.ckpt` is run: configuration and weights are read as data, as is a fast tokenizer, which holds its
+    vocabulary.
 
     Args:
-        weights: of a `.ckpt`: the moving averages ("ema"), which are the default where there are any, or "last".
-        tokenizer: what the model was trained with, its folder, or its name on the hub, where the source has none.
-        default_tokenizer: asked for one where the source has none and none is given.
-        trust_remote_code: as for `load`; nothing of a `.ckpt` is ever run.
+        source: The `.ckpt`, or anything that `load` reads.
+        weights: Weights of a `.ckpt`: the moving averages, "ema", by default if there are any, or "last".
+        tokenizer: Tokenizer of the model, its folder, or its name on the hub, if the source has none.
+        default_tokenizer: Function that returns a tokenizer if the source has none and none is given.
+        trust_remote_code: See `load`; code in a `.ckpt` is never run.
 
     Raises:
-        FileNotFoundError: if there is no such source.
-        ConnectionError: if source or tokenizer cannot be had from the hub.
-        ValueError: if it cannot be read, or is of a kind that we do not have: the line says what.
+        FileNotFoundError: If there is no such source.
+        ConnectionError: If source or tokenizer cannot be downloaded.
+        ValueError: If it cannot be read, or has an unsupported architecture, which the message names.
     """
     source = Path(source) if Path(source).exists() else source
     if (isinstance(source, Path) and source.is_file()) or str(source).endswith(".ckpt"):
@@ -89,14 +97,15 @@ def read_foreign(
 
 
 def trained_on(converted: Converted, data: Mapping[str, Any], label: LabelRule | None) -> Converted:
-    """The same model, which now says what it was trained on, so that likelihood and novelty can be measured.
+    """Return the model with a description of its training data, so that likelihood and novelty can be measured.
 
     Args:
-        data: rows, column and layout, as the `data` of a checkpoint's config.json says them; the length is the model's.
-        label: what the classes are on these data; it must give as many as the network has.
+        converted: The model.
+        data: Rows, column and layout, as in `data` of a checkpoint's config.json; the length is that of the model.
+        label: Label of the classes on these data, with as many classes as the network has.
 
     Raises:
-        ValueError: if the data do not fit the model.
+        ValueError: If the data do not fit the model.
     """
     checkpoint = converted.checkpoint
     classes = checkpoint.null_label
@@ -118,10 +127,10 @@ def trained_on(converted: Converted, data: Mapping[str, Any], label: LabelRule |
 
 
 def expect_free(directory: str | Path, source: str | Path, *, overwrite: bool) -> None:
-    """Nothing, if a checkpoint made of `source` may be written there.
+    """Check that a checkpoint that is converted from `source` may be written to `directory`.
 
     Raises:
-        FileExistsError: if something is there that is not to be replaced: what is no checkpoint never is.
+        FileExistsError: If `directory` exists, unless it is another checkpoint and `overwrite` is set.
     """
     directory = Path(directory)
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):

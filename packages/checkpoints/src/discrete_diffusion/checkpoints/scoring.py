@@ -121,7 +121,11 @@ def score(
 def _encoded(
     checkpoint: Checkpoint, strings: Sequence[str], layout: Padded
 ) -> tuple[Int[Tensor, "m l"], Int[Tensor, " m"], tuple[RowChange, ...]]:
-    """Return the tokens of the strings that fit the model, the positions of those, and why the others do not."""
+    """Return the tokens and positions of the strings that fit the model, and the reasons why others do not.
+
+    Raises:
+        ValueError: If all strings are blank.
+    """
     positions = np.array([i for i, string in enumerate(strings) if string], dtype=np.int64)
     if not len(positions):
         raise ValueError(f"Expected a string to score, got {len(strings)} that are blank.")

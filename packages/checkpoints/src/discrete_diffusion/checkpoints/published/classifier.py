@@ -1,4 +1,4 @@
-"""Classifiers of noisy sequences (D-CBG, arXiv 2412.10193) of the published code as classifiers of ours."""
+"""Published classifiers of noisy sequences (D-CBG, arXiv 2412.10193)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,20 +30,21 @@ SIZES = {
     "num_outputs": "num_classes",
     "cond_size": "cond_dim",
 }
-"""Our names, and those of `classifier_model`."""
+"""Our names of sizes, and their names in `classifier_model`."""
 
 
 def converted_classifier(found: LightningCheckpoint, generator: Checkpoint, named: str | Path) -> ConvertedClassifier:
-    """The classifier of a `.ckpt` of the published code as one of ours.
+    """Return the classifier of a published `.ckpt` in our format.
 
-    It is fed the same noise level as the generator's network, and takes process and vocabulary from it.
+    Its noise level, process and vocabulary are those of the generator.
 
     Args:
-        generator: what it steers.
-        named: what the generator is called, its folder say.
+        found: Content of the `.ckpt`.
+        generator: The generator that it steers.
+        named: Name of the generator in messages, such as its folder.
 
     Raises:
-        ValueError: if it is of a kind that we do not have, its parts do not fit, or it is of another generator.
+        ValueError: If its architecture is not supported, its parts do not fit, or it belongs to another generator.
     """
     refused = classifier_refusal(found.config)
     if refused is not None:
@@ -73,7 +74,11 @@ def converted_classifier(found: LightningCheckpoint, generator: Checkpoint, name
 
 
 def _expect_generator(found: LightningCheckpoint, about: Mapping[str, Any], named: str | Path) -> None:
-    """Nothing, if the classifier was trained with the noise, length and time conditioning of this generator."""
+    """Check that the classifier was trained with the noise, length and time conditioning of this generator.
+
+    Raises:
+        ValueError: If it was not.
+    """
     if about["process"] is None:
         raise ValueError(
             f"Expected a diffusion model as `generator`, got {named}, which goes from left to right: a noisy "
@@ -98,7 +103,11 @@ def _expect_generator(found: LightningCheckpoint, about: Mapping[str, Any], name
 
 
 def _expect_vocabulary(found: LightningCheckpoint, generator: Checkpoint, named: str | Path) -> str | None:
-    """Nothing, if the classifier has the generator's vocabulary; a note, if only its size can be compared."""
+    """Check that the classifier has the generator's vocabulary; return a note if only the sizes can be compared.
+
+    Raises:
+        ValueError: If it has another one.
+    """
     rows, symbols = found.last.get(EMBEDDING), len(generator.tokenizer)
     if rows is not None and rows.ndim == 2 and len(rows) != symbols:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Configurations of the published training code: sizes, process, schedule and objective of a model."""
+"""Configurations of the published training code."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SCHEDULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "geometric": ("Geometric", ("sigma_min", "sigma_max")),
     "linear": ("Linear", ("sigma_min", "sigma_max")),
 }
-"""Their noise types: our class, and what it takes of `noise`. The others are fixed in the code with eps 1e-3."""
+"""Published noise types: our class, and its arguments from `noise`. Other arguments are fixed in the code, eps 1e-3."""
 EPS = 1e-3
 UNSUPPORTED = {
     "unet": "its layers are named otherwise than those of our UNet",
@@ -27,10 +27,10 @@ MISSING = object()
 
 
 def setting(config: Mapping[str, Any], path: str, default: Any = MISSING, hops: int = HOPS) -> Any:
-    """The entry of a dotted path, one `${a.b}` or `${.b}` after the other.
+    """Return the entry of a dotted path, with interpolations `${a.b}` and `${.b}` resolved.
 
     Raises:
-        ValueError: if there is none and no default, or it asks for more than another entry.
+        ValueError: If there is none and no default, or it is an unsupported interpolation.
     """
     value: Any = config
     for part in path.split("."):
@@ -50,10 +50,10 @@ def setting(config: Mapping[str, Any], path: str, default: Any = MISSING, hops: 
 
 
 def number(config: Mapping[str, Any], path: str, default: Any = MISSING) -> Any:
-    """The entry of a dotted path, which is to be a number; see `setting`.
+    """Return the entry of a dotted path, a number; see `setting`.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: If it is not a number.
     """
     value = setting(config, path, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -62,15 +62,16 @@ def number(config: Mapping[str, Any], path: str, default: Any = MISSING) -> Any:
 
 
 def fields(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The same facts as config.json of a published folder has, see `published.published_parts`.
+    """Return the fields that config.json of a published folder has; see `hub_folder.published_parts`.
 
-    Of `backbone=dimamba` they are those that `dimamba.dimamba_parts` takes.
+    For `backbone=dimamba`, they are the fields for `dimamba.dimamba_parts`.
 
     Args:
-        weights: by their published names; `backbone=hf_dit` keeps the sizes nowhere else.
+        config: Published configuration.
+        weights: Weights by their published names, which alone hold the sizes of `backbone=hf_dit`.
 
     Raises:
-        ValueError: if it is a model that we do not have.
+        ValueError: If the model is not supported.
     """
     backbone, kind = str(setting(config, "backbone")), parameterization(config)
     reason = _refusal(config, weights, backbone, causal=kind == "autoregressive")
@@ -99,10 +100,10 @@ def fields(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str
 
 
 def parameterization(config: Mapping[str, Any]) -> str:
-    """What is learned: "autoregressive", "absorbing" or "uniform".
+    """Return the kind of model: "autoregressive", "absorbing" or "uniform".
 
     Raises:
-        ValueError: if it is something else.
+        ValueError: If it is another one.
     """
     # MDLM's first configurations name no diffusion: there was one.
     diffusion, reading = str(setting(config, "diffusion", "absorbing_state")), setting(config, "parameterization")
@@ -118,10 +119,10 @@ def parameterization(config: Mapping[str, Any]) -> str:
 
 
 def schedule(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The schedule, as a target.
+    """Return the noise schedule, as a target.
 
     Raises:
-        ValueError: if it is none of ours.
+        ValueError: If it is not supported.
     """
     kind = str(setting(config, "noise.type"))
     if kind not in SCHEDULES:
@@ -132,14 +133,15 @@ def schedule(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model(config: Mapping[str, Any], loglinear: Mapping[str, Any], bos_id: int | None) -> dict[str, Any]:
-    """How the model denoises, is measured and sampled, as targets.
+    """Return denoiser, objective and sampler of the model, as targets.
 
-    Published models from left to right read `<bos>` as their first token and predict the others. Ours reads it in front
-    of the sequence, so that a sequence is what follows it, one token less.
+    Published autoregressive models count `<bos>` as the first token. Ours do not, so that sequences have one token
+    less.
 
     Args:
-        loglinear: the same for the process with a log-linear schedule in continuous time.
-        bos_id: of the tokenizer, for models from left to right.
+        config: Published configuration.
+        loglinear: The same targets for a log-linear schedule in continuous time.
+        bos_id: Id of `<bos>`, for autoregressive models.
     """
     if parameterization(config) == "autoregressive":
         return {
@@ -177,7 +179,7 @@ def model(config: Mapping[str, Any], loglinear: Mapping[str, Any], bos_id: int |
 
 
 def _refusal(config: Mapping[str, Any], weights: Mapping[str, Tensor], backbone: str, *, causal: bool) -> str | None:
-    """Why the network cannot be one of ours, None if it can."""
+    """Return why the network is not supported, None if it is."""
     if backbone == "dimamba":
         joined = setting(config, "model.bidirectional_strategy", "add")
         return dimamba_refusal(weights, causal=causal, strategy=joined)
@@ -185,7 +187,11 @@ def _refusal(config: Mapping[str, Any], weights: Mapping[str, Tensor], backbone:
 
 
 def _measured(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """The sizes that a network's weights have."""
+    """Return the sizes of a network from its weights.
+
+    Raises:
+        ValueError: If a weight that determines them is missing.
+    """
     try:
         hidden, frequencies = shapes["backbone.vocab_embed.embedding"][1], shapes["backbone.rotary_emb.inv_freq"][0]
         cond = shapes["backbone.sigma_map.mlp.2.weight"][0]

@@ -1,4 +1,4 @@
-"""Published DiMambas, such as the generators of Species10 (arXiv 2412.10193): which are ours, and under what names."""
+"""Published DiMambas, such as the generators of Species10 (arXiv 2412.10193)."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -22,12 +22,12 @@ RATES = f"{FIRST}mixer.mamba_fwd.A_log"
 BACKWARD = f"{FIRST}mixer.mamba_rev.A_log"
 CONVOLUTION = f"{FIRST}mixer.mamba_fwd.conv1d.weight"
 MEASURED = {EMBEDDING: 2, RATES: 2, CONVOLUTION: 3}
-"""Weights that determine the sizes, and their numbers of axes."""
+"""Weights that determine the sizes, and their numbers of dimensions."""
 DIRECTIONS = ("mamba_fwd", "mamba_rev")
 DROPOUT = 0.1
-"""Of every block, whatever `model.dropout` says."""
+"""Dropout of every block, whatever `model.dropout` says."""
 BIAS = "output_layer.linear.bias"
-"""Ours has it, and the published one none: it is zero."""
+"""Weights that only our network has; they are zero."""
 NAMES = {
     "vocab_embed.embedding": EMBEDDING,
     "output_layer.norm_final.weight": f"{MIXER}norm_f.weight",
@@ -35,16 +35,16 @@ NAMES = {
     "output_layer.adaLN_modulation.weight": f"{MIXER}adaLN_modulation_final.weight",
     "output_layer.adaLN_modulation.bias": f"{MIXER}adaLN_modulation_final.bias",
 }
-"""Our names, and the published ones, of what is neither in a block nor called the same."""
+"""Our names and the published names of weights outside of blocks, where they differ."""
 
 
 def dimamba_refusal(weights: Mapping[str, Tensor], *, causal: bool, strategy: Any) -> str | None:
-    """Why a published DiMamba cannot become one of ours, None if it can.
+    """Return why a published DiMamba is not supported, None if it is.
 
     Args:
-        weights: by their published names.
-        causal: it predicts from left to right.
-        strategy: what its configuration says as `bidirectional_strategy`.
+        weights: Weights by their published names.
+        causal: Whether it is autoregressive.
+        strategy: Its `bidirectional_strategy`.
     """
     for name, axes in MEASURED.items():
         if name not in weights or weights[name].ndim != axes:
@@ -62,7 +62,7 @@ def dimamba_refusal(weights: Mapping[str, Tensor], *, causal: bool, strategy: An
 
 
 def dimamba_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The sizes of a published DiMamba that is not refused, which are those of its weights."""
+    """Return the sizes of a supported DiMamba from its weights."""
     vocab_size, hidden = weights[EMBEDDING].shape
     layers = {name.removeprefix(MIXER).split(".")[1] for name in weights if name.startswith(f"{MIXER}layers.")}
     projections = [
@@ -92,10 +92,10 @@ def dimamba_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 def dimamba_parts(
     fields: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerBase, *, where: str
 ) -> tuple[dict[str, Any], DiMamba, PreTrainedTokenizerBase, Label | None]:
-    """The parts of a `Checkpoint`, as `published.published_parts` makes them of a DiT.
+    """Return the parts of a `Checkpoint`; see `hub_folder.published_parts`.
 
     Raises:
-        ValueError: if something is missing, not understood, or does not fit.
+        ValueError: If something is missing, not supported, or does not fit.
     """
     labelled, length = fields["cfg"], fields["model_length"]
     if type(length) is not int or length < 1 or type(fields["time_conditioning"]) is not bool:
@@ -129,15 +129,15 @@ def dimamba_parts(
 def dimamba_weights(
     published: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: str
 ) -> dict[str, Tensor]:
-    """Weights of our `DiMamba`, of the expected dtypes, given those of a published one.
+    """Return the weights of our `DiMamba`, in the expected dtypes, from published ones.
 
     Args:
-        published: by their published names; of projections that the directions share, either or both.
-        expected: the state dict of the `DiMamba` that the weights are for.
-        where: what errors call the weights.
+        published: Weights by their published names; projections that both directions share may be there once or twice.
+        expected: State dict of our `DiMamba`.
+        where: Name of the weights in messages.
 
     Raises:
-        ValueError: if a weight is missing, unknown or of another shape.
+        ValueError: If a weight is missing, unknown or of another shape.
     """
     names = {name: published_name(name) for name in expected if name != BIAS}
     known = set(names.values())
@@ -156,7 +156,7 @@ def dimamba_weights(
 
 
 def published_name(name: str) -> str:
-    """What a weight of our DiMamba is called in a published one."""
+    """Return the published name of a weight of our DiMamba."""
     if not name.startswith("blocks."):
         return NAMES.get(name, f"{PREFIX}{name}")
     _, layer, *path = name.split(".")

@@ -27,7 +27,7 @@ NEEDED = (*SIZES, "dropout", "time_conditioning")
 
 
 def is_published(directory: Path) -> bool:
-    """Say whether the folder holds a checkpoint of the published formats."""
+    """Return whether the folder holds a checkpoint of the published formats."""
     try:
         fields = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     except (OSError, RecursionError, ValueError):
@@ -36,19 +36,19 @@ def is_published(directory: Path) -> bool:
 
 
 def needs_tokenizer(directory: Path) -> bool:
-    """Say whether the folder holds a published checkpoint that comes without its tokenizer."""
+    """Return whether the folder holds a published checkpoint that comes without its tokenizer."""
     return is_published(directory) and not has_tokenizer(directory)
 
 
 def read_published(
     directory: Path, tokenizer: Tokenizer | None = None
 ) -> tuple[dict[str, Any], DiT, PreTrainedTokenizerBase, Label | None]:
-    """Configuration, network, tokenizer and label of a published folder; see `published_parts`.
+    """Return configuration, network, tokenizer and label of a published folder; see `published_parts`.
 
     Raises:
-        FileNotFoundError: if it has no weights.
-        ValueError: if its parts do not belong together, or it has no tokenizer and none is given.
-        ConnectionError: if the tokenizer cannot be read.
+        FileNotFoundError: If it has no weights.
+        ValueError: If its parts do not fit, or it has no tokenizer and none is given.
+        ConnectionError: If the tokenizer cannot be read.
     """
     fields = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return published_parts(fields, read_weights(directory), find_tokenizer(directory, tokenizer), where=str(directory))
@@ -57,23 +57,23 @@ def read_published(
 def published_parts(
     fields: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerBase, *, where: str
 ) -> tuple[dict[str, Any], DiT, PreTrainedTokenizerBase, Label | None]:
-    """The parts of a `Checkpoint`, made of a published one.
+    """Return the parts of a `Checkpoint` from those of a published one.
 
-    Process and schedule are those that these models were trained with: log-linear with eps 1e-3, uniform noise whose
-    posterior reads the network as leave-one-out (udlm) or masks (mdlm). Weights of any dtype become float32.
+    These models were trained with the log-linear schedule, eps 1e-3, and uniform noise with the leave-one-out
+    parameterization (udlm) or masks (mdlm). Weights of any dtype become float32.
 
-    With a label, the null label included, the network says what the published one says. Without one the published
-    network adds nothing to its condition, which it was never trained on where it has labels; ours adds the null label.
+    With a label, the null label included, our network equals the published one. Without a label, the published network
+    adds nothing to its condition, although it was not trained that way; ours adds the null label.
 
     Args:
-        fields: what the published config.json says.
-        weights: by their published names, `backbone.*`.
-        tokenizer: of as many symbols as the network has, or of one less: the published code then counts a mask after
-            its last symbol, and `<mask>` is added there.
-        where: what errors call the checkpoint.
+        fields: Fields of the published config.json.
+        weights: Weights by their published names, `backbone.*`.
+        tokenizer: Tokenizer with as many symbols as the network, or with one less: the published code then counts a
+            mask after the last symbol, and `<mask>` is added there.
+        where: Name of the checkpoint in messages.
 
     Raises:
-        ValueError: if something is missing, not understood, or does not fit.
+        ValueError: If something is missing, not supported, or does not fit.
     """
     _check(fields, where)
     labelled = bool(fields.get("cfg", False))
@@ -105,7 +105,7 @@ def with_network(
     *,
     where: str,
 ) -> tuple[dict[str, Any], Network, PreTrainedTokenizerBase, Label | None]:
-    """The parts of a `Checkpoint` around a network that is read: process, tokenizer, and classes without names."""
+    """Return the parts of a `Checkpoint` of a network, with numbers as names of its classes."""
     masks, classes = fields["model_type"] == "mdlm", backbone["num_classes"]
     tokenizer = fitted(tokenizer, fields["vocab_size"], masks=masks, where=where)
     names = tuple(f"class {index}" for index in range(classes or 0))
@@ -121,7 +121,7 @@ def with_network(
 
 
 def loglinear_model(fields: Mapping[str, Any], mask_id: int | None) -> dict[str, Any]:
-    """The `model` of a checkpoint's config.json as these models were trained; without a mask it is uniform noise."""
+    """Return `model` of config.json for these models; without a mask, the noise is uniform."""
     process = {
         "_target_": f"discrete_diffusion.processes.{PROCESSES[fields['model_type']]}",
         "schedule": {"_target_": "discrete_diffusion.schedules.LogLinear", "eps": 1e-3},

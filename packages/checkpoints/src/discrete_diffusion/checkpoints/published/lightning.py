@@ -1,4 +1,4 @@
-"""Lightning checkpoints of the published code as checkpoints of ours."""
+"""Conversion of published Lightning checkpoints."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ from discrete_diffusion.datasets import Label, pixel_tokenizer, pretrained_token
 Weights = Literal["ema", "last"]
 Parts = Callable[..., tuple[dict[str, Any], nn.Module, PreTrainedTokenizerBase, Label | None]]
 OURS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {"text8": text8_tokenizer, "raw_pixels": pixel_tokenizer}
-"""Tokenizers of the published code that are ours too, by the names that it has for them."""
+"""Our tokenizers that the published code has too, by their published names."""
 
 
 def converted_lightning(
@@ -32,16 +32,18 @@ def converted_lightning(
     tokenizer: Tokenizer | None = None,
     default_tokenizer: Callable[[], Tokenizer | None] | None = None,
 ) -> Converted:
-    """The model of a `.ckpt` of the published code as one of ours.
+    """Return the model of a published `.ckpt` in our format.
 
     Args:
-        weights: the moving averages ("ema"), which are the default where there are any, or "last".
-        tokenizer: what the model was trained with; else the one in the file, or ours of the same name, or
-            `default_tokenizer`'s.
+        found: Content of the `.ckpt`.
+        weights: The moving averages, "ema", by default if there are any, or "last".
+        tokenizer: Tokenizer of the model; by default that of the file, or ours of the same name, or that of
+            `default_tokenizer`.
+        default_tokenizer: Function that returns a tokenizer.
 
     Raises:
-        ConnectionError: if the tokenizer cannot be had from the hub.
-        ValueError: if it is of a kind that we do not have, its parts do not fit, or there is no tokenizer.
+        ConnectionError: If the tokenizer cannot be downloaded.
+        ValueError: If its architecture is not supported, its parts do not fit, or there is no tokenizer.
     """
     if weights == "ema" and found.averaged is None:
         raise ValueError(f"Expected averaged weights in {found.path}, which has none: take the last ones.")
@@ -82,7 +84,11 @@ def converted_lightning(
 def _tokenizer(
     found: LightningCheckpoint, given: Tokenizer | None, default: Callable[[], Tokenizer | None] | None
 ) -> tuple[PreTrainedTokenizerBase, bool]:
-    """The tokenizer, and whether it is the pickled one."""
+    """Return the tokenizer, and whether it is the pickled one.
+
+    Raises:
+        ValueError: If there is none.
+    """
     if given is not None:
         return _loaded(given), False
     pickled = unpickled_tokenizer(found.tokenizer)
@@ -106,11 +112,11 @@ def _loaded(tokenizer: Tokenizer) -> PreTrainedTokenizerBase:
 
 
 def _without_gates(weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Weights of a model from left to right, with those that our DiT has besides and that change nothing.
+    """Return the weights of an autoregressive model with further weights of our DiT that change nothing.
 
-    The published network is fed no noise level and, where it has no labels, modulates nothing. A map of the noise level
-    that is zero adds SiLU(0) = 0 to the condition, and a modulation whose gates are one, and whose shifts and scales
-    are zero, is none.
+    The published network has no noise level as its input and, without labels, no modulation. A zero map of the noise
+    level adds SiLU(0) = 0 to the condition, and a modulation with gates of one, and shifts and scales of zero, is the
+    identity.
     """
     hidden, cond = facts["hidden_dim"], facts["cond_dim"]
     added = {

@@ -1,4 +1,4 @@
-"""Lightning checkpoints of the published training code: weights by name, their averages, and the configuration."""
+"""Content of Lightning checkpoints of the published training code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,23 +26,22 @@ READ = frozenset(
         *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "Boolean", "Float", "Integer", "String")),
     }
 )
-"""The classes of a configuration. Every other one that a file names is told to the person."""
+"""Classes of a configuration. Any other class in a file is reported."""
 
 
 @dataclass(frozen=True)
 class LightningCheckpoint:
-    """What a checkpoint of the published code holds, as plain data.
+    """Content of a published checkpoint, as plain data.
 
     Attributes:
-        path: the file.
-        kind: what the network is.
-        config: its configuration, interpolations as they are written.
-        last: the network's weights and buffers, by the names of `state_dict`.
-        averaged: the same with the moving averages in place of the parameters, None where none were kept, as of
-            classifiers.
-        tokenizer: what stands for the pickled tokenizer, None where there is none.
-        step: training steps that were done.
-        unread: what of the file was not understood.
+        path: The file.
+        kind: Kind of the network.
+        config: Configuration, with unresolved interpolations.
+        last: Weights and buffers of the network, by the names of `state_dict`.
+        averaged: The same with moving averages of the parameters; None if there are none, as for classifiers.
+        tokenizer: Stand-in for the pickled tokenizer, None if there is none.
+        step: Number of training steps.
+        unread: Parts of the file that were not understood.
     """
 
     path: Path
@@ -56,11 +55,11 @@ class LightningCheckpoint:
 
 
 def read_lightning(path: str | Path) -> LightningCheckpoint:
-    """Read a `.ckpt` of the code published with arXiv 2412.10193 or 2406.07524, and run nothing of what is in it.
+    """Read a `.ckpt` of the code published with arXiv 2412.10193 or 2406.07524, without running any of it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is none, is damaged, or holds another kind of model.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not such a file, is damaged, or holds another kind of model.
     """
     path = Path(path)
     content, names = load_inert(path)
@@ -100,10 +99,10 @@ def read_lightning(path: str | Path) -> LightningCheckpoint:
 
 
 def plain(node: Any) -> Any:
-    """A configuration as dictionaries, lists and values; what is of no class that is read becomes None.
+    """Return a configuration as dictionaries, lists and values; objects of other classes become None.
 
     Raises:
-        ValueError: if a node of it does not say what it holds.
+        ValueError: If a node has no content.
     """
     if isinstance(node, Inert):
         if node.path not in READ:
@@ -121,7 +120,11 @@ def plain(node: Any) -> Any:
 def _averaged(
     ema: Any, state: Mapping[str, Tensor], last: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor] | None:
-    """The averages by name: they are a list in the order of the parameters of network and noise."""
+    """Return the averages by name, from a list in the order of the parameters of network and noise.
+
+    Raises:
+        ValueError: If they do not fit the parameters.
+    """
     if ema is None:
         return None
     shadows = ema.get("shadow_params") if isinstance(ema, dict) else None

@@ -115,7 +115,7 @@ def unpickled_tokenizer(stand_in: Inert | None) -> PreTrainedTokenizerFast | Non
 
 
 def is_of_tokenizer(note: str) -> bool:
-    """Say whether what was not understood is a part of a pickled tokenizer."""
+    """Return whether a part of the file that was not understood belongs to a pickled tokenizer."""
     return note.startswith(("objects of tokenizers.", "objects of transformers."))
 
 

@@ -1,4 +1,4 @@
-"""Weights of published checkpoints: where a folder keeps them, and what they are called in our DiT."""
+"""Weights of published checkpoints."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ SAID = 5
 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:
-    """The weights of a folder, by their published names, from one file or several.
+    """Read the weights of a folder, by their published names, from one or several files.
 
-    Of safetensors and pickled files the former are read; of the latter tensors alone, nothing that runs.
+    Safetensors are preferred. From pickled files, only tensors are read, and no code is run.
 
     Raises:
-        FileNotFoundError: if there are none, or a part is missing.
-        ValueError: if a file is damaged, or holds more than tensors.
+        FileNotFoundError: If there are no weights, or a part is missing.
+        ValueError: If a file is damaged, or holds more than tensors.
     """
     for single in ("model.safetensors", "pytorch_model.bin"):
         index = directory / f"{single}.index.json"
@@ -45,21 +45,20 @@ def dit_weights(
     where: str,
     prefix: str = PREFIX,
 ) -> dict[str, Tensor]:
-    """Weights of our `DiT`, of the expected dtypes, given those of a published one.
+    """Return the weights of our `DiT`, in the expected dtypes, from published ones.
 
-    The names are the same behind the prefix. The rotary frequencies are kept as a buffer there and
-    computed here: they are compared and dropped.
+    Except for the prefix, the names are the same. Rotary frequencies are a buffer of the published network; they are
+    compared with ours and dropped.
 
     Args:
-        published: by their published names.
-        expected: the state dict of the `DiT` that the weights are for.
-        head_size: width of an attention head.
-        where: what errors call the weights.
-        prefix: of the published names.
+        published: Weights by their published names.
+        expected: State dict of our `DiT`.
+        head_size: Width of an attention head.
+        where: Name of the weights in messages.
+        prefix: Prefix of the published names.
 
     Raises:
-        ValueError: if a weight is missing, unknown or of another shape (each is named), or the network turns its heads
-            by other angles.
+        ValueError: If a weight is missing, unknown or has another shape, or the rotary frequencies differ.
     """
     found = {name.removeprefix(prefix): weight for name, weight in published.items() if name.startswith(prefix)}
     frequencies = found.pop(FREQUENCIES, None)

@@ -1,1 +1,1 @@
-"""A checkpoint as a folder that transformers loads without our packages."""
+"""Export of checkpoints for transformers."""

@@ -114,7 +114,7 @@ def _summary(checkpoint: Checkpoint, process: Any, kind: str) -> str:
 
 
 def _code(checkpoint: Checkpoint, name: str, auto: str, own: bool) -> str:
-    """How the folder is used, in ten lines or fewer."""
+    """Return the code example, at most ten lines."""
     code_beside = own or "name_or_path" in checkpoint.config["backbone"]
     trust = ", trust_remote_code=True" if code_beside else ""
     lines = [
@@ -196,7 +196,7 @@ def _data_rows(checkpoint: Checkpoint, kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _table(results: RunResults) -> list[list[str]]:
-    """Heads, and a row for each guidance and strength; columns that nothing has a number in are left out."""
+    """Return headings, and a row for each guidance and scale; empty columns are left out."""
     prop = "novel_property_mean"
     measured = [name for name in (*MEASURED, prop) if any(row.get(name) is not None for row in results.results)]
     if not results.results:

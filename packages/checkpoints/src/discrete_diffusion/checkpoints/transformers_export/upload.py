@@ -1,4 +1,4 @@
-"""A folder onto the Hugging Face hub."""
+"""Upload to the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from discrete_diffusion.checkpoints.hub import NAME
 
 
 def push_to_hub(directory: str | Path, name: str, *, private: bool = False) -> str:
-    """Upload an exported folder as a model of the hub, made if there is none; return its address.
+    """Upload an exported folder to a model of the hub, which is created if necessary; return its address.
 
     Args:
-        directory: what `export` wrote.
+        directory: Folder from `export`.
         name: OWNER/MODEL.
-        private: of a model that is made: nobody else sees it.
+        private: Whether a new model is private.
 
     Raises:
-        ValueError: if `name` is no such name.
-        FileNotFoundError: if `directory` holds no model.
-        ConnectionError: if the hub is not reached or does not know who asks.
+        ValueError: If `name` is not of this form.
+        FileNotFoundError: If `directory` holds no model.
+        ConnectionError: If the hub cannot be reached, or the user is not logged in.
     """
     expect_hub_name(name)
     if not (Path(directory) / "config.json").is_file():
@@ -39,10 +39,10 @@ def push_to_hub(directory: str | Path, name: str, *, private: bool = False) -> s
 
 
 def expect_hub_name(name: str) -> None:
-    """Nothing, if a model of the hub can be called so.
+    """Check the name of a model on the hub.
 
     Raises:
-        ValueError: if not.
+        ValueError: If it is not OWNER/MODEL.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"Expected the name of a model of the hub as OWNER/MODEL, got {name!r}.")
