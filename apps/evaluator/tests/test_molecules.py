@@ -12,8 +12,9 @@ from rdkit import Chem, DataStructs, RDLogger
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
 from discrete_diffusion.eval import qed, ring_count
+from discrete_diffusion.evaluator.carried_data import CarriedData, MissingRowsError, with_rows
 from discrete_diffusion.evaluator.domains.domain import Run, build_domain
-from discrete_diffusion.evaluator.domains.molecules import Molecules
+from discrete_diffusion.evaluator.domains.molecules import Molecules, known_molecules
 from discrete_diffusion.evaluator.point import Point
 
 TRAINING = ["c1ccccc1", "C1CC1", *("C" * carbons + "O" for carbons in range(1, 19))]
@@ -122,3 +123,26 @@ def test_every_kind_of_molecules_has_its_metrics_and_pictures(kind: str, tmp_pat
     written = metrics.draw([run], tmp_path, chosen=run.condition, shown=2)
     assert {path.name for path in written} == {"molecules.png", "distribution.png"}
     assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_carried_statistics_give_the_same_comparison_as_the_molecules(tmp_path):
+    columns = {"qed": [qed(one) for one in TRAINING], "ring_count": [ring_count(one) for one in TRAINING]}
+    rows = data(**columns)
+    known_molecules(rows).save(tmp_path / "reference.safetensors")
+    carried = Molecules(CarriedData(tmp_path / "reference.safetensors", None))
+    metrics = Molecules(rows)
+    samples = [*GENERATED, *TRAINING, *("C" * carbons + "N" for carbons in range(1, 19))]
+    assert carried(samples) == metrics(samples)
+    for name, value in metrics.training.items():
+        assert carried.training[name] == pytest.approx(value, abs=0.02)
+    content = (tmp_path / "reference.safetensors").read_bytes()
+    assert not any(one.encode() in content for one in TRAINING if len(one) > 4)
+
+
+def test_another_property_of_carried_molecules_has_no_training_values(tmp_path):
+    known_molecules(data()).save(tmp_path / "reference.safetensors")
+    carried = Molecules(CarriedData(tmp_path / "reference.safetensors", None), property=ring_count)
+    assert carried.training["mean"] is None
+    assert carried(["C1CC1"]).values == [1.0]
+    with pytest.raises(MissingRowsError, match=r"^`data_labels` needs the training rows"):
+        with_rows(CarriedData(tmp_path, None), "data_labels")

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from discrete_diffusion.checkpoints import expect_checkpoint, locate
+from discrete_diffusion import models
+from discrete_diffusion.checkpoints import evaluations, expect_checkpoint, load, locate
 
 
 @pytest.fixture
@@ -47,3 +49,26 @@ def test_a_folder_without_a_checkpoint_is_refused(outputs: Path, path: str, monk
 def test_names_of_the_hub_and_checkpoints_pass(outputs: Path):
     expect_checkpoint("owner/model")
     expect_checkpoint(outputs / "molecules")
+
+
+def test_a_shipped_model_is_found_by_its_name_unless_there_is_such_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    name = models.names()[0]
+    assert locate(name) == models.folder(name)
+    assert evaluations(locate(name)) == Path("outputs") / name / "evaluation"
+    expect_checkpoint(name)
+    (tmp_path / name).mkdir()
+    assert locate(name) == Path(name)
+    with pytest.raises(FileNotFoundError, match=f"Expected a checkpoint in {name}"):
+        expect_checkpoint(name)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_shipped_model_samples_molecules(name: str):
+    checkpoint = load(name)
+    samples = checkpoint.decode(checkpoint.sample(8, seed=0, steps=8))
+    assert len(set(samples)) == 8
+    assert all(set(one) <= set("".join(checkpoint.tokenizer.get_vocab())) for one in samples)
+    assert all(parameter.dtype == torch.float32 for parameter in checkpoint.network.parameters())

@@ -74,12 +74,14 @@ def _hints() -> Hints:
         NoCheckpointError,
         UndescribedDataError,
     )
+    from discrete_diffusion.evaluator.carried_data import MissingRowsError
     from discrete_diffusion.datasets import UnreachableDataError
 
     return {
         ClassifierMismatchError: "train one with `uv run trainer task=KIND_classifier generator=RUN`",
         MissingClassifierError: "train one with `uv run trainer task=KIND_classifier generator=RUN`, or name one",
         MissingDataError: "name their place by `data.path=`",
+        MissingRowsError: "name their place by `data.path=`",
         NoCheckpointError: "train one with `uv run trainer`, or name one",
         UnreachableDataError: "on the command line, `data.path=FILE`",
         UndescribedDataError: "name its data by `uv run trainer convert SRC DST data=NAME`",

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.evaluator.carried_data import CarriedData, training_data, with_rows
 from discrete_diffusion.evaluator.comparison import diversity, draw_samplers, samplers_table
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
@@ -55,14 +56,21 @@ def evaluate(config: DictConfig) -> Path:
 
     check_orders(config.likelihood_orders, checkpoint)
     sweep = build_sweep(config, checkpoint, folder, device, console.print)
-    data = checkpoint.data(config.data.path)
-    for line in data.report.describe().splitlines():
-        console.print(f"{line}.", markup=False)
-    console.print("Reading the training data to compare with.")
+    data = training_data(checkpoint, folder, config.data.path)
+    if isinstance(data, CarriedData):
+        for option in ("data_labels", "likelihood_orders"):
+            if config[option]:
+                with_rows(data, option)
+        console.print("The model carries statistics of its training data; a likelihood needs the data: `data.path=`.")
+    else:
+        for line in data.report.describe().splitlines():
+            console.print(f"{line}.", markup=False)
+        console.print("Reading the training data to compare with.")
     domain = build_domain(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None
     if sweep.searches:
-        example = data.examples(1).with_format(None)[data.column][0]
+        carried = isinstance(data, CarriedData)
+        example = data.example if carried else data.examples(1).with_format(None)[data.column][0]
         reward = build_reward(config.reward, domain, checkpoint.tokenizer, example)
         sweep = replace(sweep, reward=reward)
     points = sweep.points()
@@ -72,7 +80,7 @@ def evaluate(config: DictConfig) -> Path:
     directory = make_directory(config.output, folder, config.checkpoint)
     record = Record(directory, provenance(config, folder, device), domain)
     if sweep.samplers:
-        rows = data.examples(config.samples)["input_ids"][:]
+        rows = with_rows(data, "suite=samplers").examples(config.samples)["input_ids"][:]
         record.note(training_diversity=diversity(rows, checkpoint.tokenizer))
     if reward is not None:
         record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
@@ -89,7 +97,7 @@ def evaluate(config: DictConfig) -> Path:
         )
 
     try:
-        if config.likelihood:
+        if config.likelihood and not isinstance(data, CarriedData):
             record.note(likelihood=likelihood(config, checkpoint, data, device, console))
         sample(config, sweep, data, judge, record, states, weights, console)
         report(config.pictures.draw, config.pictures.gamma)
@@ -110,7 +118,7 @@ def evaluate(config: DictConfig) -> Path:
 def sample(
     config: DictConfig,
     sweep: Sweep,
-    data: SequenceData,
+    data: SequenceData | CarriedData,
     judge: Judge | None,
     record: Record,
     states: dict[Point, list[State]],
@@ -118,7 +126,7 @@ def sample(
     console: Console,
 ) -> None:
     """Run every point with every seed; the first seed's states and particles are kept."""
-    label, classes = data.label, data.labels
+    label, classes = data.label, None if isinstance(data, CarriedData) else data.labels
     asked = None if label is None or config.label == EACH else target_class(config.label, label)
     points = sweep.points()
     with progress(console) as bar:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from discrete_diffusion import models
 from discrete_diffusion.checkpoints.errors import NoCheckpointError
 
 
@@ -21,8 +22,8 @@ def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
     """Return the folder of a checkpoint or, with `part` "classifier", of a classifier.
 
     Args:
-        path: The folder itself, its run, or a folder of runs, of which the newest one is taken; by default the newest
-            checkpoint under outputs/.
+        path: The folder itself, its run, a folder of runs, of which the newest one is taken, or the name of a model of
+            `discrete_diffusion.models`; by default the newest checkpoint under outputs/.
         part: "checkpoint" or "classifier".
 
     Raises:
@@ -30,6 +31,8 @@ def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
     """
     if path is None:
         return newest()
+    if part == "checkpoint" and not Path(path).exists() and str(path) in models.names():
+        return models.folder(str(path))
     within = Path(path) / part
     if within.is_dir():
         return within
@@ -54,7 +57,10 @@ def expect_checkpoint(path: str | Path | None) -> None:
 def evaluations(checkpoint: str | Path) -> Path:
     """Return the folder of a checkpoint's evaluations.
 
-    It is `evaluation` in the checkpoint's run, or `NAME_evaluation` beside a checkpoint NAME that belongs to no run.
+    It is `evaluation` in the checkpoint's run, `NAME_evaluation` beside a checkpoint NAME that belongs to no run, or
+    `outputs/NAME/evaluation` for a model NAME of `discrete_diffusion.models`.
     """
     folder = Path(checkpoint).resolve()
+    if folder.parent == models.ROOT.resolve():
+        return Path("outputs") / folder.name / "evaluation"
     return folder.parent / ("evaluation" if folder.name == "checkpoint" else f"{folder.name}_evaluation")

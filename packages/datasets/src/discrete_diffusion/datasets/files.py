@@ -241,7 +241,11 @@ def _content(path: Path) -> bytes:
 
 
 def _only_table(archive: Path) -> Path:
-    """Return the path of the only file of an archive that can be read as a table."""
+    """Return the path of the only file of an archive that can be read as a table.
+
+    Raises:
+        ValueError: If there is none, or several.
+    """
     tables = [name for name in member_names(archive) if _suffix(Path(name)).lower() in _KINDS]
     found = [name for name in tables if ".dist-info/" not in name]
     if len(found) != 1:

@@ -69,7 +69,11 @@ def _moleculenet(archive: Path) -> pa.Table:
 
 
 def _records(archive: Path) -> Iterator[Mapping[str, str | float]]:
-    """Yield the molecules of the original archive, a file in an extended XYZ format for each."""
+    """Yield the molecules of the original archive, a file in an extended XYZ format for each.
+
+    Raises:
+        ValueError: If a file has another format.
+    """
     for name, content in read_members(archive, lambda member: member.endswith(".xyz")):
         lines = content.decode("ascii").splitlines()
         try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         kmer_spectrum,
     )
     from .metrics.generative_perplexity import GenerativePerplexity, TextPerplexity
+    from .metrics.hashed_strings import HashedStrings
     from .metrics.image_distances import FrechetDistance, ImageFeatures, frechet_distance, inception_score
     from .metrics.image_features import PixelComponents, classifier_features, inception_features
     from .metrics.mauve import TextFeatures, mauve_score
@@ -78,6 +79,7 @@ __all__ = [
     "DescriptorReference",
     "FrechetDistance",
     "GenerativePerplexity",
+    "HashedStrings",
     "ImageFeatures",
     "ImageShapeError",
     "KmerComparison",
@@ -159,6 +161,7 @@ _MODULES = {
         "jensen_shannon_distance jensen_shannon_divergence kmer_counts kmer_spectrum"
     ),
     "metrics.generative_perplexity": "GenerativePerplexity TextPerplexity",
+    "metrics.hashed_strings": "HashedStrings",
     "metrics.image_distances": "FrechetDistance ImageFeatures frechet_distance inception_score",
     "metrics.image_features": "PixelComponents classifier_features inception_features",
     "metrics.mauve": "TextFeatures mauve_score",

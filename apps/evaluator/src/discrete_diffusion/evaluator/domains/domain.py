@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import describe
+from discrete_diffusion.evaluator.carried_data import CarriedData
 from discrete_diffusion.evaluator.point import Point
 
 Number = float | int | None
@@ -149,7 +150,7 @@ def domain_class(kind: str) -> type[Domain]:
     return get_class(str(OmegaConf.load(path)._target_)) if path.is_file() else Domain
 
 
-def build_domain(config: DictConfig, kind: str, data: SequenceData) -> Domain:
+def build_domain(config: DictConfig, kind: str, data: SequenceData | CarriedData) -> Domain:
     """Return the domain that `config` names, or that of this kind of data.
 
     Raises:

@@ -8,7 +8,6 @@ from typing import Any
 from discrete_diffusion import eval as evaluation
 from discrete_diffusion.datasets import SequenceData, Stream, selfies_to_smiles
 from discrete_diffusion.eval import (
-    DescriptorReference,
     MoleculeProperty,
     ReferenceMolecules,
     canonical_smiles,
@@ -19,7 +18,9 @@ from discrete_diffusion.eval import (
     sa_score,
     scaffolds,
 )
+from discrete_diffusion.evaluator.carried_data import CarriedData
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.domains.known_molecules import KnownMolecules
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
 from discrete_diffusion.evaluator.point import Point
 
@@ -34,7 +35,7 @@ class Molecules(Domain):
     `mean_sa_score` and `frechet_descriptor_distance` are computed over all valid molecules, repeats included.
 
     Args:
-        data: Data whose training rows count as known.
+        data: Data whose training rows count as known, or what a model carries of them.
         property: Function from a valid SMILES string to a number. If None, the column of the label if that is qed or
             ring_count, else qed.
         property_name: Name of the property; that of the function if None.
@@ -56,7 +57,7 @@ class Molecules(Domain):
 
     def __init__(
         self,
-        data: SequenceData,
+        data: SequenceData | CarriedData,
         property: MoleculeProperty | None = None,
         property_name: str | None = None,
         read: Callable[[str], str | None] | None = None,
@@ -67,24 +68,22 @@ class Molecules(Domain):
         self.read = read
         self.of_molecule = OURS[column] if property is None else property
         self.property_name = property_name or (column if property is None else name_of(property))
-        if isinstance(data.train, Stream):
-            raise ValueError("Expected molecules that are not streamed: a novel one is unlike all of them.")
-        rows = data.train.with_format(None)
-        strings = rows[data.column][:]
-        self.reference = ReferenceMolecules.of(strings, self.canonical)
-        spread = [form for form in map(self.canonical, strings[:: -(-len(strings) // property_rows)]) if form]
-        self.descriptors = DescriptorReference.of(spread)
-        self.scaffolds = scaffolds(self.reference.canonical)
-        if property is None and column in rows.column_names:
-            self.training_values = [float(value) for value in rows[column][:]]
+        if isinstance(data, CarriedData):
+            self.known = KnownMolecules.load(data.path)
         else:
-            self.training_values = [float(self.of_molecule(one)) for one in spread]
+            self.known = known_molecules(data, self.canonical, property_rows)
+        if property is None and column in self.known.values:
+            self.training_values = self.known.values[column]
+        elif isinstance(data, CarriedData):
+            self.training_values = []
+        else:
+            self.training_values = [float(self.of_molecule(one)) for one in self.known.some]
         self.threshold = getattr(data.label, "threshold", None) if labeled and property is None else None
         self.training = described(self.training_values)
 
     def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
-        report = evaluate_molecules(strings, self.reference, self.canonical)
+        report = evaluate_molecules(strings, ReferenceMolecules(self.known.raw, self.known.canonical), self.canonical)
         known = dict(zip(report.unique_raw, property_values(report.unique_raw, self.property), strict=True))
         values = property_values(report.novel, self.of_molecule)
         numbers: dict[str, Number] = dict(report.row())
@@ -133,9 +132,9 @@ class Molecules(Domain):
         return {
             "internal_diversity": internal_diversity(molecules),
             "scaffolds": len(found),
-            "novel_scaffolds": len(found - self.scaffolds),
+            "novel_scaffolds": sum(one not in self.known.scaffolds for one in found),
             "mean_sa_score": described(property_values(molecules, sa_score))["mean"],
-            "frechet_descriptor_distance": frechet_descriptor_distance(molecules, self.descriptors),
+            "frechet_descriptor_distance": frechet_descriptor_distance(molecules, self.known.descriptors),
         }
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
@@ -160,6 +159,26 @@ class Molecules(Domain):
             threshold=self.threshold,
         )
         return [grid, distribution]
+
+
+def known_molecules(
+    data: SequenceData, canonical_form: Callable[[str], str | None] = canonical_smiles, rows: int = 10_000
+) -> KnownMolecules:
+    """Return the training molecules, with the properties that the data hold.
+
+    Args:
+        data: The data.
+        canonical_form: Function from a string of the data to its canonical SMILES, None if it is no molecule.
+        rows: Number of molecules for the descriptors.
+
+    Raises:
+        ValueError: If the data are streamed.
+    """
+    if isinstance(data.train, Stream):
+        raise ValueError("Expected molecules that are not streamed: a novel one is unlike all of them.")
+    table = data.train.with_format(None)
+    values = {name: [float(one) for one in table[name][:]] for name in OURS if name in table.column_names}
+    return KnownMolecules.of(table[data.column][:], values, canonical_form, rows)
 
 
 class Selfies(Molecules):

@@ -1,7 +1,7 @@
 """Validity, uniqueness, novelty and properties of molecules."""
 
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -96,8 +96,8 @@ class ReferenceMolecules:
         canonical: Canonical forms of the valid strings.
     """
 
-    raw: frozenset[str]
-    canonical: frozenset[str]
+    raw: Container[str]
+    canonical: Container[str]
 
     @classmethod
     def of(

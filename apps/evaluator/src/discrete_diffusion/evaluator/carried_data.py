@@ -1,0 +1,54 @@
+"""Training data of a model that carries statistics of them instead of the rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.datasets import Label, SequenceData
+
+FILE = "reference.safetensors"
+"""File of a checkpoint with the statistics, as its domain writes them."""
+
+
+class MissingRowsError(ValueError):
+    """An option needs the training rows, and the model carries statistics of them alone."""
+
+
+@dataclass(frozen=True)
+class CarriedData:
+    """Statistics of the training data.
+
+    Attributes:
+        path: File that the domain reads.
+        label: Classes of the data.
+        example: String that the domain accepts.
+    """
+
+    path: Path
+    label: Label | None
+    example: str = "CCO"
+
+
+def training_data(checkpoint: Checkpoint, folder: Path, path: str | None) -> SequenceData | CarriedData:
+    """Return the training data of a model, or what it carries of them if no `path` is given.
+
+    Args:
+        checkpoint: Model.
+        folder: Its folder.
+        path: Place of the data, if they have moved.
+    """
+    file = folder / FILE
+    if path is None and file.is_file():
+        return CarriedData(file, checkpoint.label)
+    return checkpoint.data(path)
+
+
+def with_rows(data: SequenceData | CarriedData, option: str) -> SequenceData:
+    """Return the data.
+
+    Raises:
+        MissingRowsError: If there are no rows.
+    """
+    if isinstance(data, CarriedData):
+        raise MissingRowsError(f"`{option}` needs the training rows, and the model carries statistics of them alone.")
+    return data
