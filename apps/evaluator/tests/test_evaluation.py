@@ -202,7 +202,7 @@ def test_stopping_keeps_what_there_is(
     with pytest.raises(SystemExit) as stop:
         evaluate(configured(f"checkpoint={checkpoint('ar')}", f"output={out}", "gammas=[0,1]", "likelihood=false"))
     assert stop.value.code == 130
-    assert "2 of 4 runs are in" in capsys.readouterr().out
+    assert "2 of 4 runs saved to" in capsys.readouterr().out
     assert len(table(out / "results.csv")) == 2
     assert len(json.loads((out / "summary.json").read_text())["results"]) == 2
     assert (out / "report.html").is_file()

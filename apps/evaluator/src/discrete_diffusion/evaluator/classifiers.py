@@ -1,4 +1,4 @@
-"""Classifiers that guide: which one a method uses, and toward which target."""
+"""Classifiers and targets of guidance methods."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Hard constraints on samples: tokens that are fixed by a prompt, and tokens that each position may hold."""
+"""Hard constraints on samples: prompts, and the tokens that each position may hold."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""Pictures inside the report."""
+"""Pictures embedded in the report."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ WIDEST, HEAVIEST = 1500, 200_000
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture that the run drew: its file, itself as a data URI, its size in pixels, and words about it."""
+    """Plot of an evaluation: its file, its content as a data URI, its size in pixels, and its caption."""
 
     name: str
     source: str
@@ -26,12 +26,12 @@ class Plot:
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG as an address of its own."""
+    """Return a PNG as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def embed(picture: Image.Image, colors: int = 256) -> str:
-    """A picture as a data URI, of at most so many colors."""
+    """Return a picture as a data URI, with at most `colors` colors."""
     file = io.BytesIO()
     flat = picture.convert("RGB").quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     flat.save(file, "PNG", optimize=True)
@@ -61,7 +61,7 @@ def plots(directory: Path, domain: Domain) -> list[Plot]:
 
 
 def drawn(illustrate: Any, string: str, side: int, colors: int) -> str | None:
-    """The picture of a string as a data URI, None where it has none."""
+    """Return the picture of a string as a data URI, None if it has no picture."""
     picture = illustrate(string, (side, side))
     return None if picture is None else embed(picture, colors)
 

@@ -1,4 +1,4 @@
-"""Measure a checkpoint from a configuration."""
+"""Evaluation of a checkpoint."""
 
 import logging
 import math
@@ -39,11 +39,16 @@ from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.guidance import State
 
 LONGEST = 1024
-"""Tokens of a sample whose way from noise to data is a moving picture; that of a longer one is in the report alone."""
+"""Longest sample, in tokens, that is animated in trajectory.gif; the report shows longer ones."""
 
 
 def evaluate(config: DictConfig) -> Path:
-    """Measure the likelihood, draw samples, and write what was found; returns the folder."""
+    """Measure the likelihood, draw samples, and write the results; return their folder.
+
+    Raises:
+        ValueError: If a setting is out of range or does not fit the model.
+        FileNotFoundError: If a checkpoint, a classifier or the data are missing.
+    """
     console = Console(width=None if sys.stdout.isatty() else 132, highlight=False, soft_wrap=True)
     for name in ("datasets", "faiss", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -65,7 +70,7 @@ def evaluate(config: DictConfig) -> Path:
     else:
         for line in data.report.describe().splitlines():
             console.print(f"{line}.", markup=False)
-        console.print("Reading the training data to compare with.")
+        console.print("Loading the training data for comparison ...")
     domain = build_domain(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None
     if sweep.searches:
@@ -90,7 +95,7 @@ def evaluate(config: DictConfig) -> Path:
     def report(draws: bool, gamma: float | None) -> None:
         chosen = choose(record.runs, domain, gamma)
         if draws:
-            console.print("Drawing.")
+            console.print("Drawing plots ...")
             draw(config, record, domain, checkpoint, states, weights, chosen)
         write_report(
             directory, record=record, domain=domain, checkpoint=checkpoint, states=states, chosen=chosen, draw=draws
@@ -102,8 +107,8 @@ def evaluate(config: DictConfig) -> Path:
         sample(config, sweep, data, judge, record, states, weights, console)
         report(config.pictures.draw, config.pictures.gamma)
     except KeyboardInterrupt:
-        done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs are"
-        console.print(f"\nStopped. {done} in {directory / 'results.csv'}, summarized beside it.")
+        done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs saved"
+        console.print(f"\nStopped. {done} to {directory / 'results.csv'}; summary.csv is up to date.")
         if any(not run.condition.data_labels for run in record.runs):
             report(False, None)
         sys.exit(130)
@@ -125,7 +130,7 @@ def sample(
     weights: dict[Point, list[ParticleWeights]],
     console: Console,
 ) -> None:
-    """Run every point with every seed; the first seed's states and particles are kept."""
+    """Sample every point with every seed; keep the trajectories and particles of the first seed."""
     label, classes = data.label, None if isinstance(data, CarriedData) else data.labels
     asked = None if label is None or config.label == EACH else target_class(config.label, label)
     points = sweep.points()
@@ -163,7 +168,7 @@ def draw(
     weights: Mapping[Point, list[ParticleWeights]],
     chosen: Point,
 ) -> None:
-    """Every picture that there is something for."""
+    """Draw all pictures that apply."""
     directory = record.directory
     runs = [run for run in record.runs if run.condition.same_sampler(chosen)]
     domain.draw(runs, directory, chosen=chosen, shown=config.pictures.molecules)
@@ -180,7 +185,11 @@ def draw(
 
 
 def check(config: DictConfig) -> None:
-    """Refuse what no model could do, before anything is loaded."""
+    """Check the settings that do not depend on the model, before anything is loaded.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
     for name in ("samples", "batch_size", "repeats"):
         if not isinstance(config[name], int) or config[name] < 1:
             raise ValueError(f"Expected `{name}` >= 1, got {config[name]}.")
@@ -196,7 +205,7 @@ def check(config: DictConfig) -> None:
 def likelihood(
     config: DictConfig, checkpoint: Checkpoint, data: SequenceData, device: torch.device, console: Console
 ) -> Mapping[str, Any]:
-    """Measure and print it."""
+    """Measure and print the likelihood of validation data; return its entries of summary.json."""
     rows = data.validation
     if config.validation_rows is not None:
         rows = rows.select(range(min(config.validation_rows, len(rows))))
@@ -243,6 +252,6 @@ def order_likelihoods(
 
 
 def progress(console: Console) -> Progress:
-    """A bar."""
+    """Return a progress bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)

@@ -27,13 +27,13 @@ WITHOUT_EFFECT = ("output", "device", "batch_size", "count", "max_draws", "hydra
 def generate(config: DictConfig) -> dict[str, int]:
     """Write sequences to a file; return the numbers of those drawn, written, and discarded by each filter.
 
-    A sequence depends on the settings, the seed and its index alone. A run that was stopped goes on in its file when
-    the same command is given again, and the memory that it takes does not grow, except by a hash for each sequence with
-    `unique`.
+    A sequence depends on the settings, the seed and its index alone. The same command resumes a run that was
+    stopped. Memory use is constant, except for a hash of each sequence with `unique`.
 
     Raises:
         ValueError: If a setting does not fit the model or is out of range.
         FileExistsError: If the file exists and is not that of a stopped run of the same settings.
+        KeyboardInterrupt: If the user stops the run; the file is then complete up to a batch.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     check(config)

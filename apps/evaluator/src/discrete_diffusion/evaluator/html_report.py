@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing but itself."""
+"""HTML report of an evaluation, one self-contained file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,13 +41,16 @@ def write_report(
     chosen: Point,
     draw: bool = True,
 ) -> Path:
-    """Write report.html: numbers from summary.json, the PNGs that lie beside it, samples, and how some came to be.
+    """Write report.html: numbers from summary.json, plots, samples, and trajectories of some samples.
 
     Args:
-        directory: the folder of the evaluation.
-        states: of the first samples of the first seed, from noise to data; a condition without any is left out.
-        chosen: the condition that is shown first, and whose states are shown.
-        draw: whether samples are drawn where they can be.
+        directory: Folder of the evaluation.
+        record: Runs of the evaluation.
+        domain: Domain of the samples.
+        checkpoint: The generator.
+        states: Trajectories of the first samples of the first seed, by condition.
+        chosen: Condition that is shown first, with its trajectories.
+        draw: Whether samples are drawn, if the domain has drawings.
     """
     told = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     layout = domain.layout
@@ -95,7 +98,7 @@ def _environment() -> Environment:
 
 
 def _tiles(told: Mapping[str, Any], row: Mapping[str, Any], domain: Domain, title: str) -> list[dict[str, str]]:
-    """The few numbers that one looks for first; `row` is that of the chosen condition."""
+    """Return the main numbers; `row` is that of the chosen condition."""
     rows, name, tiles = told["results"], pretty(domain.property_name), []
     if "likelihood" in told:
         bits, error = (told["likelihood"][key] for key in ("bits_per_token", "bits_per_token_error"))

@@ -1,4 +1,4 @@
-"""Classifiers that did not steer, and say what class each sample is of."""
+"""Judges: independent classifiers that label the samples and take no part in guidance."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,21 +17,26 @@ from discrete_diffusion.evaluator.domains.domain import Number
 
 
 class Judge(Protocol):
-    """From samples to log-probabilities of their classes.
+    """Function from samples to log-probabilities of their classes.
 
     Attributes:
-        class_names: in the order of the columns.
+        class_names: Names of the classes, in the order of the columns.
     """
 
     class_names: Sequence[str]
 
     def __call__(self, strings: Sequence[str], ids: Tensor) -> np.ndarray:
-        """Judge strings, whose tokens are `ids` (n, l); (n, classes)."""
+        """Return log-probabilities (n, classes) of strings with the tokens `ids` (n, l)."""
         ...
 
 
 class TrainedJudge:
-    """A classifier that `uv run trainer task=clean_classifier` made, of the samples' tokens."""
+    """Classifier of clean tokens, from `uv run trainer task=clean_classifier`.
+
+    Raises:
+        ValueError: If the classifier is of another kind, or belongs to another model.
+        FileNotFoundError: If there is none.
+    """
 
     def __init__(
         self, path: str | None, *, folder: Path, checkpoint: Checkpoint, device: torch.device, batch_size: int
@@ -45,7 +50,7 @@ class TrainedJudge:
         self.device, self.batch_size = device, batch_size
 
     def __call__(self, strings: Sequence[str], ids: Tensor) -> np.ndarray:
-        """The strings are not looked at."""
+        """Return log-probabilities (n, classes) of the tokens; the strings are ignored."""
         with torch.no_grad():
             parts = [
                 self.predictor(part.to(self.device), torch.zeros(len(part), device=self.device)).double().cpu()
@@ -55,23 +60,23 @@ class TrainedJudge:
 
 
 class HuggingFaceJudge:
-    """Any sequence classifier from a folder or the Hugging Face hub, of the samples' strings."""
+    """Sequence classifier of strings, from a folder or the Hugging Face hub."""
 
     def __init__(self, name_or_path: str, **options: Any) -> None:
         self.classifier = SequenceClassifier(name_or_path, **options)
         self.class_names = self.classifier.class_names
 
     def __call__(self, strings: Sequence[str], ids: Tensor) -> np.ndarray:
-        """The tokens are not looked at."""
+        """Return log-probabilities (n, classes) of the strings; the tokens are ignored."""
         return self.classifier(strings)
 
 
 def build_judge(config: DictConfig, checkpoint: Checkpoint, folder: Path, device: torch.device) -> Judge | None:
-    """The judge that `config` asks for, if any.
+    """Return the judge that `config` names, None if it names none.
 
     Raises:
-        ValueError: if it cannot judge this model.
-        FileNotFoundError: if it is not there.
+        ValueError: If it does not fit the model.
+        FileNotFoundError: If it does not exist.
     """
     if not config.judge:
         return None
@@ -84,18 +89,20 @@ def build_judge(config: DictConfig, checkpoint: Checkpoint, folder: Path, device
 def judged(
     judge: Judge, known: Sequence[str], strings: Sequence[str], ids: Tensor, wanted: Tensor | None
 ) -> dict[str, Number]:
-    """The columns of results.csv: each class's share of the samples, and how well they match what was asked for.
+    """Return columns of results.csv: the share of each class, and agreement with the requested classes.
 
-    `accuracy` is the share that is of its class; macro F1, Matthews' correlation and the F1 of each class are told
-    where samples of several classes were asked for.
+    `accuracy` is the share of samples of the requested class. Macro F1, Matthews' correlation and the F1 of each class
+    are computed if several classes were requested.
 
     Args:
-        judge: whose classes are those of the model, in any order, or as many of other names in the same order.
-        known: the model's classes, () without labels.
-        wanted: the class of each sample among those, None where none was asked for.
+        judge: Judge with the model's classes in any order, or as many classes with other names in the same order.
+        known: The model's classes, () without labels.
+        strings: Samples.
+        ids: Their tokens, (n, l).
+        wanted: Requested class of each sample, or None.
 
     Raises:
-        ValueError: if the judge's classes are not the model's.
+        ValueError: If the judge does not have the model's classes.
     """
     log_probs, names = judge(strings, ids), list(judge.class_names)
     if known:

@@ -1,4 +1,4 @@
-"""The pictures of a sweep."""
+"""Pictures of a sweep."""
 
 import math
 from collections import Counter
@@ -29,7 +29,7 @@ Value = Callable[["Mapping[str, Any]"], float | None]
 """Number of a row of results.csv."""
 
 ENOUGH = 24
-PER = 1024  # samples that a cost is told for
+PER = 1024  # samples for which costs are reported
 
 
 def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Point:
@@ -62,11 +62,13 @@ def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Poin
 def draw_sweep(
     runs: "Sequence[Run]", rows: "Sequence[Mapping[str, Any]]", domain: "Domain", directory: Path
 ) -> list[Path]:
-    """The frontier of every guidance, that of a judge's accuracy, and, where there are several, what each costs.
+    """Draw the novel samples of every guidance against the property and the accuracy, and the costs of several methods.
 
     Args:
-        runs: all of them.
-        rows: their rows of results.csv.
+        runs: All runs.
+        rows: Their rows of results.csv.
+        domain: Domain of the samples.
+        directory: Folder of the pictures.
     """
     series: dict[str, dict[float, list[Mapping[str, Any]]]] = {}
     unguided = []
@@ -121,7 +123,7 @@ def draw_sweep(
 
 
 def draw_weights(weights: "Mapping[Point, Sequence[ParticleWeights]]", path: Path) -> Path:
-    """The particles of the first seed of each condition that has any."""
+    """Draw the particles of the first seed of each condition with particles."""
     several = len({condition.guidance for condition in weights}) > 1
     series = {}
     for condition in sorted(weights, key=lambda one: (one.guidance, one.gamma)):
@@ -146,7 +148,7 @@ def draw_novel_distribution(
     noun: str,
     threshold: float | None = None,
 ) -> Path:
-    """The property of the novel samples of all seeds, at each gamma of the chosen guidance, over that of the data."""
+    """Draw the property of novel samples of all seeds, at each scale of the chosen guidance, over that of the data."""
     values: dict[float, list[float]] = {}
     for run in runs:
         if not run.condition.data_labels and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
@@ -166,13 +168,13 @@ def draw_novel_distribution(
 def draw_trajectory(
     states: Sequence[State], path: Path, tokenizer: Any, illustrate: Callable[..., Any] | None, title: str
 ) -> Path:
-    """Samples on their way from noise to data."""
+    """Draw samples from noise to data, step by step."""
     steps = [[tokenizer.convert_ids_to_tokens(row) for row in state.x.tolist()] for state in states]
 
     def text(tokens: Sequence[str]) -> str:
         return decode(tokenizer, torch.tensor([tokenizer.convert_tokens_to_ids(list(tokens))]))[0]
 
-    # To noise that can be any token the mask is one as any other.
+    # With noise of any token, the mask is a token like any other.
     ((commonest, _),) = Counter(chain.from_iterable(steps[0])).most_common(1)
     length = len(steps[0][0])
     return draw_denoising(
@@ -189,7 +191,7 @@ def draw_trajectory(
 
 
 def pretty(name: str) -> str:
-    """A property's name for a picture."""
+    """Return the name of a property for a picture."""
     return "QED" if name == "qed" else name.replace("_", " ")
 
 

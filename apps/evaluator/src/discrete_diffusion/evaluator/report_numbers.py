@@ -1,4 +1,4 @@
-"""Numbers of the report: how they are written, and the tables they stand in."""
+"""Numbers and tables of the report."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ EXTRA = 8  # columns of a domain's own in the table of the sweep; all of them ar
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what it says, the half-width of its interval, what it is sorted by, and its share of the largest."""
+    """Cell: text, half-width of the confidence interval, sort key, and share of the largest value."""
 
     text: str
     interval: str = ""
@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings, whether each column holds words, rows, and a row that stays last."""
+    """Headings, whether each column holds words, rows, and a last row that is not sorted."""
 
     headings: Sequence[str]
     words: Sequence[bool]
@@ -46,9 +46,9 @@ class Table:
 
 
 def number(value: float | str | None, half: float | None = None) -> str:
-    """A number as one reads it: to two digits of the half-width of its interval where it has one, else to about four.
+    """Return a number as text, with two digits of its interval's half-width, or about four digits without interval.
 
-    Infinities come from summary.json as strings.
+    Infinities in summary.json are strings.
     """
     if value is None:
         return "–"
@@ -68,12 +68,12 @@ def number(value: float | str | None, half: float | None = None) -> str:
 
 
 def around(half: float | None) -> str:
-    """The half-width of an interval, to two digits; nothing where there is none."""
+    """Return the half-width of an interval with two digits, or the empty string."""
     return number(half, half) if half else ""
 
 
 def sweep_table(results: Rows, training: Mapping[str, Any], shown: Mapping[str, str]) -> Table:
-    """What came of each condition, and the training data last."""
+    """Return the table of conditions, with the training data in the last row."""
     name = training["property"].replace("_", " ")
     compared = {heading: key for key, heading in OF_SAMPLERS.items() if "sampler" in results[0]}
     apart = {*compared.values(), *KEYS, *shown, *COST, *PARTICLES}
@@ -107,7 +107,7 @@ def sweep_table(results: Rows, training: Mapping[str, Any], shown: Mapping[str, 
 
 
 def cost_table(results: Rows) -> Table:
-    """What each condition took, for each seed; columns of zeros are left out."""
+    """Return the table of costs per seed; columns of zeros are left out."""
     columns = _conditions(results) | {"samples": "generated"}
     columns |= {heading: key for key, heading in (COST | PARTICLES).items() if any(row.get(key) for row in results)}
     table = _table(results, columns)
@@ -125,13 +125,13 @@ def cost_table(results: Rows) -> Table:
 
 
 def every_table(results: Rows) -> Table:
-    """Every number there is."""
+    """Return the table of all numbers."""
     keys = [key for key in _keys(results) if not key.endswith("_ci95") and key not in KEYS and _any(results, key)]
     return _table(results, _conditions(results) | {"seeds": "seeds"} | {key.replace("_", " "): key for key in keys})
 
 
 def likelihood_parts(likelihood: Mapping[str, Any]) -> dict[str, Any]:
-    """The likelihood's numbers with their standard errors, and its parts with their shares of the whole."""
+    """Return the numbers of the likelihood with standard errors, and its parts with their shares."""
     known = ("nats_per_sequence", "bits_per_token", "bits_per_character", "bits_per_dimension", "perplexity")
     numbers = [
         (key.replace("_", " "), number(likelihood[key], error := likelihood.get(f"{key}_error")), around(error))
@@ -198,7 +198,7 @@ def _cell(row: Mapping[str, Any], key: str) -> Cell:
 
 
 def _keys(results: Rows) -> list[str]:
-    """Of all conditions: what is measured of the wanted class is not there for every one."""
+    """Return the keys of all conditions: some are measured only with a requested class."""
     return list(dict.fromkeys(key for row in results for key in row))
 
 

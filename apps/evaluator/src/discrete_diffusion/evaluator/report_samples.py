@@ -1,4 +1,4 @@
-"""The samples of each condition, as the report shows them."""
+"""Samples in the report."""
 
 import math
 import re
@@ -23,11 +23,13 @@ Runs = list[list[str]]
 
 
 def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: str, illustrate: Any) -> list[dict[str, Any]]:
-    """The first samples of the first seed of each condition: at most 24, and about 360 in all.
+    """Return the first samples of the first seed of each condition, at most 24, and about 360 in total.
 
     Args:
+        runs: Runs of the evaluation.
+        checkpoint: The generator.
         layout: "drawn", "images", "dna" or "text".
-        illustrate: from a string and a size to its picture, or None.
+        illustrate: Function from a string and a size to its picture, or None.
     """
     first: dict[Point, Run] = {}
     for run in runs:
@@ -52,10 +54,10 @@ def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: str, illu
 
 
 def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: str) -> Runs:
-    """A string in runs of one kind each: [kind, text].
+    """Split a string into runs [kind, text] of one kind.
 
-    In text the kinds are "word", "piece" (the rest of a word that is several tokens), "number", "mark" and "special";
-    elsewhere all but "special" is "plain".
+    The kinds of text are "word", "piece" (the rest of a word of several tokens), "number", "mark" and "special"; those
+    of other layouts are "plain" and "special".
     """
     specials = [token for token in tokenizer.all_special_tokens if token]
     pattern = "|".join(re.escape(one) for one in sorted(specials, key=len, reverse=True))
@@ -69,7 +71,7 @@ def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: str) -> Runs:
 
 
 def _asked(condition: Point, index: int, label: Label | None) -> str | None:
-    """The class that this sample was to be of, where each was to be of another."""
+    """Return the requested class of a sample, if the classes are requested in turn."""
     return label.class_names[index % condition.each] if condition.each and label is not None else None
 
 

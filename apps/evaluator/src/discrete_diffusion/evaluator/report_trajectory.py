@@ -1,4 +1,4 @@
-"""Samples on their way from noise to data, as the report shows them."""
+"""Trajectories of samples in the report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,17 +13,17 @@ from discrete_diffusion.evaluator.embedded_pictures import drawn, embed
 from discrete_diffusion.guidance import State
 
 FRAMES, SAMPLES, POSITIONS = 33, 6, 1024
-BLANK = np.array([197, 190, 224])  # a pixel that is no level yet: violet, as no gray is
+BLANK = np.array([197, 190, 224])  # color of a pixel without a level: violet, unlike any gray
 SIDE, COLORS = {"drawn": 220, "images": 128}, {"drawn": 32, "images": 128}
 
 
 def shown_trajectory(
     states: Sequence[State], checkpoint: Checkpoint, layout: str, illustrate: Any
 ) -> dict[str, Any] | None:
-    """States thinned evenly to 33, of at most 6 samples and their first 1,024 positions; None without states.
+    """Return 33 evenly spaced states of at most 6 samples and their first 1,024 positions; None without states.
 
-    Tokens are indices into `tokens`, pictures into `pictures`; both hold each only once. Of a left-to-right model
-    `drawn` says how many positions are drawn at each step: what stands further right means nothing.
+    Tokens are indices into `tokens`, and pictures into `pictures`, which hold each item once. For a left-to-right
+    model, `drawn` is the number of positions that are drawn at each step; later positions have no meaning.
     """
     if not states:
         return None
@@ -57,7 +57,7 @@ def shown_trajectory(
 
 
 def _picture(x: torch.Tensor, count: int, checkpoint: Checkpoint, layout: str, illustrate: Any) -> str | None:
-    """The picture of one state, of which the first `count` positions are drawn."""
+    """Return the picture of a state whose first `count` positions are drawn."""
     found = None
     if count:
         found = drawn(illustrate, decode(checkpoint.tokenizer, x[None, :count])[0], SIDE[layout], COLORS[layout])
@@ -68,7 +68,7 @@ def _picture(x: torch.Tensor, count: int, checkpoint: Checkpoint, layout: str, i
 
 
 def _painted(x: torch.Tensor, count: int, tokenizer: Any, image: dict[str, Any]) -> Image.Image:
-    """An image whose special tokens, and whose pixels past `count`, are violet."""
+    """Return an image in which special tokens, and pixels after the first `count`, are violet."""
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     levels = np.array([int(one) if one.isdigit() else -1 for one in tokens])
     values = np.where(np.arange(len(x)) < count, levels[x.numpy()], -1)
@@ -89,7 +89,7 @@ def _display(tokenizer: Any, index: int) -> str:
 
 
 def _kind(tokenizer: Any, index: int, layout: str) -> str:
-    """How a token is colored."""
+    """Return the color class of a token."""
     token = tokenizer.convert_ids_to_tokens(index)
     if index in tokenizer.all_special_ids:
         return "mask" if index == tokenizer.mask_token_id else "special"

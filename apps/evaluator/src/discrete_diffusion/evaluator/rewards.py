@@ -1,4 +1,4 @@
-"""Rewards of searches: functions from a decoded string to a number."""
+"""Rewards of searches."""
 
 import math
 from collections.abc import Callable
@@ -19,17 +19,18 @@ REMEMBERED = 2**16  # strings
 
 
 class Reward:
-    """From clean tokens (n, l) to rewards (n,): tokens are decoded, and each string is judged once.
+    """Function from clean tokens (n, l) to rewards (n,), which decodes them and evaluates each string once.
 
     Args:
-        function: from a string to a number; None and NaN mean that it has none.
-        invalid: what a string that has none, or is none that `accepts` takes, is worth; -inf is "impossible".
-        scale: what the number is divided by.
-        accepts: whether a string is one that the function is asked of.
-        name: what it is called.
+        tokenizer: Tokenizer of the model.
+        function: Function from a string to a number; None and NaN mean that the string has no reward.
+        invalid: Reward of strings without one, and of strings that `accepts` rejects; -inf means "impossible".
+        scale: Number that rewards are divided by.
+        accepts: Function that tells whether a string has a reward.
+        name: Name of the reward; that of the function if None.
 
     Raises:
-        ValueError: on calling, if the function fails or returns something else.
+        ValueError: If `scale` or `invalid` is out of range, and in a call, if the function fails or returns no number.
     """
 
     def __init__(
@@ -51,17 +52,17 @@ class Reward:
         self.of = lru_cache(maxsize=REMEMBERED)(self._judge)
 
     def __call__(self, x0: Tensor) -> Tensor:
-        """The reward of each sequence."""
+        """Return the reward of each sequence."""
         values = [self.of(one) for one in decode(self.tokenizer, x0.cpu())]
         return torch.tensor(values, dtype=torch.float32, device=x0.device)
 
     @property
     def calls(self) -> int:
-        """Strings that were judged since `reset`."""
+        """Number of strings that were evaluated since `reset`."""
         return self.of.cache_info().misses
 
     def reset(self) -> None:
-        """Forget every string."""
+        """Forget all strings."""
         self.of.cache_clear()
 
     def _judge(self, string: str) -> float:
@@ -69,7 +70,7 @@ class Reward:
             return self.invalid
         try:
             value = self.function(string)
-        except Exception as error:  # it is somebody's own function
+        except Exception as error:  # a function of the user
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise ValueError(f"The reward {self.name} failed on {string!r}: {reason}") from error
         if value is not None and not isinstance(value, Real):
