@@ -74,8 +74,8 @@ def _hints() -> Hints:
         NoCheckpointError,
         UndescribedDataError,
     )
-    from discrete_diffusion.evaluator.carried_data import MissingRowsError
     from discrete_diffusion.datasets import UnreachableDataError
+    from discrete_diffusion.evaluator.carried_data import MissingRowsError
 
     return {
         ClassifierMismatchError: "train one with `uv run trainer task=KIND_classifier generator=RUN`",
