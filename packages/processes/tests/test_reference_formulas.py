@@ -209,6 +209,19 @@ def test_a_latent_network_decodes_only_the_unknown_positions(process, objective,
         assert_equal(gradient, gradients[2], torch.float64)
 
 
+def test_a_process_with_a_prediction_of_its_own_keeps_it(generator):
+    class Restricted(Uniform):
+        losses_take_logits = False
+
+        def log_x0(self, logits, xt):
+            return logits.index_fill(-1, torch.tensor([0]), -torch.inf).log_softmax(-1)
+
+    process, logits = Restricted(LogLinear(), V), torch.randn(2, 3, V, generator=generator)
+    x0 = torch.randint(1, V, (2, 3), generator=generator)
+    loss = CrossEntropy(process).loss(NetworkDenoiser(process, lambda xt, sigma: logits), x0, generator=generator)
+    torch.testing.assert_close(loss, -pick(process.log_x0(logits, x0), x0))
+
+
 def test_next_token_loss(tiny_network):
     network = tiny_network(V, causal=True)
     model, x0 = NextToken(network, bos_id=0), torch.tensor([[0, 1, 3, 4], [6, 5, 4, 3]])

@@ -1,6 +1,7 @@
 """Masked diffusion."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ class Absorbing(Process):
     schedule: Schedule
     vocab_size: int
     mask_id: int
+    losses_take_logits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.mask_id < self.vocab_size:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -32,6 +33,7 @@ class Marginal(Process):
     probabilities: Sequence[float]
     parameterization: Parameterization = LeaveOneOut()
     vocab_size: int = field(init=False)
+    losses_take_logits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if len(self.probabilities) < 2 or not min(self.probabilities) > 0:

@@ -234,10 +234,10 @@ def _loss(
 ) -> Float[Tensor, "b l"]:
     """Return the loss of one denoiser pass at the first of the times.
 
-    The losses normalize logits on the way, so those of a network are read as they are, and only where they count: a
-    latent network decodes only the positions that x_t leaves open.
+    Losses that take logits get those of the network, and a latent network decodes only the positions that x_t leaves
+    open.
     """
-    predict = denoiser.logits if isinstance(denoiser, NetworkDenoiser) else denoiser
+    predict = denoiser.logits if isinstance(denoiser, NetworkDenoiser) and process.losses_take_logits else denoiser
     at = process.unknown(xt) if isinstance(denoiser, LatentDenoiser) else None
     if at is None:
         return loss(predict(xt, times[0], **given(y=y)), x0, xt, *times)

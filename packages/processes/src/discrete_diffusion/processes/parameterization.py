@@ -26,7 +26,7 @@ class Parameterization(ABC):
         sigma: Float[Tensor, " b"],
         log_noise: Float[Tensor, " v"],
     ) -> Float[Tensor, "b l v"]:
-        """Return log p(x_0^l | x_t without position l)."""
+        """Return log p(x_0^l | x_t without position l), up to a constant per position where `log_x0` has one."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Base class of corruption processes, with the shared mathematics."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,10 +30,14 @@ class Process(ABC):
     Attributes:
         schedule: Noise schedule.
         vocab_size: Number of tokens.
+        losses_take_logits: The losses give the same for the logits of a network as for `log_x0` of them. Objectives
+            then skip `log_x0`, which saves tensors of the size of the logits. A process that overrides `log_x0` or a
+            loss decides for itself.
     """
 
     schedule: Schedule
     vocab_size: int
+    losses_take_logits: ClassVar[bool] = False
 
     @abstractmethod
     def log_noise(self, like: Float[Tensor, "..."]) -> Float[Tensor, " v"]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +29,7 @@ class Uniform(Process):
     schedule: Schedule
     vocab_size: int
     parameterization: Parameterization = LeaveOneOut()
+    losses_take_logits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.vocab_size < 2:
