@@ -63,9 +63,16 @@ bump PACKAGE LEVEL:
 pin *NAMES:
     scripts/pin.py {{NAMES}}
 
-# Speed, each against the textbook formula
+# Speed of each row against the textbook formula, and against the committed baseline
 bench *ARGS:
-    uv run pytest --numprocesses=0 benchmarks/*.py {{ARGS}}
+    mkdir -p .benchmarks
+    uv run python -m pytest --override-ini=addopts=--import-mode=importlib --quiet benchmarks/suite.py \
+        --benchmark-json=.benchmarks/latest.json {{ARGS}}
+    uv run python -m benchmarks.report .benchmarks/latest.json
+
+# Measure every row anew, for the baseline and docs/performance.md
+bench-baseline: bench
+    uv run python -m benchmarks.report .benchmarks/latest.json --write
 
 # What a change must pass
 ci:
