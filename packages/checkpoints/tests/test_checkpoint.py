@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from discrete_diffusion.datasets import smiles_tokenizer
 
 def edit(directory: Path, change) -> None:
     config = json.loads((directory / "config.json").read_text())
+    del config["digests"]  # a change on purpose
     change(config)
     (directory / "config.json").write_text(json.dumps(config))
 
@@ -108,3 +110,55 @@ def test_code_of_others_needs_trust(checkpoint: Checkpoint, tmp_path: Path):
     with pytest.raises(ValueError, match="trust_remote_code=True"):
         load(where)
     load(where, trust_remote_code=True)
+
+
+def zero_weights(where: Path) -> None:
+    file = where / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1000:] = bytes(1000)
+    file.write_bytes(content)
+
+
+def swap_ids(where: Path) -> None:
+    file = where / "tokenizer.json"
+    fields = json.loads(file.read_text())
+    vocabulary = fields["model"]["vocab"]
+    first, second, *_ = (name for name in vocabulary if name.isalpha())
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    file.write_text(json.dumps(fields))
+
+
+def change_length(where: Path) -> None:
+    file = where / "config.json"
+    file.write_text(file.read_text().replace('"length": 12', '"length": 11'))
+
+
+def change_label(where: Path) -> None:
+    (where / "label.json").write_text((where / "label.json").read_text().replace("0.5", "0.6"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (zero_weights, "model.safetensors"),
+        (swap_ids, "tokenizer.json"),
+        (change_length, "config.json"),
+        (change_label, "label.json"),
+    ],
+)
+def test_damage_that_still_reads_is_found(checkpoint: Checkpoint, tmp_path: Path, damage, name: str):
+    where = checkpoint.save(tmp_path / "checkpoint")
+    before = (where / name).read_bytes()
+    damage(where)
+    assert (where / name).read_bytes() != before
+    with pytest.raises(ValueError, match=f"{name} is not as it was saved: it is damaged or was changed") as refused:
+        load(where)
+    assert "\n" not in str(refused.value)
+    edit(where, lambda _: None)  # without digests, as checkpoints of version 0.1
+    load(where)
+
+
+def test_a_copy_is_as_it_was_saved(checkpoint: Checkpoint, tmp_path: Path):
+    shutil.copytree(checkpoint.save(tmp_path / "checkpoint"), tmp_path / "copy")
+    (tmp_path / "copy" / "README.md").write_text("mine")
+    assert load(load(tmp_path / "copy").save(tmp_path / "again")).config == checkpoint.config

@@ -93,7 +93,11 @@ def read_samplers(config: DictConfig, checkpoint: Checkpoint) -> list[SamplerSet
 
 
 def _checked(key: str, row: Any) -> Mapping[str, Any]:
-    """Raise unless `row` has the keys of a sampler under comparison."""
+    """Return `row` if it has the keys of a sampler under comparison.
+
+    Raises:
+        ValueError: If it has not.
+    """
     if not isinstance(row, dict) or row.keys() != {"sampler", "for", "vary"}:
         raise ValueError(f"Expected `sampler`, `for` and `vary` under `samplers.{key}`, got {row}.")
     if row["for"] not in NOISE:

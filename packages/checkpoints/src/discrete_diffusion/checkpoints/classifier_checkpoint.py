@@ -30,6 +30,7 @@ from discrete_diffusion.checkpoints.networks import (
 )
 from discrete_diffusion.checkpoints.storage import (
     expect_described,
+    expect_unchanged,
     fingerprint,
     read_config,
     read_label,
@@ -167,7 +168,8 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     Raises:
         FileNotFoundError: If there is none.
         UntrustedTargetError: If it names code outside the closed lists of `discrete_diffusion.checkpoints.TARGETS`.
-        ValueError: If its parts do not belong together.
+        ValueError: If its parts do not belong together, a file has changed since it was saved, or a weight is not
+            finite.
     """  # noqa: DOC501 (`unreadable` returns a ValueError)
     directory = locate(directory, "classifier")
     config = read_config(directory, what="classifier", entries=ENTRIES, trust_remote_code=False)
@@ -196,6 +198,7 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
+    expect_unchanged(directory)
     expect_finite(network, directory)
     return ClassifierCheckpoint(config, network, label, kind)
 

@@ -21,7 +21,14 @@ from discrete_diffusion.checkpoints.networks import (
 )
 from discrete_diffusion.checkpoints.published.hub_folder import is_published, read_published
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
-from discrete_diffusion.checkpoints.storage import expect_described, label_of, read_config, read_label, unreadable
+from discrete_diffusion.checkpoints.storage import (
+    expect_described,
+    expect_unchanged,
+    label_of,
+    read_config,
+    read_label,
+    unreadable,
+)
 from discrete_diffusion.datasets import Label
 
 PARTS = ("denoiser", "objective", "sampler")
@@ -49,7 +56,8 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         FileNotFoundError: If it is no checkpoint directory.
         ConnectionError: If it cannot be downloaded from the hub.
         UntrustedTargetError: If it names code outside the closed lists of `discrete_diffusion.checkpoints.TARGETS`.
-        ValueError: If its parts do not belong together, or a weight is not finite.
+        ValueError: If its parts do not belong together, a file has changed since it was saved, or a weight is not
+            finite.
     """
     directory = fetch(path)
     if is_published(directory):
@@ -82,10 +90,12 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
-    expect_finite(network, directory)
     checkpoint = Checkpoint(config, network, tokenizer, label)
     parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
-    return checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})
+    checkpoint = checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})
+    expect_unchanged(directory)
+    expect_finite(network, directory)
+    return checkpoint
 
 
 def _label(directory: Path, config: Mapping[str, Any]) -> Label | None:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from discrete_diffusion.checkpoints.trust import expect_trusted
 from discrete_diffusion.datasets import Label, label_from_dict
 
 FORMAT = 2
+DIGESTS = "digests"
+"""Entry of config.json with the SHA-256 of each file."""
 _ABANDONED = 3600
 """Age in seconds from which a folder of a write that did not finish is removed."""
 THRESHOLD = {"column", "threshold", "comparison"}
@@ -99,9 +101,51 @@ def _sync(path: Path) -> None:
 
 
 def write_config(directory: Path, config: dict[str, Any]) -> None:
-    """Write config.json."""
-    text = json.dumps({"format": FORMAT, **config}, indent=2)
+    """Write config.json, with digests of itself and of the files beside it; call it last."""
+    described = {"format": FORMAT, **config}
+    files = sorted(file for file in directory.iterdir() if file.is_file() and file.name != "config.json")
+    digests = {"config.json": _digest_of_config(described), **{file.name: _digest_of_file(file) for file in files}}
+    text = json.dumps({**described, DIGESTS: digests}, indent=2)
     (directory / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def expect_unchanged(directory: Path) -> None:
+    """Compare the files of a folder with the digests in its config.json; folders of version 0.1 have none.
+
+    The digests find damage and edits, not forgery: whoever changes a file can change its digest too.
+
+    Raises:
+        ValueError: If a file differs.
+    """
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    digests = config.pop(DIGESTS, None)
+    # A folder that was exported for transformers, or saved by it, has other files under the same names.
+    if digests is None or "model_type" in config:
+        return
+    if not isinstance(digests, dict) or not all(Path(name).name == name for name in digests):
+        raise ValueError(f"Expected names of files with their SHA-256 as `{DIGESTS}` in {directory / 'config.json'}.")
+    for name, digest in digests.items():
+        file = directory / name
+        if name == "config.json":
+            found = _digest_of_config(config)
+        elif file.is_file():
+            found = _digest_of_file(file)
+        else:
+            continue
+        if found != digest:
+            raise ValueError(
+                f"{file} is not as it was saved: it is damaged or was changed. Remove `{DIGESTS}` from config.json if "
+                "you changed it on purpose."
+            )
+
+
+def _digest_of_config(config: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of_file(file: Path) -> str:
+    with file.open("rb") as content:
+        return file_digest(content, "sha256").hexdigest()
 
 
 def write_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
@@ -144,6 +188,7 @@ def read_config(
         raise ValueError(f"{directory / 'config.json'} cannot be read: {error}.") from error
     if not isinstance(config, dict) or config.pop("format", None) != FORMAT:
         raise ValueError(f"Expected a {what} of format {FORMAT} in {directory}: train it again with this version.")
+    config.pop(DIGESTS, None)
     absent = sorted(set(entries) - config.keys())
     if absent:
         raise ValueError(f"Expected {', '.join(map(repr, absent))} in {directory / 'config.json'}: it is not whole.")
