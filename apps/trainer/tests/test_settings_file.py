@@ -25,6 +25,8 @@ def test_resuming_into_the_own_folder_keeps_data_and_settings(run, configure, be
     assert last["global_step"] == 6
     assert last["state_dict"].keys() == weights.keys()
     assert not (begun / ".hydra").exists()
+    rows = [(begun / name).read_text().splitlines() for name in ("metrics-1.csv", "metrics.csv")]
+    assert all(len(lines) > 1 for lines in rows)
 
 
 def test_a_run_resumed_twice_keeps_its_settings(run, begun: Path, tmp_path: Path):

@@ -187,6 +187,8 @@ def test_a_classifier_stopped_and_resumed_is_the_same(generator_run, classify, i
     with pytest.raises(KeyboardInterrupt):
         classify(tmp_path / "run", "noisy", generator_run("udlm"), *options)
     expect_equal(classify(tmp_path / "run", "noisy", None, f"resume={tmp_path / 'run'}").network, expected)
+    table = Path("metrics", "noise_levels.csv")
+    assert (tmp_path / "run" / table).read_text() == (tmp_path / "whole" / table).read_text()
 
 
 @pytest.mark.filterwarnings("default")

@@ -127,10 +127,15 @@ class Run:
         self.settings = OmegaConf.to_yaml(settings)
 
     def keep_settings(self) -> None:
-        """Write the settings into the run folder, unless they are there already."""
-        file = self.directory / SETTINGS
-        if is_first_process() and not file.is_file():
+        """Write the settings into the run folder unless it has them, and keep its metrics under another name."""
+        if not is_first_process():
+            return
+        file, metrics = self.directory / SETTINGS, self.directory / "metrics.csv"
+        if not file.is_file():
             write_synced(file, self.settings)
+        if metrics.is_file():  # the logger would delete them
+            earlier = len(list(self.directory.glob("metrics-*.csv"))) + 1
+            metrics.rename(self.directory / f"metrics-{earlier}.csv")
 
     def describe_resumption(self) -> str:
         """Return the command that resumes this run."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 
@@ -43,6 +44,14 @@ class LevelReport(L.Callback):
     def picture(self) -> Path:
         """Path of the plot."""
         return self.directory / "noise_levels.png"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows of the table, for a resumed run."""
+        return {"rows": [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the rows of the table."""
+        self.rows = list(state_dict["rows"])
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the measures and write the table and the plot."""
