@@ -54,6 +54,7 @@ from discrete_diffusion.guidance.samplers.confidence_remasking import Confidence
 from discrete_diffusion.guidance.samplers.corrected import GibbsCorrectedSampler, corrected, gibbs_step
 from discrete_diffusion.guidance.samplers.diffusion import DiffusionSampler, GuidedModel, KernelGuidanceError, Run
 from discrete_diffusion.guidance.samplers.first_hitting import FirstHittingSampler, first_hitting
+from discrete_diffusion.guidance.samplers.fitted_times import fitted_times, masked_cross_entropy, masked_step_costs
 from discrete_diffusion.guidance.samplers.leaping import (
     LogRates,
     TauLeaping,
@@ -171,6 +172,7 @@ __all__ = [
     "equal_times",
     "evaluate",
     "first_hitting",
+    "fitted_times",
     "gibbs_step",
     "is_left_to_right",
     "kl_divergence",
@@ -178,6 +180,8 @@ __all__ = [
     "leaping_kernel",
     "log_snr_times",
     "masked_ancestral",
+    "masked_cross_entropy",
+    "masked_step_costs",
     "normalize",
     "order_log_likelihood",
     "path_planning",
