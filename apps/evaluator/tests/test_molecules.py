@@ -143,6 +143,6 @@ def test_another_property_of_carried_molecules_has_no_training_values(tmp_path):
     known_molecules(data()).save(tmp_path / "reference.safetensors")
     carried = Molecules(CarriedData(tmp_path / "reference.safetensors", None), property=ring_count)
     assert carried.training["mean"] is None
-    assert carried(["C1CC1"]).values == [1.0]
+    assert carried(["C1CCC1"]).values == [1.0]
     with pytest.raises(MissingRowsError, match=r"^`data_labels` needs the training rows"):
         with_rows(CarriedData(tmp_path, None), "data_labels")
