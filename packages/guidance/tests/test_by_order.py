@@ -164,11 +164,14 @@ def test_finished_rows_are_not_evaluated(generator):
     assert network.calls == 0
 
 
-def test_equal_scores_are_taken_from_left_to_right():
-    rows = torch.full((3, 4), 0.25).log()
-    masked = torch.tensor([[True, False, True, True]])
-    for order in (HighestConfidence(2), LargestMargin(2), LowestEntropy(2)):
-        assert order(rows, masked).tolist() == [[True, False, True, False]]
+def test_equal_scores_are_taken_apart_from_each_other_and_the_middle_first():
+    rows = torch.full((7, 4), 0.25).log()
+    masked = torch.ones(1, 7, dtype=torch.bool)
+    for order in (HighestConfidence, LargestMargin, LowestEntropy):
+        assert [set(order(k)(rows, masked).nonzero()[:, 1].tolist()) for k in (1, 2, 3)] == [{3}, {1, 3}, {1, 3, 5}]
+    assert EntropyBound(0.0)(rows, masked).nonzero()[:, 1].tolist() == [3]
+    masked[0, 3] = False
+    assert HighestConfidence(2)(rows[:6], masked).nonzero()[:, 1].tolist() == [1, 5]
 
 
 def test_the_entropy_bound_reveals_the_largest_admissible_set():

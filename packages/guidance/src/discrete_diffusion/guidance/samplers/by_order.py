@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -68,8 +68,8 @@ class RandomOrder:
 class HighestConfidence:
     """Reveal the `k` positions whose likeliest token has the highest probability, max_v p(v).
 
-    Some published codes call this order "low-confidence remasking". Scores that agree to four decimals are taken from
-    left to right.
+    Some published codes call this order "low-confidence remasking". Of scores that agree to four decimals, the middle
+    position is taken first, then the middles of both halves, and so on.
 
     Args:
         k: Positions revealed in each step.
@@ -183,7 +183,7 @@ class EntropyBound:
         """Return the largest set of each row within the bound."""
         entropy = _entropy(log_probs).clamp(min=0)
         scores = _scattered(-entropy, masked)
-        order = _ranked(scores).sort(dim=-1, descending=True, stable=True).indices
+        order = _descending(_ranked(scores))
         ordered = scores.gather(-1, order)
         # In ascending order the largest entropy of a prefix is its last: the others are the sum before it.
         before = (-ordered).masked_fill(ordered == -math.inf, 0).cumsum(-1)
@@ -385,9 +385,31 @@ def _ranked(scores: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:
 
 
 def _best(scores: Float[Tensor, "b l"], masked: Bool[Tensor, "b l"], k: int) -> Bool[Tensor, "b l"]:
-    """Return the `k` masked positions of each row with the highest scores, from left to right where they are equal."""
-    order = scores.sort(dim=-1, descending=True, stable=True).indices[:, :k]
-    return torch.zeros_like(masked).scatter(-1, order, True) & masked
+    """Return the `k` masked positions of each row with the highest scores."""
+    return torch.zeros_like(masked).scatter(-1, _descending(scores)[:, :k], True) & masked
+
+
+def _descending(scores: Float[Tensor, "b l"]) -> Int[Tensor, "b l"]:
+    """Return the positions in descending order of their scores, equal ones apart from each other, the middle first.
+
+    A network with relative positions cannot tell where in a sequence of masks it is, and predicts the mean over
+    positions: its first token stands in the middle rather than at an end, and others drawn with it are far from it.
+    """
+    halving = _halving(scores.shape[-1]).to(scores.device)
+    return halving[scores[:, halving].sort(dim=-1, descending=True, stable=True).indices]
+
+
+@cache
+def _halving(length: int) -> Int[Tensor, " l"]:
+    """Return the positions of a sequence: the middle, the middles of its halves, and so on, breadth first."""
+    parts, order = [(0, length)], []
+    while parts:
+        low, high = parts.pop(0)
+        if low < high:
+            middle = (low + high) // 2
+            order.append(middle)
+            parts += [(low, middle), (middle + 1, high)]
+    return torch.tensor(order, dtype=torch.int64)
 
 
 def _entropy(log_probs: Float[Tensor, "n v"]) -> Float[Tensor, " n"]:
