@@ -21,12 +21,10 @@ class CarriedData:
     Attributes:
         path: File that the domain reads.
         label: Classes of the data.
-        example: String that the domain accepts.
     """
 
     path: Path
     label: Label | None
-    example: str = "CCO"
 
 
 def training_data(checkpoint: Checkpoint, folder: Path, path: str | None) -> SequenceData | CarriedData:
@@ -41,6 +39,11 @@ def training_data(checkpoint: Checkpoint, folder: Path, path: str | None) -> Seq
     if path is None and file.is_file():
         return CarriedData(file, checkpoint.label)
     return checkpoint.data(path)
+
+
+def example_string(data: SequenceData | CarriedData) -> str:
+    """Return a string that the domain accepts: a training row, or a molecule, since molecules alone are carried."""
+    return "CCO" if isinstance(data, CarriedData) else data.examples(1).with_format(None)[data.column][0]
 
 
 def with_rows(data: SequenceData | CarriedData, option: str) -> SequenceData:

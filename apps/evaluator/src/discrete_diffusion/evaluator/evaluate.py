@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import SequenceData
-from discrete_diffusion.evaluator.carried_data import CarriedData, training_data, with_rows
+from discrete_diffusion.evaluator.carried_data import CarriedData, example_string, training_data, with_rows
 from discrete_diffusion.evaluator.comparison import diversity, draw_samplers, samplers_table
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
@@ -74,9 +74,7 @@ def evaluate(config: DictConfig) -> Path:
     domain = build_domain(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None
     if sweep.searches:
-        carried = isinstance(data, CarriedData)
-        example = data.example if carried else data.examples(1).with_format(None)[data.column][0]
-        reward = build_reward(config.reward, domain, checkpoint.tokenizer, example)
+        reward = build_reward(config.reward, domain, checkpoint.tokenizer, example_string(data))
         sweep = replace(sweep, reward=reward)
     points = sweep.points()
     judge = build_judge(config, checkpoint, folder, device)

@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from discrete_diffusion.eval import DescriptorReference, HashedStrings, canonical_smiles, scaffolds
+from discrete_diffusion.eval import DescriptorReference, HashedStrings, canonical_smiles
+from discrete_diffusion.eval import scaffolds as scaffolds_of
 
 GAUSSIAN = ("scale", "mean", "covariance")
 QUANTILES = 2000
@@ -57,17 +58,18 @@ class KnownMolecules:
         forms = {one: canonical_form(one) for one in dict.fromkeys(strings)}
         canonical = frozenset(form for form in forms.values() if form is not None)
         some = [form for one in strings[:: -(-len(strings) // rows)] if (form := forms[one]) is not None]
-        return cls(frozenset(forms), canonical, scaffolds(canonical), DescriptorReference.of(some), values, some)
+        return cls(frozenset(forms), canonical, scaffolds_of(canonical), DescriptorReference.of(some), values, some)
 
     @classmethod
     def load(cls, path: Path) -> "KnownMolecules":
         """Return the molecules of a file that `save` wrote."""
         arrays = load_file(path)
-        strings = {name: HashedStrings(arrays[name]) for name in ("raw", "canonical", "scaffolds") if name in arrays}
+        canonical, scaffolds = HashedStrings(arrays["canonical"]), HashedStrings(arrays["scaffolds"])
+        raw = HashedStrings(arrays["raw"]) if "raw" in arrays else canonical
         descriptors = DescriptorReference(*(arrays[f"descriptors.{name}"] for name in GAUSSIAN))
         prefix = "values."
         values = {name[len(prefix) :]: array.tolist() for name, array in arrays.items() if name.startswith(prefix)}
-        return cls(**{"raw": strings["canonical"]} | strings, descriptors=descriptors, values=values)
+        return cls(raw, canonical, scaffolds, descriptors, values)
 
     def save(self, path: Path) -> None:
         """Write hashes of the molecules and quantiles of their properties, 8 bytes for each molecule.
