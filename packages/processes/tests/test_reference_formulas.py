@@ -229,3 +229,25 @@ def test_next_token_loss(tiny_network):
     assert_equal(*losses, torch.float64)
     gradients = [torch.autograd.grad(loss.sum(), next(iter(network.parameters())))[0] for loss in losses]
     assert_equal(*gradients, torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_denoisers_of_half_precision_networks_give_float32(dtype, generator):
+    class Coarse:
+        """Network with hidden states, whose logits are the hidden states."""
+
+        def __call__(self, xt, sigma, y=None, at=None):
+            return self.decode(self.encode(xt, sigma), sigma, at=at)
+
+        def encode(self, xt, sigma, y=None):
+            return torch.randn(*xt.shape, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+        def decode(self, hidden, sigma, y=None, at=None):
+            return hidden if at is None else hidden[at]
+
+    for model in (NetworkDenoiser(Absorbing(LogLinear(), 5, mask_id=4), Coarse()), NextToken(Coarse(), 0)):
+        x, t = torch.full((2, 3), 4), torch.full((2,), 0.5)
+        for at in (None, torch.tensor([[True, False, True], [False, False, False]])):
+            assert model(x, t, at=at).dtype == torch.float32
+            assert model.decode(model.encode(x, t), x, t, at=at).dtype == torch.float32
+            assert torch.equal(model.logits(x, t, at=at), Coarse()(x, t, at=at).float())

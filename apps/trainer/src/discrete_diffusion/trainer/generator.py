@@ -47,8 +47,8 @@ class Generator(ResumableNoise):
         self.augment, self.null_label, self.label_dropout, self.seed = augment, null_label, label_dropout, seed
 
     def denoiser(self) -> Callable[..., Tensor]:
-        """Return the denoiser of the current network, with float32 outputs."""
-        return self.make_denoiser(network=lambda *args, **kwargs: self.network(*args, **kwargs).float())
+        """Return the denoiser of the current network."""
+        return self.make_denoiser(network=self.network)
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean of the objective over tokens, in nats."""

@@ -9,7 +9,15 @@ from torch import Generator, Tensor
 
 from discrete_diffusion.processes.objectives import Terms
 from discrete_diffusion.processes.prefix_cache import PrefixCache
-from discrete_diffusion.processes.protocols import CausalNetwork, Denoiser, LatentNetwork, Network, Past, given
+from discrete_diffusion.processes.protocols import (
+    CausalNetwork,
+    Denoiser,
+    LatentNetwork,
+    Network,
+    Past,
+    at_least_float32,
+    given,
+)
 from discrete_diffusion.processes.token_sums import log_probs_of
 
 
@@ -58,8 +66,8 @@ class NextToken:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
-        """Return the logits of the network, which the loss reads without a normalized copy."""
-        return self.network(self._shifted(x), _zeros(x), **given(y=y, at=at))
+        """Return the logits of the network, at least in float32, which the loss reads without a normalized copy."""
+        return at_least_float32(self.network(self._shifted(x), _zeros(x), **given(y=y, at=at)))
 
     def _shifted(self, x: Int[Tensor, "b l"]) -> Int[Tensor, "b l"]:
         return torch.cat([torch.full_like(x[:, :1], self.bos_id), x[:, :-1]], 1)
@@ -96,7 +104,7 @@ class LatentNextToken(NextToken):
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p from hidden states, in the shape that a call returns."""
-        return self.network.decode(hidden, _zeros(hidden), **given(y=y, at=at)).log_softmax(-1)
+        return at_least_float32(self.network.decode(hidden, _zeros(hidden), **given(y=y, at=at))).log_softmax(-1)
 
 
 @dataclass(unsafe_hash=True)
@@ -155,7 +163,7 @@ class CausalNextToken(LatentNextToken):
         self, hidden: Float[Tensor, "b k d"], *, y: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b k v"]:
         """Return log p of the token that follows each hidden state."""
-        return self.network.decode(hidden, _zeros(hidden), **given(y=y)).log_softmax(-1)
+        return at_least_float32(self.network.decode(hidden, _zeros(hidden), **given(y=y))).log_softmax(-1)
 
     def _uses_memory(self) -> bool:
         # Dropout makes the predictions of a network in training random, so they cannot be reused.

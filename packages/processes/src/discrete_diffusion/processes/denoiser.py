@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import LatentNetwork, Network, given
+from discrete_diffusion.processes.protocols import LatentNetwork, Network, at_least_float32, given
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class NetworkDenoiser:
         y: Int[Tensor, " b"] | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
-        """Return the logits of the network, which the losses read without a normalized copy."""
-        return self.network(xt, self.process.schedule.sigma(t), **given(y=y, at=at))
+        """Return the logits of the network, at least in float32, which the losses read without a normalized copy."""
+        return at_least_float32(self.network(xt, self.process.schedule.sigma(t), **given(y=y, at=at)))
 
 
 @dataclass(frozen=True)
@@ -83,4 +83,4 @@ class LatentDenoiser(NetworkDenoiser):
     ) -> Float[Tensor, "*p v"]:
         """Return log p(x_0 | hidden), in the shape that a call returns."""
         logits = self.network.decode(hidden, self.process.schedule.sigma(t), **given(y=y, at=at))
-        return self.process.log_x0(logits, xt if at is None else xt[at])
+        return self.process.log_x0(at_least_float32(logits), xt if at is None else xt[at])

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -102,3 +103,8 @@ class Kernel(Protocol):
 def given(**optional: Tensor | None) -> dict[str, Any]:
     """Return the arguments that are not None, for functions that do not take all of them."""
     return {name: value for name, value in optional.items() if value is not None}
+
+
+def at_least_float32(logits: Float[Tensor, "*p v"]) -> Float[Tensor, "*p v"]:
+    """Return half-precision logits as float32, whose log-probabilities keep their digits, and others unchanged."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
