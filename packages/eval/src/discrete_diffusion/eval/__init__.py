@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         kmer_counts,
         kmer_spectrum,
     )
+    from .metrics.ehrlich import Ehrlich
     from .metrics.generative_perplexity import GenerativePerplexity, TextPerplexity
     from .metrics.hashed_strings import HashedStrings
     from .metrics.image_distances import FrechetDistance, ImageFeatures, frechet_distance, inception_score
@@ -77,6 +78,7 @@ __all__ = [
     "CostPanel",
     "Description",
     "DescriptorReference",
+    "Ehrlich",
     "FrechetDistance",
     "GenerativePerplexity",
     "HashedStrings",
@@ -160,6 +162,7 @@ _MODULES = {
         "KmerComparison compare_kmers compare_kmers_by_species gc_content is_dna "
         "jensen_shannon_distance jensen_shannon_divergence kmer_counts kmer_spectrum"
     ),
+    "metrics.ehrlich": "Ehrlich",
     "metrics.generative_perplexity": "GenerativePerplexity TextPerplexity",
     "metrics.hashed_strings": "HashedStrings",
     "metrics.image_distances": "FrechetDistance ImageFeatures frechet_distance inception_score",
