@@ -43,6 +43,13 @@ if TYPE_CHECKING:
         ring_count,
         sa_score,
     )
+    from .metrics.moses import (
+        MosesReference,
+        cosine_similarity,
+        moses_metrics,
+        nearest_neighbor_similarity,
+        passes_filters,
+    )
     from .metrics.pixels import ImageShapeError, Pixels
     from .metrics.proteins import (
         AMINO_ACIDS,
@@ -88,6 +95,7 @@ __all__ = [
     "Likelihood",
     "MoleculeProperty",
     "MoleculeReport",
+    "MosesReference",
     "NearestSequences",
     "PixelComponents",
     "Pixels",
@@ -103,6 +111,7 @@ __all__ = [
     "compare_kmers",
     "compare_kmers_by_species",
     "confidence_interval",
+    "cosine_similarity",
     "describe",
     "descriptors",
     "discriminator_auroc",
@@ -137,8 +146,11 @@ __all__ = [
     "low_complexity",
     "mauve_score",
     "molecule_image",
+    "moses_metrics",
+    "nearest_neighbor_similarity",
     "net_charge",
     "new_figure",
+    "passes_filters",
     "pixel_image",
     "property_values",
     "qed",
@@ -174,6 +186,7 @@ _MODULES = {
         "MoleculeProperty MoleculeReport ReferenceMolecules canonical_smiles evaluate_molecules "
         "property_values qed ring_count sa_score"
     ),
+    "metrics.moses": ("MosesReference cosine_similarity moses_metrics nearest_neighbor_similarity passes_filters"),
     "metrics.pixels": "ImageShapeError Pixels",
     "metrics.proteins": (
         "AMINO_ACIDS NearestSequences edit_distances hydrophobicity is_protein low_complexity net_charge"
