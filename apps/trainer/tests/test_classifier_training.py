@@ -91,6 +91,24 @@ def test_another_label_is_fitted_to_the_same_rows(generator_run, classify, tmp_p
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_classifier_leaves_rows_without_a_label_out(run, classify, tmp_path: Path, capsys):
+    kinds = ["x", "y", ""] * 20
+    (tmp_path / "my.csv").write_text("text,kind\n" + "".join(f"{'ab' * (i % 5)}c,{k}\n" for i, k in enumerate(kinds)))
+    options = ["data=table", f"data.path={tmp_path / 'my.csv'}", "label=category", "label.column=kind"]
+    generator = run(tmp_path / "run", *options, "label_dropout=0.5")
+    data = generator.data()
+    assert sorted(set(data.train["label"][:].tolist())) == [0, 1, 2]
+    assert len(data.labels) < len(data.train) == 57
+    assert (
+        "20 of 60 rows (33%) unconditional: no label in 'kind' (rows 3, 6, 9, 12, 15, ...)." in capsys.readouterr().out
+    )
+    found = classify(tmp_path / "classifier", "noisy", tmp_path / "run")
+    assert found.label.class_names == ("x", "y")
+    out = capsys.readouterr().out
+    assert "20 of 60 rows (33%) dropped: no label in 'kind'" in out
+    assert f"{len(data.labels)} training and {40 - len(data.labels)} validation sequences" in out
+
+
 def test_a_run_without_a_validation_at_its_end_has_one(generator_run, classify, tmp_path: Path):
     classify(tmp_path / "run", "noisy", generator_run("udlm"), "steps=3", "validate_every=2")
     rows = list(csv.DictReader((tmp_path / "run" / "metrics" / "noise_levels.csv").read_text().splitlines()))

@@ -4,6 +4,22 @@ from datasets import Dataset
 
 from discrete_diffusion.datasets import CategoryLabel, PercentileLabel, ThresholdLabel, load_label, save_label
 
+MORE = {"none": [None, None], "endless": [1.0, float("inf")]}
+
+
+def test_rows_without_a_label_have_the_null_label():
+    rows = Dataset.from_dict(
+        {"x": [1.0, None, 3.0, float("nan")], "kind": ["a", "b", None, " "], "count": [1, None, 2, 2]}
+    )
+    above = PercentileLabel("x", 50).fit(rows)
+    assert above.threshold == 2.0
+    assert above.ids(rows).tolist() == [0, 2, 1, 2]
+    assert above.ids(rows).dtype == np.int64
+    kinds = CategoryLabel("kind").fit(rows)
+    assert kinds.class_names == ("a", "b")
+    assert kinds.ids(rows).tolist() == [0, 1, 2, 2]
+    assert CategoryLabel("count").fit(rows).ids(rows).tolist() == [0, 2, 1, 1]
+
 
 def test_the_percentile_and_its_ties():
     rows = Dataset.from_dict({"rings": [0, 1, 1, 2, 2, 2, 2, 2, 3, 4]})
@@ -58,12 +74,15 @@ def test_json_gives_the_same_label(tmp_path):
         (lambda rows: PercentileLabel("y").fit(rows), "Expected a column 'y'.*columns are x, same, text, gap"),
         (lambda rows: PercentileLabel("same").fit(rows), "Expected both classes to have members"),
         (lambda rows: PercentileLabel("text").fit(rows), "Expected numbers in the column 'text'"),
-        (lambda rows: PercentileLabel("gap").fit(rows), "but 1 have none"),
+        (lambda rows: PercentileLabel("gap").fit(rows), "Expected both classes to have members"),
+        (lambda rows: PercentileLabel("none").fit(rows), "at least one row of the column 'none'"),
+        (lambda rows: CategoryLabel("none").fit(rows), "at least one row of the column 'none'"),
+        (lambda rows: ThresholdLabel("endless", 1.0).ids(rows), "Expected finite numbers in the column 'endless'"),
         (lambda rows: CategoryLabel("x").fit(rows), "got float: use `PercentileLabel`"),
         (lambda rows: CategoryLabel("same").fit(rows), "at least two classes in the column 'same', got 1"),
     ],
 )
 def test_errors(make, message):
-    rows = Dataset.from_dict({"x": [0.5, 1.0], "same": [1, 1], "text": ["a", "b"], "gap": [1.0, None]})
+    rows = Dataset.from_dict({"x": [0.5, 1.0], "same": [1, 1], "text": ["a", "b"], "gap": [1.0, None], **MORE})
     with pytest.raises(ValueError, match=message):
         make(rows)

@@ -34,22 +34,40 @@ def test_clean_rows_have_an_empty_report():
     assert build(GOOD).report.describe() == ""
 
 
-def test_missing_strings_and_labels_are_dropped():
-    data = build([None, *GOOD], columns={"kind": ["a", *["a", "b"] * 9, None, None]}, label=CategoryLabel("kind"))
+def test_rows_without_a_string_are_dropped_and_those_without_a_label_are_kept():
+    kinds = ["a", *["a", "b"] * 9, None, None]
+    data = build([None, *GOOD], columns={"kind": kinds}, label=CategoryLabel("kind"), max_dropped=0.05)
     assert data.report == RowReport(
         21,
         (
             RowChange("dropped", "no value in the column 'text'", 1, (1,)),
-            RowChange("dropped", "no label in the column 'kind'", 2, (20, 21)),
+            RowChange("unconditional", "no label in 'kind'", 2, (20, 21)),
         ),
     )
-    assert len(data.train) + len(data.validation) == 18
+    assert len(data.train) + len(data.validation) == 20
+    assert sorted([*data.train["label"][:].tolist(), *data.validation["label"][:].tolist()])[-3:] == [1, 2, 2]
     assert data.report.describe().splitlines() == [
         "1 of 21 rows (4.8%) dropped: no value in the column 'text' (row 1)",
-        "2 of 21 rows (9.5%) dropped: no label in the column 'kind' (rows 20, 21)",
+        "2 of 21 rows (9.5%) unconditional: no label in 'kind' (rows 20, 21)",
     ]
     gap = build(GOOD, columns={"x": [float("nan"), *range(19)]}, label=PercentileLabel("x", 50))
-    assert gap.report.changes == (RowChange("dropped", "no label in the column 'x'", 1, (1,)),)
+    assert gap.report.changes == (RowChange("unconditional", "no label in 'x'", 1, (1,)),)
+
+
+def test_a_classifier_has_only_labeled_rows():
+    data = build(GOOD, columns={"kind": [*["a", "b"] * 7, *[None] * 6]}, label=CategoryLabel("kind"), validation=0.3)
+    known = data.labeled()
+    assert len(known.train) + len(known.validation) == 14
+    assert set(known.train["label"][:].tolist()) == {0, 1}
+    assert known.labels.tolist() == data.labels.tolist() == known.train["label"][:].tolist()
+    assert known.report.describe() == "6 of 20 rows (30%) dropped: no label in 'kind' (rows 15, 16, 17, 18, 19, ...)"
+    plain = build(GOOD)
+    assert plain.labeled() is plain
+    fitted = data.label
+    with pytest.raises(ValueError, match=r"Expected a label in 'kind' in at least one row"):
+        build(GOOD, columns={"kind": [""] * 20}, label=fitted)
+    with pytest.raises(ValueError, match=r"Expected validation rows with a label in 'kind', got none"):
+        build(GOOD, columns={"kind": ["a", *[None] * 19]}, label=fitted).labeled()
 
 
 def test_unreadable_smiles_are_dropped_and_numbered():

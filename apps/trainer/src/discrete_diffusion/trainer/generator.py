@@ -14,6 +14,8 @@ from discrete_diffusion.trainer.noise import ResumableNoise
 class Generator(ResumableNoise):
     """Training of a network with an objective; labels are dropped at random, so that it also learns to predict without.
 
+    Rows without a label have the null label already.
+
     Args:
         network: Backbone.
         denoiser: Function from a network to log p(x_0 | x_t, y).

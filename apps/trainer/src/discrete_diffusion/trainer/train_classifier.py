@@ -113,7 +113,7 @@ def build_classifier(
 
 
 def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, Target]:
-    """Load the data of the generator with the same split, and the target column.
+    """Load the data of the generator with the same split, without unlabeled rows, and the target column.
 
     Raises:
         ValueError: If no target or two targets are configured.
@@ -129,7 +129,7 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
             "`label=category label.column=NAME` or `regress=qed`, say."
         )
     label = None if column is not None else label
-    data = replace(generator, label=label).data(config.data.path)
+    data = replace(generator, label=label).data(config.data.path).labeled()
     if data.label is not None:
         return data, Classes(data.label)
     target = Quantity.of(column, data)

@@ -1,6 +1,11 @@
-"""Class labels from a column."""
+"""Class labels from a column.
+
+A row has no label where its column is null, NaN or blank. Its class id is the null label, `num_classes`, with which a
+generator trains without a condition.
+"""
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from operator import ge, gt, le, lt
@@ -41,7 +46,7 @@ class Label(Protocol):
         """Return the label itself, which is fitted."""
 
     def ids(self, rows: datasets.Dataset) -> np.ndarray:
-        """Return the class id of each row, int64."""
+        """Return the class id of each row, int64; `num_classes` for a row without a label."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON that `label_from_dict` reads."""
@@ -58,7 +63,7 @@ class LabelRule(Protocol):
 class PercentileLabel:
     """Two classes on either side of a percentile of a numeric column.
 
-        y = 1 if value > threshold else 0,    threshold = percentile of the column over all rows it is fitted to
+        y = 1 if value > threshold else 0,    threshold = percentile of the column over all labeled rows
 
     as in Schiff et al., arXiv 2412.10193, whose code takes the percentile (linear interpolation) over the whole data
     set, before the train-validation split, and puts values at or below it into class 0. That matters where values tie:
@@ -82,8 +87,10 @@ class PercentileLabel:
             ValueError: If the column does not hold finite numbers, or all rows are in one class.
         """
         values = _numbers(rows, self.column)
+        values = values[~np.isnan(values)]
+        _expect_labels(len(values), self.column)
         fitted = ThresholdLabel(self.column, float(np.percentile(values, self.percentile)), self.comparison)
-        if len(set(fitted.ids(rows).tolist())) < 2:
+        if len(set(fitted.ids(rows).tolist()) - {fitted.num_classes}) < 2:
             raise ValueError(
                 f"Expected both classes to have members, but every row has the same side of {fitted.class_names[1]!r}: "
                 "choose another `percentile` or `comparison`."
@@ -118,8 +125,10 @@ class ThresholdLabel:
         return self
 
     def ids(self, rows: datasets.Dataset) -> np.ndarray:
-        """Return the class id of each row, int64."""
-        return COMPARISONS[self.comparison](_numbers(rows, self.column), self.threshold).astype(np.int64)
+        """Return the class id of each row, int64; 2 for a row without a label."""
+        values = _numbers(rows, self.column)
+        classes = COMPARISONS[self.comparison](values, self.threshold).astype(np.int64)
+        return np.where(np.isnan(values), self.num_classes, classes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON that `label_from_dict` reads."""
@@ -145,7 +154,9 @@ class CategoryLabel:
             TooManyClassesError: If there are more than `max_classes`, or too many for the number of rows.
             ValueError: If the values are not strings, integers or booleans, or there is only one.
         """
-        values = set(_values(rows, self.column))
+        labeled = [value for value in _values(rows, self.column) if value is not None]
+        _expect_labels(len(labeled), self.column)
+        values = set(labeled)
         kinds = {type(value) for value in values}
         if len(kinds) != 1 or not kinds <= {str, int, bool}:
             raise ValueError(
@@ -154,14 +165,7 @@ class CategoryLabel:
             )
         if len(values) < 2:
             raise ValueError(f"Expected at least two classes in the column {self.column!r}, got {len(values)}.")
-        few = len(rows) / len(values)
-        if len(values) > self.max_classes or (few < _ROWS_PER_CLASS and len(values) > _ALWAYS_CLASSES):
-            raise TooManyClassesError(
-                f"Expected classes with at least {_ROWS_PER_CLASS} rows on average and at most {self.max_classes} of "
-                f"them (`max_classes`) in the column {self.column!r}, got {len(values):,} distinct values in "
-                f"{len(rows):,} rows, such as {sorted(values)[0]!r}: group them into fewer classes, or use "
-                "`PercentileLabel` if they are numbers."
-            )
+        _expect_few(len(values), len(labeled), self.max_classes, self.column, repr(sorted(values)[0]))
         return FittedCategoryLabel(self.column, tuple(str(value) for value in sorted(values)))
 
 
@@ -182,17 +186,17 @@ class FittedCategoryLabel:
         return self
 
     def ids(self, rows: datasets.Dataset) -> np.ndarray:
-        """Return the class id of each row, int64.
+        """Return the class id of each row, int64; `num_classes` for a row without a label.
 
         Raises:
             ValueError: If a row has none of the classes.
         """
         place = {name: i for i, name in enumerate(self.class_names)}
-        values = [str(value) for value in _values(rows, self.column)]
-        unknown = sorted(set(values) - set(place))
+        values = [None if value is None else str(value) for value in _values(rows, self.column)]
+        unknown = sorted({value for value in values if value is not None} - set(place))
         if unknown:
             raise ValueError(f"Expected the classes {', '.join(place)} in {self.column!r}, got {', '.join(unknown)}.")
-        return np.array([place[value] for value in values], dtype=np.int64)
+        return np.array([self.num_classes if one is None else place[one] for one in values], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON that `label_from_dict` reads."""
@@ -221,22 +225,49 @@ def _check_comparison(comparison: str) -> None:
         raise ValueError(f"Expected `comparison` to be one of {', '.join(COMPARISONS)}, got {comparison!r}.")
 
 
+def _expect_labels(labeled: int, column: str) -> None:
+    if not labeled:
+        raise ValueError(f"Expected a value in at least one row of the column {column!r}.")
+
+
+def _expect_few(classes: int, labeled: int, most: int, column: str, example: str) -> None:
+    if classes > most or (classes > _ALWAYS_CLASSES and labeled / classes < _ROWS_PER_CLASS):
+        raise TooManyClassesError(
+            f"Expected classes with at least {_ROWS_PER_CLASS} rows on average and at most {most} of them "
+            f"(`max_classes`) in the column {column!r}, got {classes:,} distinct values in {labeled:,} rows, such as "
+            f"{example}: group them into fewer classes, or use `PercentileLabel` if they are numbers."
+        )
+
+
 def _values(rows: datasets.Dataset, column: str) -> list[Any]:
+    """Return the values of a column; None where a row has no label.
+
+    Raises:
+        ValueError: If there is no such column.
+    """
     if column not in rows.column_names:
         raise ValueError(f"Expected a column {column!r} for the label; the columns are {', '.join(rows.column_names)}.")
     values = rows.with_format(None)[column][:]
-    missing = sum(value is None for value in values)
-    if missing:
-        raise ValueError(f"Expected a value in every row of the column {column!r}, but {missing} have none.")
-    return values
+    return [None if _missing(value) else value for value in values]
+
+
+def _missing(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _numbers(rows: datasets.Dataset, column: str) -> np.ndarray:
-    values = _values(rows, column)
+    """Return the numbers of a column, float64; NaN where a row has no label.
+
+    Raises:
+        ValueError: If a value is not a finite number.
+    """
+    values = [math.nan if value is None else value for value in _values(rows, column)]
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except ValueError as error:
         raise ValueError(f"Expected numbers in the column {column!r}: {error}.") from error
-    if not np.isfinite(numbers).all():
+    if np.isinf(numbers).any():
         raise ValueError(f"Expected finite numbers in the column {column!r}.")
     return numbers

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+
+Action: TypeAlias = Literal["dropped", "cut", "altered", "kept", "unconditional"]
 
 SHOWN = 5
 """Row numbers kept for each change."""
@@ -36,21 +38,20 @@ class RowChange:
     """Rows to which the same thing happens.
 
     Attributes:
-        action: Whether the rows are dropped, cut, altered otherwise, or kept although they look wrong.
+        action: Whether the rows are dropped, cut, altered otherwise, kept although they look wrong, or used without a
+            condition.
         reason: Cause, as in "longer than 32 tokens".
         count: Number of rows.
         rows: Numbers of the first of them, counted from 1 in the order of the source.
     """
 
-    action: Literal["dropped", "cut", "altered", "kept"]
+    action: Action
     reason: str
     count: int
     rows: tuple[int, ...]
 
     @classmethod
-    def of(
-        cls, action: Literal["dropped", "cut", "altered", "kept"], reason: str, positions: np.ndarray
-    ) -> "RowChange":
+    def of(cls, action: Action, reason: str, positions: np.ndarray) -> "RowChange":
         """Build from all positions, counted from 0."""
         return cls(action, reason, len(positions), tuple(int(i) + 1 for i in positions[:SHOWN]))
 
@@ -89,6 +90,13 @@ class RowReport:
     def describe(self) -> str:
         """Return one line for each change; the empty string if there is none."""
         return "\n".join(change.describe(self.total) for change in self.changes)
+
+    def without_unlabeled(self) -> "RowReport":
+        """Return the report of the rows that a classifier uses: those without a label are dropped."""
+        changes = (
+            replace(change, action="dropped") if change.action == "unconditional" else change for change in self.changes
+        )
+        return replace(self, changes=tuple(changes))
 
     def check(self, max_dropped: float) -> None:
         """Refuse to drop more than a share of the rows.

@@ -1,7 +1,7 @@
 """Token sequences of one length, split for training and validation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -39,7 +39,7 @@ class SequenceData:
     tensors. All columns of the source remain, also the encoded `column`: `data.train.with_format(None)["qed"]`.
     `length` counts special tokens and padding, which are modeled like any other token. With an `augment`, training
     sequences have `augment.reads(length)` tokens, which it turns into `length` tokens. `report` counts rows that are
-    dropped or changed.
+    dropped or changed. A row without a label has the null label, `label.num_classes`.
     """
 
     column: str
@@ -64,8 +64,28 @@ class SequenceData:
 
     @property
     def labels(self) -> torch.Tensor | None:
-        """Class of each training sequence, int64 (rows,); None without labels."""
-        return None if self.label is None else torch.as_tensor(self.rows.with_format(None)["label"][:])
+        """Class of each training sequence that has one, int64 (labeled rows,); None without labels."""
+        if self.label is None:
+            return None
+        classes = torch.as_tensor(self.rows.with_format(None)["label"][:])
+        return classes[classes < self.label.num_classes]
+
+    def labeled(self) -> "SequenceData":
+        """Return the rows that have a label, on which a classifier can train; the report counts the others as dropped.
+
+        Raises:
+            ValueError: If no training or no validation row has a label.
+        """
+        if self.label is None:
+            return self
+        parts = []
+        for part, name in ((self.rows, "training"), (self.validation, "validation")):
+            classes = np.array(part.with_format(None)["label"][:])
+            kept = (classes < self.label.num_classes).nonzero()[0]
+            if not len(kept):
+                raise ValueError(f"Expected {name} rows with a label in {self.label.column!r}, got none.")
+            parts.append(part if len(kept) == len(part) else part.select(kept))
+        return replace(self, train=parts[0], validation=parts[1], report=self.report.without_unlabeled())
 
     def examples(self, rows: int) -> datasets.Dataset:
         """Return at most `rows` training rows, evenly spread, or the first of a stream."""
@@ -90,9 +110,10 @@ def sequence_data(
 ) -> SequenceData:
     """Encode a column, label the rows, and split them, by default 95/5 with seed 42 as in arXiv 2412.10193.
 
-    A row is dropped if it has no string or no label, if the source marks it in a column `drop_reason`, if the tokenizer
-    cannot read it, or if it is too long for a layout that drops such rows. `SequenceData.report` counts these rows, and
-    also blank, repeated, cut and altered ones, with the numbers of the first.
+    A row is dropped if it has no string, if the source marks it in a column `drop_reason`, if the tokenizer cannot read
+    it, or if it is too long for a layout that drops such rows. A row without a label is used without a condition.
+    `SequenceData.report` counts these rows, and also blank, repeated, cut and altered ones, with the numbers of the
+    first.
 
     Args:
         rows: Data set; or data set with parts `train` and `validation`, which is not split again; or stream, whose
@@ -133,14 +154,16 @@ def sequence_data(
         parts = {"train": rows["train"], "validation": rows["validation"]} if has_split else {"all": rows}
     joined = _joined(parts)
     column = name = find_column(joined.rows.column_names, column)
-    everything, changes = _usable(joined, column, label)
-    total = len(everything.numbers) + sum(change.count for change in changes)
+    everything, changes = _usable(joined, column)
+    total = len(joined.numbers)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         tokenizer, everything, unreadable = _built(tokenizer, everything, column)
         changes += unreadable
     RowReport(total, tuple(changes)).check(max_dropped)
     made = None if augment is None else augment(tokenizer)
     fitted = None if label is None else label.fit(everything.rows)
+    if fitted is not None:
+        changes += _unlabeled(everything, fitted)
 
     def sequences(part: str, length: int | None) -> datasets.Dataset:
         numbered = everything.part(part)
@@ -230,8 +253,8 @@ def _joined(parts: dict[str, datasets.Dataset]) -> _Numbered:
     return _Numbered(rows, np.arange(1, len(rows) + 1), ends)
 
 
-def _usable(source: _Numbered, column: str, label: LabelRule | None) -> tuple[_Numbered, list[RowChange]]:
-    """Return the rows that have a string and a label, and the changes for the others."""
+def _usable(source: _Numbered, column: str) -> tuple[_Numbered, list[RowChange]]:
+    """Return the rows that have a string, and the changes for the others."""
     _check(source.rows, column)
     changes: list[RowChange] = []
     if DROP_REASON in source.rows.column_names:
@@ -241,18 +264,26 @@ def _usable(source: _Numbered, column: str, label: LabelRule | None) -> tuple[_N
             changes.append(RowChange.of("dropped", reason, (reasons == reason).nonzero()[0]))
         source = _Numbered(source.rows.remove_columns(DROP_REASON), source.numbers, source.ends)
         source = source.without(marked.nonzero()[0])
-    reason_of = {column: f"no value in the column {column!r}"}
-    labeled = getattr(label, "column", None)
-    if labeled is not None and labeled in source.rows.column_names:
-        reason_of[labeled] = f"no label in the column {labeled!r}"
-    for name, reason in reason_of.items():
-        # nan_is_null: a table with gaps in a column of numbers may hold NaN
-        nulls = pa.compute.is_null(_column(source.rows, name), nan_is_null=True)
-        missing = nulls.to_numpy().nonzero()[0]
-        if len(missing):
-            changes.append(RowChange.of("dropped", reason, missing).numbered(source.numbers))
-            source = source.without(missing)
+    missing = pa.compute.is_null(_column(source.rows, column)).to_numpy().nonzero()[0]
+    if len(missing):
+        reason = f"no value in the column {column!r}"
+        changes.append(RowChange.of("dropped", reason, missing).numbered(source.numbers))
+        source = source.without(missing)
     return source, changes
+
+
+def _unlabeled(source: _Numbered, label: Label) -> list[RowChange]:
+    """Return the change for the rows without a label.
+
+    Raises:
+        ValueError: If no row has a label.
+    """
+    positions = (label.ids(source.rows) == label.num_classes).nonzero()[0]
+    if not len(positions):
+        return []
+    if len(positions) == len(source.numbers):
+        raise ValueError(f"Expected a label in {label.column!r} in at least one row, got none.")
+    return [RowChange.of("unconditional", f"no label in {label.column!r}", positions).numbered(source.numbers)]
 
 
 def _built(

@@ -167,5 +167,6 @@ class DNA(Domain):
             requested.setdefault(str(int(label)), []).append(one)
         known: dict[str, list[str]] = {}
         for one, label in zip(self.references, self.classes.tolist(), strict=True):
-            known.setdefault(str(label), []).append(one)
+            if self.label is not None and label < self.label.num_classes:  # not the null label
+                known.setdefault(str(label), []).append(one)
         return {f"js_distance_{k}_by_class": compare_kmers_by_species(requested, known, k).distance for k in LENGTHS}
