@@ -36,6 +36,7 @@ NEEDED = {
     "data=table": ["data.path=my.csv", "data.column=text"],
     "label=percentile": ["label.column=qed"],
     "label=category": ["label.column=kind"],
+    "label=joint": ["label.labels=[{column: qed, percentile: 90}, {column: kind}]"],
     "tokenizer=smiles_vocab": ["tokenizer.path=vocab.json"],
     "tokenizer=pixels": ["data=digits"],
     # Their tokenizer is another's, and comes from the hub or from a folder.

@@ -103,6 +103,21 @@ def test_any_column_of_strings_trains(run, tmp_path: Path):
     assert set("ab") < set(found.tokenizer.get_vocab())
 
 
+def test_several_columns_are_one_condition(run, tmp_path: Path):
+    rows = "".join(f"{'ab' * (i % 5 + 1)},{'xy'[i % 2]},{i % 5}\n" for i in range(40))
+    (tmp_path / "words.csv").write_text("word,kind,size\n" + rows)
+    options = ["data=table", f"data.path={tmp_path / 'words.csv'}", "data.column=word", "label=joint"]
+    run(tmp_path / "run", *options, "label.labels=[{column: size, threshold: 2}, {column: kind}]")
+    found = load(tmp_path / "run" / "checkpoint")
+    assert found.label.class_names[-1] == "size > 2, kind = y"
+    assert found.null_label == found.network.num_classes == 4
+    named = found.sample(2, y="size > 2, kind = y", steps=2, seed=0)
+    assert torch.equal(named, found.sample(2, y=3, steps=2, seed=0))
+    assert set(found.data().train["label"][:].tolist()) == {0, 1, 2, 3}
+    with pytest.raises(ValueError, match="Expected `y` to be one of size <= 2, kind = x, "):
+        found.sample(1, y="size > 3, kind = y")
+
+
 def test_what_a_tokenizer_lacks_is_added_where_a_model_needs_it(run, tmp_path: Path):
     letters = ["data=prose", "data.length=32"]
     sizes = {}

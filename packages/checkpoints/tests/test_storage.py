@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from discrete_diffusion.checkpoints import storage
-from discrete_diffusion.checkpoints.storage import restore, whole
+from discrete_diffusion.checkpoints.storage import label_of, restore, whole
 
 
 class Killed(BaseException):
@@ -103,3 +103,14 @@ def test_leftovers_are_removed_when_they_are_old(tmp_path: Path):
         ".other-partial-c",
         "checkpoint",
     ]
+
+
+@pytest.mark.parametrize("combinations", [None, [], [[0]], [[0, 2]], [[0, True]], [0, 1]])
+def test_damaged_joint_labels_are_refused(combinations):
+    parts = [{"column": "qed", "threshold": 0.5, "comparison": ">"}, {"column": "kind", "class_names": ["a", "b"]}]
+    found = label_of({"labels": parts, "combinations": [[0, 1], [1, 0]]})
+    assert found.class_names == ("qed <= 0.5, kind = b", "qed > 0.5, kind = a")
+    with pytest.raises(ValueError, match="expected classes of each of `labels` as the `combinations`"):
+        label_of({"labels": parts, "combinations": combinations})
+    with pytest.raises(ValueError, match="expected a list of labels"):
+        label_of({"labels": [found.to_dict()], "combinations": [[0]]})

@@ -2,7 +2,64 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from discrete_diffusion.datasets import CategoryLabel, PercentileLabel, ThresholdLabel, load_label, save_label
+from discrete_diffusion.datasets import (
+    CategoryLabel,
+    JointLabel,
+    PercentileLabel,
+    ThresholdLabel,
+    load_label,
+    save_label,
+)
+
+SEVERAL = Dataset.from_dict(
+    {
+        "qed": [0.1, 0.9, 0.2, 0.8, 0.9, None, 0.3],
+        "rings": [1, 4, 5, 2, 4, 4, 1],
+        "kind": ["a", "b", "a", "b", "b", "a", ""],
+    }
+)
+
+
+def test_several_columns_are_one_label(tmp_path):
+    rule = JointLabel([PercentileLabel("qed", 50), ThresholdLabel("rings", 3)])
+    label = rule.fit(SEVERAL)
+    assert label.class_names == (
+        "qed <= 0.55, rings <= 3",
+        "qed <= 0.55, rings > 3",
+        "qed > 0.55, rings <= 3",
+        "qed > 0.55, rings > 3",
+    )
+    assert label.ids(SEVERAL).tolist() == [0, 3, 1, 2, 3, 4, 0]
+    assert (label.column, label.num_classes) == ("qed, rings", 4)
+    save_label(label, tmp_path / "label.json")
+    assert load_label(tmp_path / "label.json") == label
+    described = [{"column": "qed", "percentile": 50}, {"column": "rings", "threshold": 3}]
+    assert JointLabel(described) == rule
+
+
+def test_only_combinations_that_occur_are_classes():
+    label = JointLabel([{"column": "kind"}, {"column": "qed", "threshold": 0.5}]).fit(SEVERAL)
+    assert label.class_names == ("kind = a, qed <= 0.5", "kind = b, qed > 0.5")
+    assert label.ids(SEVERAL).tolist() == [0, 1, 0, 1, 1, 2, 2]
+    other = Dataset.from_dict({"kind": ["a"], "qed": [0.9]})
+    with pytest.raises(ValueError, match=r"Expected the classes kind = a, qed <= 0\.5; .* got kind = a, qed > 0"):
+        label.ids(other)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([{"column": "qed", "percentile": 50}], "at least two rules in `labels`, got 1"),
+        ([{"percentile": 50}, {"column": "kind"}], "Expected a `column` in each of `labels`, got {'percentile': 50}"),
+        ([{"column": "qed", "above": 1}, {"column": "kind"}], "Expected arguments of `CategoryLabel`"),
+        ([{"column": "qed", "threshold": 1}, {"column": "qed", "threshold": 2}], "different columns .* got qed, qed"),
+        ([{"column": "qed", "threshold": 1}, {"column": "rings", "threshold": 9}], "got only 'qed <= 1, rings <= 9'"),
+    ],
+)
+def test_rules_that_make_no_joint_label(labels, message):
+    with pytest.raises(ValueError, match=message):
+        JointLabel(labels).fit(SEVERAL)
+
 
 MORE = {"none": [None, None], "endless": [1.0, float("inf")]}
 

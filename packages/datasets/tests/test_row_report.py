@@ -17,6 +17,7 @@ from discrete_diffusion.datasets import (
     sequence_data,
     smiles_tokenizer,
     smiles_tokenizer_from_vocab,
+    table,
     text8_tokenizer,
 )
 
@@ -52,6 +53,12 @@ def test_rows_without_a_string_are_dropped_and_those_without_a_label_are_kept():
     ]
     gap = build(GOOD, columns={"x": [float("nan"), *range(19)]}, label=PercentileLabel("x", 50))
     assert gap.report.changes == (RowChange("unconditional", "no label in 'x'", 1, (1,)),)
+
+
+def test_an_empty_cell_is_no_label(tmp_path):
+    (tmp_path / "gap.csv").write_text("seq,kind\nA,1\nB,\nC,2\nD,1\n")
+    data = sequence_data(table(tmp_path / "gap.csv"), tokenizer=character_tokenizer, label=CategoryLabel("kind"))
+    assert data.report.changes == (RowChange("unconditional", "no label in 'kind'", 1, (2,)),)
 
 
 def test_a_classifier_has_only_labeled_rows():

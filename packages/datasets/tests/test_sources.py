@@ -7,11 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from discrete_diffusion.datasets import (
-    CategoryLabel,
-    TooManyRowsDroppedError,
-    character_tokenizer,
     qm9,
-    sequence_data,
     table,
 )
 
@@ -63,13 +59,6 @@ def test_the_user_is_told_what_is_wrong(tmp_path):
         (tmp_path / name).write_text("nonsense")
         with pytest.raises(ValueError, match=f"{name} cannot be read"):
             table(tmp_path / name, "seq")
-    (tmp_path / "gap.csv").write_text("seq,kind\nA,1\nB,\n")
-    with pytest.raises(TooManyRowsDroppedError, match=r"no label in the column 'kind' \(row 2\)"):
-        sequence_data(
-            table(tmp_path / "gap.csv", "seq", "kind"),
-            tokenizer=character_tokenizer,
-            label=CategoryLabel("kind"),
-        )
     (tmp_path / "empty.csv").write_text("seq,kind\n")
     with pytest.raises(ValueError, match="Expected rows"):
         table(tmp_path / "empty.csv", "seq")

@@ -233,6 +233,8 @@ def label_of(fields: Any) -> Label:
     Raises:
         ValueError: If it describes none.
     """
+    if isinstance(fields, dict) and "labels" in fields:
+        return _joint_label(fields)
     if not isinstance(fields, dict) or not isinstance(fields.get("column"), str):
         raise ValueError(f"expected a label with a `column`, got {fields!r:.80}")
     if "threshold" in fields:
@@ -244,6 +246,22 @@ def label_of(fields: Any) -> Label:
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise ValueError(f"expected a list of names as the `class_names` of a label, got {names!r:.80}")
     return label_from_dict(fields)
+
+
+def _joint_label(fields: dict[str, Any]) -> Label:
+    parts, combinations = fields["labels"], fields.get("combinations")
+    if not isinstance(parts, list) or not parts or any(isinstance(part, dict) and "labels" in part for part in parts):
+        raise ValueError(f"expected a list of labels as the `labels` of a label, got {parts!r:.80}")
+    sizes = [label_of(part).num_classes for part in parts]
+    if not isinstance(combinations, list) or not combinations or not all(_fits(one, sizes) for one in combinations):
+        raise ValueError(f"expected classes of each of `labels` as the `combinations`, got {combinations!r:.80}")
+    return label_from_dict(fields)
+
+
+def _fits(combination: Any, sizes: list[int]) -> bool:
+    if not isinstance(combination, list) or len(combination) != len(sizes):
+        return False
+    return all(type(index) is int and 0 <= index < size for index, size in zip(combination, sizes, strict=True))
 
 
 def unreadable(what: str, directory: Path, error: Exception) -> ValueError:

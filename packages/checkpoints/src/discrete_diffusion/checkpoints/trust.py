@@ -27,6 +27,7 @@ _ROWS = _named(
     ),
     *("text8", "zinc250k"),
 )
+_LABELS = _named("datasets", "CategoryLabel", "FittedCategoryLabel", "PercentileLabel", "ThresholdLabel")
 _NETWORKS = _named(
     "backbones",
     *("DiMamba", "DiT", "HuggingFaceCausalLM", "HuggingFaceMaskedLM", "UNet"),
@@ -42,7 +43,8 @@ TARGETS: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
         "conditional": _named("processes", "NoisyConditional"),
         "grid": _named("guidance", "cosine_times", "equal_survival_times", "equal_times", "log_snr_times"),
-        "label": _named("datasets", "CategoryLabel", "FittedCategoryLabel", "PercentileLabel", "ThresholdLabel"),
+        "label": _LABELS | _named("datasets", "JointLabel"),
+        "labels": _LABELS,
         "layout": _named("datasets", "Padded", "Wrapped"),
         "last_step": _named("processes", "Ancestral"),
         "lift": _named("processes", "Ancestral", "PredictorCorrector", "Remasking")

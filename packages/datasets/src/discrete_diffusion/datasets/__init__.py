@@ -14,6 +14,8 @@ from discrete_diffusion.datasets.image_folder import image_folder
 from discrete_diffusion.datasets.labels import (
     CategoryLabel,
     FittedCategoryLabel,
+    FittedJointLabel,
+    JointLabel,
     Label,
     LabelRule,
     PercentileLabel,
@@ -56,7 +58,9 @@ __all__ = [
     "Augmentation",
     "CategoryLabel",
     "FittedCategoryLabel",
+    "FittedJointLabel",
     "HorizontalFlip",
+    "JointLabel",
     "Label",
     "LabelRule",
     "Layout",

@@ -7,6 +7,7 @@ generator trains without a condition.
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import ge, gt, le, lt
 from pathlib import Path
@@ -203,8 +204,110 @@ class FittedCategoryLabel:
         return {"column": self.column, "class_names": list(self.class_names)}
 
 
+@dataclass(frozen=True)
+class JointLabel:
+    """One class for each combination of the classes of several rules, as in "qed > 0.554, ring_count > 3".
+
+    Only combinations that occur in the data are classes: the embedding of any other would never be trained, and a
+    request for it would return arbitrary samples. Classes are in the order of their parts' classes, the first part
+    first. A row in which one of the columns has no value has no label.
+
+    Attributes:
+        labels: Rules, or dictionaries of their arguments: `{column: qed, percentile: 90}` is a `PercentileLabel`,
+            `{column: logp, threshold: 3, comparison: "<="}` a `ThresholdLabel`, `{column: species}` a `CategoryLabel`.
+        max_classes: Largest number of combinations.
+    """
+
+    labels: Sequence[LabelRule | Mapping[str, Any]]
+    max_classes: int = 1000
+
+    def __post_init__(self) -> None:
+        rules = tuple(_rule(one) if isinstance(one, Mapping) else one for one in self.labels)
+        if len(rules) < 2:
+            raise ValueError(f"Expected at least two rules in `labels`, got {len(rules)}.")
+        object.__setattr__(self, "labels", rules)
+
+    def fit(self, rows: datasets.Dataset) -> "FittedJointLabel":
+        """Return the label whose classes are the combinations in `rows`.
+
+        Raises:
+            TooManyClassesError: If there are more than `max_classes`, or too many for the number of rows.
+            ValueError: If a rule cannot be fitted, two are of one column, or there is only one combination.
+        """
+        parts = tuple(rule.fit(rows) for rule in self.labels if not isinstance(rule, Mapping))
+        columns = [part.column for part in parts]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"Expected different columns in `labels`, got {', '.join(columns)}.")
+        found = [combination for combination in _combinations(parts, rows) if combination is not None]
+        name = ", ".join(columns)
+        _expect_labels(len(found), name)
+        combinations = tuple(sorted(set(found)))
+        fitted = FittedJointLabel(parts, combinations)
+        if len(combinations) < 2:
+            raise ValueError(f"Expected at least two combinations of classes, got only {fitted.class_names[0]!r}.")
+        _expect_few(len(combinations), len(found), self.max_classes, name, repr(fitted.class_names[0]))
+        return fitted
+
+
+@dataclass(frozen=True)
+class FittedJointLabel:
+    """Class of a row: the index of its combination of classes.
+
+    Attributes:
+        labels: Fitted label of each column.
+        combinations: Class of each part, for each class.
+    """
+
+    labels: tuple[Label, ...]
+    combinations: tuple[tuple[int, ...], ...]
+
+    @property
+    def column(self) -> str:
+        """Names of the columns, such as "qed, ring_count"."""
+        return ", ".join(label.column for label in self.labels)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, such as "qed > 0.554, species = human"."""
+        return tuple(
+            ", ".join(_full_name(label, index) for label, index in zip(self.labels, combination, strict=True))
+            for combination in self.combinations
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of combinations."""
+        return len(self.combinations)
+
+    def fit(self, rows: datasets.Dataset) -> "FittedJointLabel":
+        """Return the label itself, which is fitted."""
+        return self
+
+    def ids(self, rows: datasets.Dataset) -> np.ndarray:
+        """Return the class id of each row, int64; `num_classes` for a row without one of the labels.
+
+        Raises:
+            ValueError: If a row has none of the combinations.
+        """
+        place = {combination: i for i, combination in enumerate(self.combinations)}
+        found = _combinations(self.labels, rows)
+        unknown = sorted({one for one in found if one is not None} - set(place))
+        if unknown:
+            name = FittedJointLabel(self.labels, (unknown[0],)).class_names[0]
+            raise ValueError(f"Expected the classes {'; '.join(self.class_names)}, got {name}.")
+        return np.array([self.num_classes if one is None else place[one] for one in found], dtype=np.int64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON that `label_from_dict` reads."""
+        combinations = [list(combination) for combination in self.combinations]
+        return {"labels": [label.to_dict() for label in self.labels], "combinations": combinations}
+
+
 def label_from_dict(fields: dict[str, Any]) -> Label:
     """Rebuild a fitted label from its `to_dict()`."""
+    if "labels" in fields:
+        combinations = tuple(tuple(combination) for combination in fields["combinations"])
+        return FittedJointLabel(tuple(map(label_from_dict, fields["labels"])), combinations)
     if "threshold" in fields:
         return ThresholdLabel(**fields)
     return FittedCategoryLabel(fields["column"], tuple(fields["class_names"]))
@@ -218,6 +321,35 @@ def save_label(label: Label, path: str | os.PathLike[str]) -> None:
 def load_label(path: str | os.PathLike[str]) -> Label:
     """Read a fitted label that `save_label` wrote."""
     return label_from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def _rule(fields: Mapping[str, Any]) -> LabelRule:
+    """Return the rule with these arguments.
+
+    Raises:
+        ValueError: If no rule has them.
+    """
+    kinds = {"percentile": PercentileLabel, "threshold": ThresholdLabel}
+    kind: Any = next((kind for name, kind in kinds.items() if name in fields), CategoryLabel)
+    if "column" not in fields:
+        raise ValueError(f"Expected a `column` in each of `labels`, got {dict(fields)}.")
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ValueError(f"Expected arguments of `{kind.__name__}` in `labels`, got {dict(fields)}.") from error
+
+
+def _combinations(labels: Sequence[Label], rows: datasets.Dataset) -> list[tuple[int, ...] | None]:
+    """Return the class of each label, for each row; None for a row without one of them."""
+    nulls = [label.num_classes for label in labels]
+    each_row = zip(*(label.ids(rows).tolist() for label in labels), strict=True)
+    return [None if any(i == null for i, null in zip(ids, nulls, strict=True)) else ids for ids in each_row]
+
+
+def _full_name(label: Label, index: int) -> str:
+    """Return the name of a class, with its column."""
+    name = label.class_names[index]
+    return f"{label.column} = {name}" if isinstance(label, FittedCategoryLabel) else name
 
 
 def _check_comparison(comparison: str) -> None:

@@ -63,8 +63,9 @@ class Molecules(Domain):
         read: Callable[[str], str | None] | None = None,
         property_rows: int = 10_000,
     ) -> None:
-        labeled = data.label is not None and data.label.column in OURS
-        column = data.label.column if data.label is not None and labeled else "qed"
+        parts = () if data.label is None else getattr(data.label, "labels", (data.label,))
+        label = next((part for part in parts if part.column in OURS), None)
+        column = "qed" if label is None else label.column
         self.read = read
         self.of_molecule = OURS[column] if property is None else property
         self.property_name = property_name or (column if property is None else name_of(property))
@@ -78,7 +79,7 @@ class Molecules(Domain):
             self.training_values = []
         else:
             self.training_values = [float(self.of_molecule(one)) for one in self.known.some]
-        self.threshold = getattr(data.label, "threshold", None) if labeled and property is None else None
+        self.threshold = getattr(label, "threshold", None) if property is None else None
         self.training = described(self.training_values)
 
     def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
