@@ -21,6 +21,7 @@ from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
+from discrete_diffusion.evaluator.journal import Done, Journal, settings_of
 from discrete_diffusion.evaluator.judge import Judge, build_judge, judged
 from discrete_diffusion.evaluator.likelihood import (
     ORDERS,
@@ -31,7 +32,7 @@ from discrete_diffusion.evaluator.likelihood import (
 )
 from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
-from discrete_diffusion.evaluator.provenance import provenance
+from discrete_diffusion.evaluator.provenance import provenance, resume_command
 from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, likelihood_table, results_table
 from discrete_diffusion.evaluator.rewards import build_reward
@@ -81,7 +82,10 @@ def evaluate(config: DictConfig) -> Path:
     if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
     directory = make_directory(config.output, folder, config.checkpoint)
-    record = Record(directory, provenance(config, folder, device), domain)
+    made = provenance(config, folder, device)
+    journal = Journal(directory, settings_of(config, sweep, domain, judge, made))
+    record = Record(directory, made, domain)
+    record.recall()
     if sweep.samplers:
         rows = with_rows(data, "suite=samplers").examples(config.samples)["input_ids"][:]
         record.note(training_diversity=diversity(rows, checkpoint.tokenizer))
@@ -100,13 +104,17 @@ def evaluate(config: DictConfig) -> Path:
         )
 
     try:
-        if config.likelihood and not isinstance(data, CarriedData):
+        if "likelihood" in record.facts:
+            console.print("The likelihood was measured before, see summary.json.")
+        elif config.likelihood and not isinstance(data, CarriedData):
             record.note(likelihood=likelihood(config, checkpoint, data, device, console))
-        sample(config, sweep, data, judge, record, states, weights, console)
+        sample(config, sweep, data, judge, record, journal, states, weights, console)
         report(config.pictures.draw, config.pictures.gamma)
+        journal.close()
     except KeyboardInterrupt:
         done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs saved"
         console.print(f"\nStopped. {done} to {directory / 'results.csv'}; summary.csv is up to date.")
+        console.print(f"Resume with:\n  {resume_command(folder, directory)}", markup=False)
         if any(not run.condition.data_labels for run in record.runs):
             report(False, None)
         sys.exit(130)
@@ -124,37 +132,60 @@ def sample(
     data: SequenceData | CarriedData,
     judge: Judge | None,
     record: Record,
+    journal: Journal,
     states: dict[Point, list[State]],
     weights: dict[Point, list[ParticleWeights]],
     console: Console,
 ) -> None:
-    """Sample every point with every seed; keep the trajectories and particles of the first seed."""
+    """Sample every point with every seed, except for runs that are done; keep what pictures show of the first seed."""
     label, classes = data.label, None if isinstance(data, CarriedData) else data.labels
     asked = None if label is None or config.label == EACH else target_class(config.label, label)
-    points = sweep.points()
+    runs = [(point, seed) for seed in config.seeds for point in sweep.points()]
+
+    def show(done: Done) -> None:
+        if done.run.seed == config.seeds[0]:
+            states[done.run.condition] = list(done.states)
+            if done.weights:
+                weights[done.run.condition] = list(done.weights)
+
+    before = list(journal.done(runs))
+    for done in before:
+        show(done)
+    if before:
+        console.print(f"Going on with {record.directory}: {len(before)} of {len(runs)} runs are done.", markup=False)
+        record.extend([(done.run, done.numbers) for done in before])
     with progress(console) as bar:
-        task = bar.add_task("", total=sum(point.samples for point in points) * len(config.seeds))
-        for seed in config.seeds:
-            for point in points:
-                bar.update(task, description=f"Sampling {point.file_name()}, seed {seed}")
-                y = point.labels(classes, seed)
-                generated = sweep.generate(point, seed, y, lambda rows: bar.advance(task, rows))
-                wanted = y if point.data_labels or point.each else None
-                if wanted is None and asked is not None:
-                    wanted = torch.full((point.samples,), asked)
-                verdict: dict[str, Number] = {}
-                if judge is not None:
-                    known = () if label is None else label.class_names
-                    verdict = judged(judge, known, generated.strings, generated.ids, wanted)
-                outcome = record.domain(generated.strings, None if wanted is None else wanted.tolist())
-                told = verdict | generated.numbers()
-                if point.sampler:
-                    told["evaluations_per_sample"] = generated.cost["network_evaluations"] / point.samples
-                    told |= diversity(generated.ids, sweep.generation.checkpoint.tokenizer)
-                record.add(Run(point, seed, outcome), told)
-                states.setdefault(point, generated.states)
-                if generated.weights:
-                    weights.setdefault(point, generated.weights)
+        task = bar.add_task(
+            "Sampling",
+            total=sum(point.samples for point, _ in runs),
+            completed=sum(done.run.condition.samples for done in before),
+        )
+        for point, seed in runs[len(before) :]:
+            bar.update(task, description=f"Sampling {point.file_name()}, seed {seed}")
+            y = point.labels(classes, seed)
+            generated = sweep.generate(point, seed, y, lambda rows: bar.advance(task, rows))
+            wanted = y if point.data_labels or point.each else None
+            if wanted is None and asked is not None:
+                wanted = torch.full((point.samples,), asked)
+            verdict: dict[str, Number] = {}
+            if judge is not None:
+                known = () if label is None else label.class_names
+                verdict = judged(judge, known, generated.strings, generated.ids, wanted)
+            outcome = record.domain(generated.strings, None if wanted is None else wanted.tolist())
+            told = verdict | generated.numbers()
+            if point.sampler:
+                told["evaluations_per_sample"] = generated.cost["network_evaluations"] / point.samples
+                told |= diversity(generated.ids, sweep.generation.checkpoint.tokenizer)
+            first = seed == config.seeds[0]
+            done = Done(
+                Run(point, seed, outcome),
+                told,
+                generated.states if first else (),
+                generated.weights if first else (),
+            )
+            journal.add(done)
+            record.add(done.run, done.numbers)
+            show(done)
 
 
 def draw(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 PACKAGES = ("torch", "transformers", "rdkit", "discrete-diffusion-evaluator", "discrete-diffusion-guidance")
@@ -19,7 +21,8 @@ def provenance(config: DictConfig, folder: Path, device: torch.device) -> dict[s
     """Return checkpoint, command, configuration, versions and machine."""
     return {
         "checkpoint": str(folder.resolve()),
-        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "weights_sha256": _digest(folder / "model.safetensors"),
+        "config_sha256": _digest(folder / "config.json"),
         "command": shlex.join(["evaluator", *sys.argv[1:]]),
         "configuration": OmegaConf.to_container(config),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
@@ -28,6 +31,21 @@ def provenance(config: DictConfig, folder: Path, device: torch.device) -> dict[s
         else f"{device}, {torch.get_num_threads()} threads",
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def resume_command(folder: Path, directory: Path) -> str:
+    """Return the command that resumes an evaluation of the checkpoint in `folder` into `directory`."""
+    given = sys.argv[1:]
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        given = list(HydraConfig.get().overrides.task)
+    named = any(one.startswith("checkpoint=") for one in given)
+    kept = [one for one in given if not one.startswith("output=")]
+    pinned = [] if named else [f"checkpoint={folder}"]
+    return "uv run evaluator " + shlex.join([*kept, *pinned, f"output={directory}"])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _version(name: str) -> str | None:

@@ -16,9 +16,12 @@ from discrete_diffusion.eval import confidence_interval
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run
 from discrete_diffusion.evaluator.point import Point
 
+UNFINISHED = "unfinished"
+"""Folder inside that of an evaluation, with what a resumption needs; it is there until the evaluation is complete."""
+
 
 class Record:
-    """Folder of an evaluation. Its files are complete at any time; results.csv grows by whole rows.
+    """Folder of an evaluation. Its files are whole at any time: each is replaced by its next version.
 
     Args:
         directory: Existing folder.
@@ -30,6 +33,13 @@ class Record:
         self.directory, self.domain = directory, domain
         self.facts, self.rows, self.runs = dict(facts), list[dict[str, Number | str]](), list[Run]()
 
+    def recall(self) -> None:
+        """Take the facts of the evaluation that is resumed from its summary.json, if it has come to write one."""
+        path = self.directory / "summary.json"
+        if path.exists():
+            told = json.loads(path.read_text(encoding="utf-8"))
+            self.facts = {name: value for name, value in told.items() if name not in ("training", "results")}
+
     def note(self, **facts: Any) -> None:
         """Add entries to summary.json."""
         self.facts |= facts
@@ -37,18 +47,18 @@ class Record:
 
     def add(self, run: Run, cost: Mapping[str, Number]) -> None:
         """Write the samples of a run, its row of results.csv, and the summary of all runs so far."""
-        samples = self.directory / "samples" / f"{run.condition.file_name()}_seed-{run.seed}.csv"
-        samples.parent.mkdir(exist_ok=True)
-        own: dict[str, Number | str] = {**run.condition.columns(), "seed": run.seed}
-        _write_csv(samples, [own | dict(row) for row in run.outcome.samples])
-        row = own | {"property": self.domain.property_name} | dict(run.outcome.numbers) | dict(cost)
-        with (self.directory / "results.csv").open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if not self.rows:
-                writer.writeheader()
-            writer.writerow(row)
-        self.rows.append(row)
-        self.runs.append(run)
+        self.extend([(run, cost)])
+
+    def extend(self, runs: Sequence[tuple[Run, Mapping[str, Number]]]) -> None:
+        """Do the same for several runs, with one write of the summary."""
+        for run, cost in runs:
+            samples = self.directory / "samples" / f"{run.condition.file_name()}_seed-{run.seed}.csv"
+            samples.parent.mkdir(exist_ok=True)
+            own: dict[str, Number | str] = {**run.condition.columns(), "seed": run.seed}
+            _write_csv(samples, [own | dict(row) for row in run.outcome.samples])
+            self.rows.append(own | {"property": self.domain.property_name} | dict(run.outcome.numbers) | dict(cost))
+            self.runs.append(run)
+        _write_csv(self.directory / "results.csv", self.rows)
         self._write_summary()
 
     def summary(self) -> list[dict[str, Number | str]]:
@@ -83,9 +93,10 @@ class Record:
 
 
 def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Path:
-    """Create the folder of an evaluation: `output`, or a folder named by the time in the checkpoint's evaluations.
+    """Return the folder of an evaluation: `output`, or a new one named by the time in the checkpoint's evaluations.
 
-    Evaluations of a model from the hub, whose files lie in a cache, go under outputs/.
+    `output` is a new folder, or that of an unfinished evaluation. Evaluations of a model from the hub, whose files lie
+    in a cache, go under outputs/.
 
     Args:
         output: The folder, None for the default.
@@ -93,13 +104,15 @@ def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Pa
         name: Checkpoint as given by the user.
 
     Raises:
-        FileExistsError: If the folder is not empty.
+        FileExistsError: If the folder is not empty, and not that of an unfinished evaluation.
     """
     if output is not None:
         directory = Path(output)
         directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise FileExistsError(f"Expected `output` to be a new folder, but {directory} is not empty.")
+        if any(directory.iterdir()) and not (directory / UNFINISHED).is_dir():
+            raise FileExistsError(
+                f"Expected `output` to be a new folder, or of an unfinished evaluation, but {directory} is not empty."
+            )
         return directory
     home = evaluations(checkpoint)
     if name is not None and is_hub_name(name):
@@ -116,12 +129,14 @@ def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Pa
     raise FileExistsError(f"Expected a free name in {home}: pass `output=`.")
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a file that appears as a whole or not at all."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
         Path(partial).chmod(0o644)
         Path(partial).replace(path)
     finally:
