@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Turn a run into a model of packages/models.
 
-    uv run scripts/ship_model.py RUN NAME [--classifier KIND=RUN ...]
+    uv run scripts/ship_model.py RUN NAME [--classifier KIND=RUN ...] [--psi PSI]
 
 The weights are rounded to half precision. Statistics of the training molecules, hashes and quantiles, take the place of
 the data's path, so that the model can be evaluated without its data. The card README.md is written by hand.
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run of the generator")
     parser.add_argument("name", help="name of the model")
     parser.add_argument("--classifier", action="append", default=[], metavar="KIND=RUN", help="run of a classifier")
+    parser.add_argument("--psi", type=float, help="sample by `PredictorCorrector` with this weight, not by `Ancestral`")
     options = parser.parse_args()
 
     checkpoint = load(options.run)
@@ -34,11 +35,15 @@ def main() -> None:
     data = dict(checkpoint.config["data"])
     data.pop("path")
     data["rows"] = {**data["rows"], "path": None}
+    model = dict(checkpoint.config["model"])
+    if options.psi is not None:
+        lift = {"_target_": "discrete_diffusion.processes.PredictorCorrector", "_partial_": True, "psi": options.psi}
+        model["sampler"] = {**model["sampler"], "lift": {**lift, "process": model["process"]}}
 
     folder = models.ROOT / options.name
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else None
-    replace(checkpoint, config={**checkpoint.config, "data": data}).save(folder)
+    replace(checkpoint, config={**checkpoint.config, "data": data, "model": model}).save(folder)
     known.save(folder / FILE)
     if text is not None:
         card.write_text(text, encoding="utf-8")
