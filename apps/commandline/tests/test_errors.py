@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hydra.errors import ConfigCompositionException, InstantiationException
 from omegaconf.errors import ConfigKeyError
@@ -39,13 +41,35 @@ def test_the_cause_of_a_failed_instantiation_is_reported(capsys: pytest.CaptureF
     assert capsys.readouterr().err == "evaluator: Expected `k` >= 1, got 0.\n"
 
 
-def test_a_bug_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        fail(ZeroDivisionError())
-    error = InstantiationException("Error in call to target")
-    error.__cause__ = ZeroDivisionError()
-    with pytest.raises(InstantiationException):
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_bug_names_the_file_of_its_traceback(wrapped: bool, capsys: pytest.CaptureFixture[str]):
+    error: Exception = ZeroDivisionError("division by zero")
+    if wrapped:
+        error = InstantiationException("Error in call to target")
+        error.__cause__ = ZeroDivisionError("division by zero")
+    with pytest.raises(SystemExit) as stop:
         fail(error)
+    assert stop.value.code == 70
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "bug" in line
+    assert "ZeroDivisionError: division by zero" in line
+    file = Path(line.split()[-1].rstrip("."))
+    assert "Traceback" in file.read_text(encoding="utf-8")
+    file.unlink()
+
+
+class MisconfigurationException(Exception):  # noqa: N818, the name of the library
+    """Error of the name and module of Lightning's."""
+
+
+MisconfigurationException.__module__ = "lightning.fabric.utilities.exceptions"
+
+
+def test_an_error_of_a_library_about_the_settings_is_one_line(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        fail(MisconfigurationException("Two\nlines"))
+    assert (stop.value.code, capsys.readouterr().err) == (2, "evaluator: Two lines\n")
 
 
 def test_the_traceback_of_every_error_can_be_shown(monkeypatch: pytest.MonkeyPatch):

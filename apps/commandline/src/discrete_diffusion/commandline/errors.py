@@ -2,15 +2,27 @@
 
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
 
 from hydra.errors import HydraException, InstantiationException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-USER_ERRORS = (ValueError, ImportError, OSError, OmegaConfBaseException)
-"""Errors that a user can fix. Every other error is a bug and keeps its traceback."""
+USER_ERRORS = (ValueError, ImportError, OSError, OmegaConfBaseException, HydraException)
+"""Errors that a user can fix."""
+LIBRARY_ERRORS = {
+    "lightning": ("MisconfigurationException",),
+    "pyarrow": ("ArrowException",),
+    "safetensors_rust": ("SafetensorError",),
+    "datasets": ("DatasetsError",),
+    "torch": ("OutOfMemoryError",),
+}
+"""Errors of libraries about what the user has set or what a file holds, by the library, which is not imported here."""
+BUG = 70
+"""Exit code of an error that is neither: EX_SOFTWARE of sysexits.h."""
 
 Hints: TypeAlias = Mapping[type[Exception], str]
 """Advice for errors of each class, as a clause without a period."""
@@ -21,9 +33,20 @@ def shows_tracebacks() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
+def is_for_the_user(error: BaseException) -> bool:
+    """Return whether an error tells the user what to fix; every other one is a bug."""
+    if isinstance(error, InstantiationException):
+        return error.__cause__ is None or is_for_the_user(error.__cause__)
+    return isinstance(error, USER_ERRORS) or any(
+        kind.__name__ in LIBRARY_ERRORS.get(kind.__module__.partition(".")[0], ()) for kind in type(error).__mro__
+    )
+
+
 @contextmanager
 def report_errors(name: str, hints: Callable[[], Hints] = dict, *, debug: bool | None = None) -> Iterator[None]:
-    """Print an error that the user can fix as one line and exit with 2; exit with 130 on Ctrl-C.
+    """Print an error as one line, and exit with 2 if the user can fix it, with 70 if it is a bug, 130 on Ctrl-C.
+
+    The traceback of a bug is written to a file that the line names.
 
     Args:
         name: Name of the command, printed before the message.
@@ -32,26 +55,54 @@ def report_errors(name: str, hints: Callable[[], Hints] = dict, *, debug: bool |
             without advice of its own takes that of its base class.
 
     Raises:
-        SystemExit: If the block raises an error that the user can fix, or is interrupted.
+        SystemExit: If the block raises an error, or is interrupted.
     """
     debug = shows_tracebacks() if debug is None else debug
     try:
         yield
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except (HydraException, *USER_ERRORS) as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-        if debug or not isinstance(cause, (*USER_ERRORS, HydraException)):
+    except Exception as error:
+        if debug:
             raise
         # A progress bar may have left the cursor of a terminal at the end of its line.
         fresh_line = "\n" if sys.stderr.isatty() else ""
-        print(f"{fresh_line}{name}: {_message(cause, hints())}", file=sys.stderr)
-        raise SystemExit(2) from None
+        if is_for_the_user(error):
+            print(f"{fresh_line}{name}: {_message(_cause(error), hints())}", file=sys.stderr)
+            raise SystemExit(2) from None
+        print(f"{fresh_line}{name}: {_describe_bug(error, name)}", file=sys.stderr)
+        raise SystemExit(BUG) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the error behind a failed instantiation."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _describe_bug(error: BaseException, name: str) -> str:
+    text = "".join(traceback.format_exception(error))
+    cause = _cause(error)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="replace", prefix=f"{name}-", suffix=".log", delete=False
+        ) as file:
+            file.write(text)
+        where = f"the traceback is in {file.name}"
+    except OSError:
+        where = "set HYDRA_FULL_ERROR=1 to see the traceback"
+    reason = next(iter(str(cause).strip().splitlines()), "")
+    return f"This is a bug, not a mistake of yours: {type(cause).__name__}: {reason:.200}. Please report it; {where}."
 
 
 def _message(error: BaseException, hints: Hints) -> str:
-    message = str(error).strip() or type(error).__name__
-    if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
-        message = message.partition("\n")[0]  # the rest lists Hydra's search path
+    message = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
+    if isinstance(error, MissingMandatoryValue):
+        message = f"Expected a value for `{error.full_key}`: it has none by default."
+    elif isinstance(error, OmegaConfBaseException):
+        message = str(error).strip().partition("\n")[0]  # the rest is the key and the type of the node
+    elif isinstance(error, HydraException) and not isinstance(error, InstantiationException):
+        message = str(error).strip().partition("\n")[0]  # the rest lists Hydra's search path
     hint = next((hints[kind] for kind in type(error).__mro__ if kind in hints), None)
     return message if hint is None else f"{message.rstrip('.')}: {hint}."

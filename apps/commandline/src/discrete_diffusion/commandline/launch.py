@@ -1,18 +1,21 @@
 """Hydra applications."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from discrete_diffusion.commandline.errors import Hints, report_errors, shows_tracebacks
-from discrete_diffusion.commandline.settings import explain, refuse_ignored
+from discrete_diffusion.commandline.errors import BUG, Hints, report_errors, shows_tracebacks
+from discrete_diffusion.commandline.schema import Settings, check_settings
+from discrete_diffusion.commandline.settings import explain, nearest, refuse_ignored
 
 
 def launch(
@@ -23,6 +26,7 @@ def launch(
     commands: Sequence[str] = (),
     hints: Callable[[], Hints] = dict,
     open_keys: Collection[str] = (),
+    schema: type[Settings] | None = None,
 ) -> None:
     """Run a task under Hydra's command line, with the error handling of `report_errors`.
 
@@ -36,12 +40,15 @@ def launch(
         hints: Function that returns advice for errors of each class; see `report_errors`.
         open_keys: Keys of the configuration whose entries have names of the user's choice; elsewhere, an added setting
             that nothing reads is refused.
+        schema: Types and ranges of the settings, checked before the task runs.
+
+    The option `--debug` anywhere on the command line shows tracebacks, as HYDRA_FULL_ERROR=1 does.
 
     Raises:
-        SystemExit: With code 2 if the user has to fix something, 130 on Ctrl-C.
+        SystemExit: With code 2 if the user has to fix something, 70 for a bug, 130 on Ctrl-C.
     """
     failed: list[int] = []
-    debug = shows_tracebacks()
+    debug = _arrange_options() or shows_tracebacks()
 
     def guarded(config: DictConfig) -> None:
         job = HydraConfig.get()
@@ -50,9 +57,11 @@ def launch(
                 # An override may hold an interpolation, which is none of the list of overrides.
                 overrides = cast(list[str], OmegaConf.to_container(job.overrides.task, resolve=False))
                 refuse_ignored(config, overrides, open_keys)
+                if schema is not None:
+                    check_settings(config, schema)
                 task(config)
         except SystemExit as stop:
-            if job.mode != RunMode.MULTIRUN or stop.code != 2:
+            if job.mode != RunMode.MULTIRUN or stop.code not in (2, BUG):
                 raise
             failed.append(job.job.num)
 
@@ -61,6 +70,7 @@ def launch(
         if first.isidentifier():
             known = " or ".join([*commands, "settings such as NAME=VALUE"])
             raise ValueError(f"Expected {known}, got {first}: see `--help`.")
+        _expect_known_options()
         # Hydra then raises its errors, which it would print in several lines otherwise.
         before = os.environ.get("HYDRA_FULL_ERROR")
         os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -78,3 +88,28 @@ def launch(
         if failed:
             numbers = ", ".join(map(str, failed))
             raise ValueError(f"{len(failed)} of the jobs failed (number {numbers}); their errors are above.")
+
+
+def _arrange_options() -> bool:
+    """Move `--multirun` to the front, where Hydra accepts it, and remove `--debug`; return whether it was there."""
+    multirun = [one for one in sys.argv[1:] if one in ("-m", "--multirun")]
+    rest = [one for one in sys.argv[1:] if one not in ("-m", "--multirun", "--debug")]
+    debug = "--debug" in sys.argv[1:]
+    sys.argv[1:] = [*multirun[:1], *rest]
+    return debug
+
+
+def _expect_known_options() -> None:
+    """Refuse options that Hydra does not know, for which it prints its usage.
+
+    Raises:
+        ValueError: For the first one.
+    """
+    known = get_args_parser()._option_string_actions
+    for one in sys.argv[1:]:
+        name, equals, value = one.partition("=")
+        if not re.match("--?[A-Za-z]", one) or name in known:
+            continue
+        if equals:
+            raise ValueError(f"Unknown option {name}: write {name.lstrip('-')}={value} without dashes.")
+        raise ValueError(f"Unknown option {name}{nearest(name, known)}")

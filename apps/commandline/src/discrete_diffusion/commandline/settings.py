@@ -26,13 +26,13 @@ def explain(error: HydraException, config_path: str, config_name: str) -> str:
         group, _, option = error.missing_cfg_file.rpartition("/")
         known = error.options or _options(group, config_path)
         options = ", ".join(known)
-        return f"Expected `{group}` to be one of {options}, got {option}{_nearest(option, known)}"
+        return f"Expected `{group}` to be one of {options}, got {option}{nearest(option, known)}"
     if isinstance(error, OverrideParseException):
         return f"Cannot read the setting {error.override}: write NAME=VALUE, with quotes around a text."
     found = re.match(r"Could not override '(.+?)'", first)
     if isinstance(error, ConfigCompositionException) and found:
         name = found[1]
-        return f"Unknown setting {name}{_nearest(name, known_settings(config_path, config_name))}"
+        return f"Unknown setting {name}{nearest(name, known_settings(config_path, config_name))}"
     return first
 
 
@@ -62,7 +62,7 @@ def refuse_ignored(config: DictConfig, overrides: Sequence[str], open_keys: Coll
         if arguments or not isinstance(node, DictConfig) or OmegaConf.is_missing(node, name) or name not in node:
             continue
         known = [str(key) for key in node if key != name]
-        raise ValueError(f"Nothing reads the added setting {'.'.join([*above, name])}{_nearest(name, known)}")
+        raise ValueError(f"Nothing reads the added setting {'.'.join([*above, name])}{nearest(name, known)}")
 
 
 def known_settings(config_path: str, config_name: str) -> list[str]:
@@ -85,6 +85,7 @@ def _names(node: Any, above: str = "") -> Iterator[str]:
             yield from _names(child, f"{above}{name}.")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: the nearest known name, if there is one."""
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f": did you mean {matches[0]}?" if matches else "."

@@ -8,7 +8,14 @@ from omegaconf import DictConfig
 
 from discrete_diffusion.commandline import describe_versions, launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
+from discrete_diffusion.commandline.schema import Settings
 from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
+from discrete_diffusion.evaluator.schema import (
+    EvaluatorSettings,
+    GenerateSettings,
+    ScoreSettings,
+    check_classes,
+)
 
 CONFIG = "pkg://discrete_diffusion.evaluator.config"
 OPEN = ("guidance", "suite", "truncation")
@@ -26,14 +33,17 @@ def main() -> None:
         refuse_former_guidance(sys.argv[1:])
     command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
     if command is None:
-        _launch(_evaluate, "evaluator", commands=tuple(COMMANDS))
+        _launch(_evaluate, "evaluator", EvaluatorSettings, commands=tuple(COMMANDS))
         return
     del sys.argv[1]
-    _launch(COMMANDS[command], command)
+    task, schema = COMMANDS[command]
+    _launch(task, command, schema)
 
 
-def _launch(task: Callable[[DictConfig], None], name: str, commands: Sequence[str] = ()) -> None:
-    launch(task, config_path=CONFIG, config_name=name, commands=commands, hints=_hints, open_keys=OPEN)
+def _launch(
+    task: Callable[[DictConfig], None], name: str, schema: type[Settings], commands: Sequence[str] = ()
+) -> None:
+    launch(task, config_path=CONFIG, config_name=name, commands=commands, hints=_hints, open_keys=OPEN, schema=schema)
 
 
 # Imports of torch, transformers and RDKit take seconds, and --help or a misspelled setting should not wait for them.
@@ -47,6 +57,7 @@ def _expect_checkpoint(config: DictConfig) -> None:
 
 def _evaluate(config: DictConfig) -> None:
     _expect_checkpoint(config)
+    check_classes(config)
     from discrete_diffusion.evaluator.evaluate import evaluate
 
     evaluate(config)
@@ -54,6 +65,7 @@ def _evaluate(config: DictConfig) -> None:
 
 def _generate(config: DictConfig) -> None:
     _expect_checkpoint(config)
+    check_classes(config)
     from discrete_diffusion.evaluator.generate import generate
 
     generate(config)
@@ -61,6 +73,7 @@ def _generate(config: DictConfig) -> None:
 
 def _score(config: DictConfig) -> None:
     _expect_checkpoint(config)
+    check_classes(config)
     from discrete_diffusion.evaluator.score import score
 
     score(config)
@@ -88,7 +101,10 @@ def _hints() -> Hints:
     }
 
 
-COMMANDS: dict[str, Callable[[DictConfig], None]] = {"generate": _generate, "score": _score}
+COMMANDS: dict[str, tuple[Callable[[DictConfig], None], type[Settings]]] = {
+    "generate": (_generate, GenerateSettings),
+    "score": (_score, ScoreSettings),
+}
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 import sys
 from importlib import import_module
+from typing import cast
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.commandline import describe_versions, launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
 from discrete_diffusion.trainer import resolvers
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 from discrete_diffusion.trainer.run_folder import for_resumption
+from discrete_diffusion.trainer.schema import TrainerSettings, check_run
 
 OPEN = ("trainer",)
 """Keys whose entries are arguments of a class that the configuration does not name."""
@@ -36,19 +39,22 @@ def main() -> None:
         commands=COMMANDS,
         hints=_hints,
         open_keys=OPEN,
+        schema=TrainerSettings,
     )
 
 
 def _train(config: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    task = config.task
+    run = config
     if config.resume is not None:
         from discrete_diffusion.trainer.resumption import read_run
 
-        task = read_run(config.resume, [], trust_remote_code=config.trust_remote_code).config.task
+        overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+        run = read_run(config.resume, overrides, trust_remote_code=config.trust_remote_code).config
     # Lightning and RDKit take seconds to import, and --help or a typo should not wait for them.
-    instantiate(task)(config)
+    check_run(run)
+    instantiate(run.task)(config)
 
 
 def _hints() -> Hints:

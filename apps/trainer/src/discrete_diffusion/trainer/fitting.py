@@ -13,6 +13,7 @@ import lightning as L
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -160,16 +161,25 @@ def is_first_process() -> bool:
 
 
 def build_trainer(config: DictConfig, run: Run, stop: Stop, callbacks: Sequence[L.Callback]) -> L.Trainer:
-    """Build the configured Lightning trainer."""
+    """Build the configured Lightning trainer.
+
+    Raises:
+        ValueError: If Lightning refuses its settings.
+    """
     options = instantiate(config.trainer)
-    return L.Trainer(
-        **{**options, "plugins": [*(options.get("plugins") or []), WholeFiles()]},
-        default_root_dir=run.directory,
-        callbacks=[FinalValidation(), *instantiate(config.callbacks).values(), *callbacks, stop],
-        logger=list(instantiate(config.logger).values()),
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-    )
+    added = [FinalValidation(), *instantiate(config.callbacks).values(), *callbacks, stop]
+    loggers = list(instantiate(config.logger).values())
+    try:
+        return L.Trainer(
+            **{**options, "plugins": [*(options.get("plugins") or []), WholeFiles()]},
+            default_root_dir=run.directory,
+            callbacks=added,
+            logger=loggers,
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"Lightning refuses the settings under `trainer`: {error}") from error
 
 
 def build_batches(config: DictConfig, data: SequenceData) -> DataModule:
