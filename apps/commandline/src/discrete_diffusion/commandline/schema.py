@@ -84,18 +84,17 @@ def check_settings(config: DictConfig, schema: type[Settings], *, ignored: Colle
         _report(error, values, schema)
 
 
-def check_targets(config: Any, *, names: str = "") -> None:
+def check_targets(config: DictConfig, *, fills_in: bool = False) -> None:
     """Check the arguments of every `_target_` against its signature: their names, and the types of plain values.
 
     Args:
         config: Configuration, whose targets the caller trusts.
-        names: Dotted name of `config` in messages.
+        fills_in: Whether the command fills in settings that are null, so that references to them have no type yet.
 
     Raises:
         ValueError: For the first target that cannot be imported, takes no argument of a name, or takes another type.
     """
-    node = _values(config) if isinstance(config, DictConfig) else config
-    for name, found in _nodes(node, names):
+    for name, found in _nodes(_values(config, fills_in=fills_in), ""):
         target = found["_target_"]
         if target is None or target is UNKNOWN or target == "???":
             continue
@@ -198,26 +197,25 @@ def _plain(kind: Any) -> Any:
     return Any
 
 
-def _values(node: Any) -> Any:
+def _values(node: Any, *, fills_in: bool = True) -> Any:
     """Return the values of a configuration; those that cannot be known yet as `UNKNOWN`, missing ones as "???"."""
     if isinstance(node, DictConfig):
         if node._is_none() or node._is_missing():
             return None if node._is_none() else "???"
-        return {str(name): _entry(node, name) for name in node}
+        return {str(name): _entry(node, name, fills_in) for name in node}
     if OmegaConf.is_list(node):
-        return [_entry(node, index) for index in range(len(node))]
+        return [_entry(node, index, fills_in) for index in range(len(node))]
     return node
 
 
-def _entry(node: Any, name: Any) -> Any:
+def _entry(node: Any, name: Any, fills_in: bool) -> Any:
     if OmegaConf.is_missing(node, name):
         return "???"
     try:
-        value = _values(node[name])
+        value = _values(node[name], fills_in=fills_in)
     except (OmegaConfBaseException, ValueError):
         return UNKNOWN
-    # A reference to null is often filled in later, and the setting that it names is checked itself.
-    return UNKNOWN if value is None and OmegaConf.is_interpolation(node, name) else value
+    return UNKNOWN if fills_in and value is None and OmegaConf.is_interpolation(node, name) else value
 
 
 def _nodes(node: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -273,7 +271,10 @@ def _report(error: ValidationError, values: Any, schema: type[Settings] | None, 
         raise ValueError(f"Unknown setting {path}{nearest(last, _fields(schema, found[0]['loc'][:-1]))}")
     if kinds == {"missing"}:
         raise ValueError(f"Expected the setting `{path}`, but it was removed.")
-    expected = " or ".join(dict.fromkeys(_expected(one) for one in found))
+    wanted = list(dict.fromkeys(_expected(one) for one in found))
+    if "to be a number" in wanted and "to be an integer" in wanted:
+        wanted.remove("to be an integer")
+    expected = " or ".join(wanted)
     # A union names the other types that it takes; "to be" once is enough.
     expected = expected.replace(" or to be ", " or ")
     raise ValueError(f"Expected `{path}` {expected}, got {found[0]['input']!r:.80}.")

@@ -1,9 +1,10 @@
 """Types and ranges of the evaluator's settings."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from discrete_diffusion.commandline.schema import (
     Count,
@@ -18,10 +19,19 @@ from discrete_diffusion.commandline.schema import (
     check_targets,
 )
 
+
+def _infinite(value: float) -> float:
+    if value != math.inf:
+        raise ValueError("inf")
+    return value
+
+
+Infinity = Annotated[float, AfterValidator(_infinite)]
+"""A search keeps the best sample at this strength."""
 BatchSize = Annotated[int, Field(ge=1, le=2**20)]
 Steps = Annotated[int, Field(ge=1, le=2**20)]
 Samples = Annotated[int, Field(ge=1, le=10**8)]
-Gamma = Annotated[float, Field(ge=0)]
+Gamma = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | Infinity
 Label = Annotated[int, Field(ge=0)] | Text | bool
 
 
@@ -197,4 +207,4 @@ def check_classes(config: DictConfig) -> None:
         ValueError: For the first that is unknown, missing or of another type.
     """
     check_present(config, ["data", "judge"])
-    check_targets(config)
+    check_targets(config, fills_in=True)

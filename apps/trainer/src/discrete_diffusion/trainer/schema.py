@@ -202,5 +202,9 @@ def check_run(config: DictConfig) -> None:
 
 def _check_devices(config: DictConfig) -> None:
     devices, cores = config.trainer.devices, os.cpu_count() or 1
+    if config.trainer.accelerator == "cpu" and str(config.trainer.precision).startswith("16"):
+        raise ValueError(
+            f"Expected `trainer.precision` of 32-true or bf16-mixed on a CPU, got {config.trainer.precision}."
+        )
     if config.trainer.accelerator == "cpu" and isinstance(devices, int) and devices > max(2, cores):
         raise ValueError(f"Expected `trainer.devices` <= {max(2, cores)} on this CPU, got {devices}.")

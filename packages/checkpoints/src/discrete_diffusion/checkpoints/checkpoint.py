@@ -112,12 +112,15 @@ class Checkpoint:
         Raises:
             ValueError: If there are no such labels or steps, `count` < 1, both `seed` and `generator` are given, or a
                 weight is not finite.
-            TypeError: If `count` is no integer.
+            TypeError: If `count`, `steps`, `seed` or `first` is no integer, or `y` is no label.
         """
         if not isinstance(count, int) or isinstance(count, bool):
             raise TypeError(f"Expected an integer `count`, got {count!r}.")
         if count < 1:
             raise ValueError(f"Expected `count` >= 1, got {count}.")
+        for name, number in (("seed", seed), ("first", first)):
+            if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+                raise TypeError(f"Expected an integer `{name}`, got {number!r:.80}.")
         expect_finite(self.network, "this checkpoint")
         device = next(self.network.parameters()).device
         if seed is not None:
@@ -136,9 +139,13 @@ class Checkpoint:
             if y not in self.label.class_names:
                 raise ValueError(f"Expected `y` to be one of {', '.join(self.label.class_names)}, got {y!r}.")
             y = self.label.class_names.index(y)
-        labels = torch.as_tensor(y)
-        if labels.is_floating_point() or labels.dtype == torch.bool or labels.numel() not in (1, count):
-            raise ValueError(f"Expected one integer label or {count} of them in `y`, got {y!r}.")
+        try:
+            labels = torch.as_tensor(y)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(f"Expected one integer label or {count} of them in `y`, got {y!r:.80}.") from error
+        integers = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+        if not integers or labels.ndim > 1 or labels.numel() not in (1, count):
+            raise ValueError(f"Expected one integer label or {count} of them in `y`, got {y!r:.80}.")
         if not bool(((labels >= 0) & (labels <= self.null_label)).all()):
             given = labels.expand(count).tolist()
             raise ValueError(f"Expected 0 <= `y` <= {self.null_label}, the null label, got {given}.")

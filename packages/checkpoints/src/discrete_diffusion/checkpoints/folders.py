@@ -1,5 +1,6 @@
 """Folders of runs, checkpoints and evaluations."""
 
+from os import PathLike
 from pathlib import Path
 
 from discrete_diffusion import models
@@ -28,9 +29,12 @@ def locate(path: str | Path | None, part: str = "checkpoint") -> Path:
 
     Raises:
         NoCheckpointError: If `path` is None and there is no checkpoint.
+        TypeError: If `path` is no path.
     """
     if path is None:
         return newest()
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"Expected a folder or a name as `path`, got {path!r:.80}.")
     if part == "checkpoint" and not Path(path).exists() and str(path) in models.names():
         return models.folder(str(path))
     within = Path(path) / part

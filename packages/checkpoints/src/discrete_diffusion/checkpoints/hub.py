@@ -20,7 +20,8 @@ def fetch(path: str | Path | None) -> Path:
     Raises:
         ConnectionError: if it cannot be had from the hub.
     """
-    return download(str(path)) if path is not None and is_hub_name(path) else locate(path)
+    hub = isinstance(path, str | Path) and is_hub_name(path)
+    return download(str(path)) if hub else locate(path)
 
 
 def is_hub_name(path: str | Path) -> bool:

@@ -16,6 +16,7 @@ from discrete_diffusion.checkpoints.networks import (
     check_integers,
     expect_finite,
     mismatch,
+    other_kind,
     shapes_of,
     stored_shapes,
 )
@@ -23,6 +24,7 @@ from discrete_diffusion.checkpoints.published.hub_folder import is_published, re
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.storage import (
     expect_described,
+    expect_flags,
     expect_unchanged,
     label_of,
     read_config,
@@ -79,6 +81,8 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     except Exception as error:
         raise unreadable("checkpoint", directory, error) from error
     problem = mismatch(shapes_of(network.state_dict()), shapes_of(weights))
+    if problem is None:
+        problem = other_kind(network.state_dict(), weights)
     vocab_size = config["backbone"].get("vocab_size", len(tokenizer))
     if problem is None and len(tokenizer) != vocab_size:
         problem = f"the tokenizer has {len(tokenizer)} symbols and the network {vocab_size}"
@@ -112,6 +116,15 @@ def _expect_sound(config: Mapping[str, Any], where: Path) -> None:
     expect_described(config, ["backbone"], where=where)
     if config["data"].get("rows") is not None:
         expect_described(config["data"], ["rows"], where=where)
+        kind = config["data"].get("kind")
+        if not isinstance(kind, str):
+            raise ValueError(f"Expected a text as `data.kind` in {where}, got {kind!r:.80}.")
+    expect_flags(config, where=where)
+    noise = config["model"].get("process")
+    nodes = [node for node in (noise, config["backbone"]) if isinstance(node, dict)]
+    sizes = [node["vocab_size"] for node in nodes if "vocab_size" in node]
+    if sizes[1:] and sizes[0] != sizes[1]:
+        raise ValueError(f"Expected one `vocab_size` in {where}, got {sizes[0]!r:.40} and {sizes[1]!r:.40}.")
     try:
         check_integers(config["model"])
     except ValueError as error:

@@ -65,6 +65,14 @@ def mismatch(expected: Shapes, got: Shapes) -> str | None:
     return None
 
 
+def other_kind(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str | None:
+    """Describe the first weight that holds integers instead of floating-point numbers, or the reverse, if any."""
+    for name in sorted(expected):
+        if expected[name].is_floating_point() != got[name].is_floating_point():
+            return f"the network has {name} in {expected[name].dtype}, and model.safetensors in {got[name].dtype}"
+    return None
+
+
 def check_integers(node: Any, largest: int = LARGEST) -> None:
     """Check that no integer in a description is beyond any size.
 

@@ -19,11 +19,14 @@ def with_steps(sampler: Any, steps: int | None) -> Any:
 
     Raises:
         ValueError: If the sampler has no steps, or `steps` < 1.
+        TypeError: If `steps` is no integer.
     """
     if steps is None:
         return sampler
     if not isinstance(sampler, SteppedSampler):
         raise ValueError("Expected no `steps`: this model is sampled one token at a time, as many as there are.")
+    if not isinstance(steps, int) or isinstance(steps, bool):
+        raise TypeError(f"Expected an integer `steps`, got {steps!r:.80}.")
     if steps < 1:
         raise ValueError(f"Expected `steps` >= 1, got {steps}.")
     return replace(sampler, steps=steps)  # type: ignore[type-var]

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -218,13 +219,34 @@ def expect_described(config: Any, names: Collection[str], *, where: object) -> N
             raise ValueError(f"Expected a dictionary with a `_target_` as `{name}` in {where}, got {node!r:.80}.")
 
 
+def expect_flags(config: Any, *, where: object) -> None:
+    """Check that every `_partial_` in a configuration is true or false.
+
+    Raises:
+        ValueError: For the first that is not.
+    """
+    if isinstance(config, Mapping):
+        if not isinstance(config.get("_partial_", False), bool):
+            raise ValueError(f"Expected true or false as `_partial_` in {where}, got {config['_partial_']!r:.80}.")
+        for child in config.values():
+            expect_flags(child, where=where)
+    elif isinstance(config, list):
+        for child in config:
+            expect_flags(child, where=where)
+
+
 def read_label(file: Path) -> Label:
     """Read label.json.
 
     Raises:
         ValueError: If it is damaged.
     """
-    return label_of(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        return label_of(json.loads(file.read_text(encoding="utf-8")))
+    except RecursionError as error:
+        raise ValueError(f"{file} cannot be read: it is nested too deeply.") from error
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read: {error}.") from error
 
 
 def label_of(fields: Any) -> Label:
@@ -239,8 +261,9 @@ def label_of(fields: Any) -> Label:
         raise ValueError(f"expected a label with a `column`, got {fields!r:.80}")
     if "threshold" in fields:
         number = fields["threshold"]
-        if isinstance(number, bool) or not isinstance(number, int | float) or fields.keys() - THRESHOLD:
-            raise ValueError(f"expected a number as the `threshold` of a label, got {fields!r:.80}")
+        finite = isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < math.inf
+        if not finite or fields.keys() - THRESHOLD:
+            raise ValueError(f"expected a finite number as the `threshold` of a label, got {fields!r:.80}")
     else:
         names = fields.get("class_names")
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

@@ -78,10 +78,15 @@ def read_table(
     column = find_column(rows.column_names, column, names, origin=path)
     if rows.num_rows == 0:
         raise ValueError(f"Expected rows in {path}, got none.")
+    if rows.column_names.count(column) > 1:
+        raise ValueError(f"Expected one column {column!r} in {path}, but there are {rows.column_names.count(column)}.")
     place = rows.column_names.index(column)
     strings = rows.column(column)
     if not pa.types.is_string(strings.type):
-        strings = strings.cast(pa.string())
+        try:
+            strings = strings.cast(pa.string())
+        except pa.ArrowException as error:
+            raise ValueError(f"Expected strings in the column {column!r} of {path}, got {strings.type}.") from error
     stripped = pa.compute.utf8_trim_whitespace(strings)
     padded = pa.compute.fill_null(pa.compute.not_equal(stripped, strings), False).to_numpy().nonzero()[0]
     blank = pa.compute.fill_null(pa.compute.equal(stripped, ""), True).to_numpy()
@@ -207,6 +212,8 @@ def _read(path: Path, text: set[str], header: Sequence[str] | None) -> pa.Table:
         if kind is not None:
             reader = {"json": _json, "lines": _lines, "smi": _smi, "fasta": _fasta}[kind]
             return _columns(reader(_decoded(content, name)), text)
+    except RecursionError as error:
+        raise ValueError(f"{name} cannot be read: it is nested too deeply.") from error
     except (pa.ArrowException, ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
     raise ValueError(f"Expected a {_FORMATS} file, got {path.name}.")
@@ -340,8 +347,8 @@ def _columns(rows: Sequence[Mapping[str, Any]], text: set[str]) -> pa.Table:
             try:
                 columns[name] = pa.array(values)
                 continue
-            except pa.ArrowException:
-                pass  # numbers and strings in one column, which Arrow refuses to mix
+            except (pa.ArrowException, OverflowError):
+                pass  # numbers and strings in one column, which Arrow refuses to mix, or integers beyond 64 bits
         lists = any(isinstance(value, (list, dict)) for value in values)
         columns[name] = pa.array(values if lists else [value if value is None else str(value) for value in values])
     return pa.table(columns)

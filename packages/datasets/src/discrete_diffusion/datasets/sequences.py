@@ -206,7 +206,20 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor) -> list[str]:
     an error of the model and is shown: a sample `<bos> C <pad> O <eos>` reads `C<pad>O`, which is no molecule, although
     without special tokens it would be `CO`. A sequence without `<eos>` is read to its end, and a sequence that begins
     with it is the empty string.
+
+    Raises:
+        TypeError: If `ids` is no tensor of integers.
+        ValueError: If it has another shape, or an id that the tokenizer does not have.
     """
+    if not isinstance(ids, torch.Tensor) or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise TypeError(f"Expected a tensor of integers as `ids`, got {ids!r:.80}.")
+    if ids.ndim != 2:
+        raise ValueError(f"Expected `ids` of shape (n, length), got {tuple(ids.shape)}.")
+    if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < len(tokenizer)):
+        raise ValueError(
+            f"Expected 0 <= `ids` < {len(tokenizer)}, the size of the vocabulary, got {int(ids.min())} to "
+            f"{int(ids.max())}."
+        )
     texts = []
     for row in ids.tolist():
         start = 1 if row[:1] == [tokenizer.bos_token_id] else 0
