@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from .metrics.ehrlich import Ehrlich
     from .metrics.generative_perplexity import GenerativePerplexity, TextPerplexity
+    from .metrics.guacamol import GUACAMOL_TASKS, PMO_TASKS, guacamol_score
     from .metrics.hashed_strings import HashedStrings
     from .metrics.image_distances import FrechetDistance, ImageFeatures, frechet_distance, inception_score
     from .metrics.image_features import PixelComponents, classifier_features, inception_features
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         nearest_neighbor_similarity,
         passes_filters,
     )
+    from .metrics.oracles import CountedOracle, OracleBudgetError, auc_top_k
     from .metrics.pixels import ImageShapeError, Pixels
     from .metrics.proteins import (
         AMINO_ACIDS,
@@ -76,13 +78,16 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCENT",
     "AMINO_ACIDS",
+    "GUACAMOL_TASKS",
     "INK",
     "MUTED",
+    "PMO_TASKS",
     "RULE",
     "ClassScore",
     "ClassificationReport",
     "ConfidenceInterval",
     "CostPanel",
+    "CountedOracle",
     "Description",
     "DescriptorReference",
     "Ehrlich",
@@ -97,6 +102,7 @@ __all__ = [
     "MoleculeReport",
     "MosesReference",
     "NearestSequences",
+    "OracleBudgetError",
     "PixelComponents",
     "Pixels",
     "ReferenceMolecules",
@@ -105,6 +111,7 @@ __all__ = [
     "SweepPoint",
     "TextFeatures",
     "TextPerplexity",
+    "auc_top_k",
     "canonical_smiles",
     "classification_report",
     "classifier_features",
@@ -132,6 +139,7 @@ __all__ = [
     "frechet_descriptor_distance",
     "frechet_distance",
     "gc_content",
+    "guacamol_score",
     "hydrophobicity",
     "inception_features",
     "inception_score",
@@ -176,6 +184,7 @@ _MODULES = {
     ),
     "metrics.ehrlich": "Ehrlich",
     "metrics.generative_perplexity": "GenerativePerplexity TextPerplexity",
+    "metrics.guacamol": "GUACAMOL_TASKS PMO_TASKS guacamol_score",
     "metrics.hashed_strings": "HashedStrings",
     "metrics.image_distances": "FrechetDistance ImageFeatures frechet_distance inception_score",
     "metrics.image_features": "PixelComponents classifier_features inception_features",
@@ -187,6 +196,7 @@ _MODULES = {
         "property_values qed ring_count sa_score"
     ),
     "metrics.moses": ("MosesReference cosine_similarity moses_metrics nearest_neighbor_similarity passes_filters"),
+    "metrics.oracles": "CountedOracle OracleBudgetError auc_top_k",
     "metrics.pixels": "ImageShapeError Pixels",
     "metrics.proteins": (
         "AMINO_ACIDS NearestSequences edit_distances hydrophobicity is_protein low_complexity net_charge"

@@ -197,6 +197,11 @@ def evaluate_molecules(
     )
 
 
+def crippen_logp(molecule: Chem.Mol) -> float:
+    """Return the octanol-water partition coefficient of Wildman and Crippen, as its logarithm."""
+    return float(rdMolDescriptors.CalcCrippenDescriptors(molecule)[0])
+
+
 def sa_score(molecule: "str | Chem.Mol") -> float:
     """Return the synthetic accessibility score, from 1 (easy to synthesize) to 10 (hard).
 

@@ -1,22 +1,29 @@
 """Distribution metrics of the MOSES benchmark, except for the Fréchet ChemNet distance."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from rdkit import Chem
-from rdkit.Chem import Crippen, Descriptors
 from rdkit.Chem.FilterCatalog import FilterCatalog, FilterCatalogParams
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+from rdkit.Chem.rdMolDescriptors import Properties
 from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
 from scipy.stats import wasserstein_distance
 
-from discrete_diffusion.eval.metrics.molecules import canonical_smiles, qed, sa_score, valid_molecule
+from discrete_diffusion.eval.metrics.molecules import canonical_smiles, crippen_logp, qed, sa_score, valid_molecule
 
-PROPERTIES = {"logP": Crippen.MolLogP, "SA": sa_score, "QED": qed, "weight": Descriptors.MolWt}
+_WEIGHT = Properties(["amw"])  # of the natural mixture of isotopes
+
+PROPERTIES: Mapping[str, Callable[[Chem.Mol], float]] = {
+    "logP": crippen_logp,
+    "SA": sa_score,
+    "QED": qed,
+    "weight": lambda molecule: _WEIGHT.ComputeProperties(molecule)[0],
+}
 """Properties whose distributions MOSES compares."""
 
 ATOMS = frozenset({"C", "N", "S", "O", "F", "Cl", "Br", "H"})
