@@ -1,14 +1,18 @@
 """`evaluator generate`: sequences to a file."""
 
 import csv
+import errno
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
+from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.evaluator import generate as module
 from discrete_diffusion.evaluator.domains.domain import Domain
@@ -107,6 +111,35 @@ def test_a_stopped_run_goes_on_and_its_file_is_that_of_a_whole_run(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped.csv", "whole.csv"]
     with pytest.raises(FileExistsError, match="Expected `output` to be a new file"):
         generate(stopped)
+
+
+def test_a_run_that_is_stopped_before_its_first_batch_or_by_a_full_disk_goes_on(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    common = [model, "count=6", "batch_size=2", STEPS]
+    generate(configured(*common, f"output={tmp_path / 'whole.csv'}"))
+    config, rows = configured(*common, f"output={tmp_path / 'a.csv'}"), module.last
+
+    def terminated(states: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(module, "last", terminated)
+    with pytest.raises(SystemExit) as stop, stop_on_signals():
+        generate(config)
+    assert stop.value.code == 143
+    assert "Resume with the same command" in capsys.readouterr().err
+
+    def full(states: Any) -> Any:
+        if (tmp_path / "a.csv").stat().st_size:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rows(states)
+
+    monkeypatch.setattr(module, "last", full)
+    with pytest.raises(OSError, match="The disk is full: make room, and the same command goes on with"):
+        generate(config)
+    monkeypatch.setattr(module, "last", rows)
+    generate(config)
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
 class OddLength(Domain):

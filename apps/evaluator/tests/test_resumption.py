@@ -1,7 +1,10 @@
 """Evaluations that are killed and resumed."""
 
 import csv
+import errno
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
+from discrete_diffusion.commandline.lock import FolderLock
+from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.evaluator import evaluate as evaluation
 from discrete_diffusion.evaluator import journal, record
 from discrete_diffusion.evaluator.evaluate import evaluate
@@ -192,3 +197,91 @@ def test_a_folder_of_another_configuration_is_refused(
         evaluate(configured(f"checkpoint={model}", *common, *changes))
     assert "\n" not in str(refused.value)
     assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGUSR1", 138)])
+def test_a_signal_stops_within_a_step_and_the_printed_command_resumes(
+    name: str,
+    code: int,
+    whole: Path,
+    configured: Configured,
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    out, steps, states = tmp_path / "out", [], Generation.states
+
+    def signaled(self: Generation, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        for state in states(self, *args, **kwargs):
+            steps.append(state)
+            if len(steps) == 8:
+                signal.raise_signal(getattr(signal, name))
+            yield state
+
+    def run() -> None:
+        with stop_on_signals():
+            evaluate(configured(f"checkpoint={checkpoint('table')}", f"output={out}", "pictures.draw=true", *SMALL))
+
+    monkeypatch.setattr(evaluation, "draw", lambda *args: None)
+    monkeypatch.setattr(Generation, "states", signaled)
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == code
+    assert len(steps) == 8
+    printed = capsys.readouterr().out
+    assert "of 4 runs saved" in printed
+    assert f"output={out}" in printed
+    assert (out / "report.html").is_file()
+    run()
+    assert contents(out) == contents(whole)
+
+
+def test_pictures_do_not_hold_a_signal_back(
+    configured: Configured, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn = []
+
+    def draws_long(*args: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        drawn.append(args)
+
+    monkeypatch.setattr(evaluation, "draw_sweep", draws_long)
+    common = [f"checkpoint={checkpoint('table')}", f"output={tmp_path / 'out'}", "likelihood=false", *SMALL]
+    with pytest.raises(SystemExit) as stop, stop_on_signals():
+        evaluate(configured(*common, "pictures.draw=true"))
+    assert stop.value.code == 143
+    assert not drawn
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_folder_belongs_to_one_process(configured: Configured, checkpoint: Checkpoint, tmp_path: Path):
+    out = tmp_path / "out"
+    (out / "unfinished").mkdir(parents=True)
+    config = configured(f"checkpoint={checkpoint('table')}", f"output={out}", "likelihood=false", *SMALL)
+    lock = FolderLock(out / "unfinished", work=f"writing to {out}", setting="output")
+    with lock, pytest.raises(ValueError, match=f"process {os.getpid()} is writing to {out}.*choose another output"):
+        evaluate(config)
+    evaluate(config)
+    assert not (out / "unfinished").exists()
+
+
+def test_a_full_disk_keeps_what_is_done_and_says_how_to_resume(
+    whole: Path, configured: Configured, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, write, count = tmp_path / "out", record.write, iter(range(9))
+
+    def full(path: Path, content: str | bytes) -> None:
+        if next(count, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(evaluation, "draw", lambda *args: None)
+    config = configured(f"checkpoint={checkpoint('table')}", f"output={out}", "pictures.draw=true", *SMALL)
+    with monkeypatch.context() as patch:
+        for module in (record, journal):
+            patch.setattr(module, "write", full)
+        with pytest.raises(OSError, match=f"The disk is full: make room, and resume with .*output={out}"):
+            evaluate(config)
+    evaluate(config)
+    assert contents(out) == contents(whole)

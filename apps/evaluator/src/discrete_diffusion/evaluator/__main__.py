@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from discrete_diffusion.commandline import describe_versions, launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
 from discrete_diffusion.commandline.schema import Settings
+from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
 from discrete_diffusion.evaluator.schema import (
     EvaluatorSettings,
@@ -60,7 +61,8 @@ def _evaluate(config: DictConfig) -> None:
     check_classes(config)
     from discrete_diffusion.evaluator.evaluate import evaluate
 
-    evaluate(config)
+    with stop_on_signals():
+        evaluate(config)
 
 
 def _generate(config: DictConfig) -> None:
@@ -68,7 +70,8 @@ def _generate(config: DictConfig) -> None:
     check_classes(config)
     from discrete_diffusion.evaluator.generate import generate
 
-    generate(config)
+    with stop_on_signals():
+        generate(config)
 
 
 def _score(config: DictConfig) -> None:
@@ -76,7 +79,8 @@ def _score(config: DictConfig) -> None:
     check_classes(config)
     from discrete_diffusion.evaluator.score import score
 
-    score(config)
+    with stop_on_signals():
+        score(config)
 
 
 def _hints() -> Hints:

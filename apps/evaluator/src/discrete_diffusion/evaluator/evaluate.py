@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
+from discrete_diffusion.commandline.stopping import exit_code
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.carried_data import CarriedData, example_string, training_data, with_rows
 from discrete_diffusion.evaluator.comparison import diversity, draw_samplers, samplers_table
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
+from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.journal import Done, Journal, settings_of
@@ -83,41 +85,43 @@ def evaluate(config: DictConfig) -> Path:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
     directory = make_directory(config.output, folder, config.checkpoint)
     made = provenance(config, folder, device)
-    journal = Journal(directory, settings_of(config, sweep, domain, judge, made))
-    record = Record(directory, made, domain)
-    record.recall()
-    if sweep.samplers:
-        rows = with_rows(data, "suite=samplers").examples(config.samples)["input_ids"][:]
-        record.note(training_diversity=diversity(rows, checkpoint.tokenizer))
-    if reward is not None:
-        record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
-    states: dict[Point, list[State]] = {}
-    weights: dict[Point, list[ParticleWeights]] = {}
+    with Journal(directory, settings_of(config, sweep, domain, judge, made)) as journal:
+        record = Record(directory, made, domain)
+        record.recall()
+        if sweep.samplers:
+            rows = with_rows(data, "suite=samplers").examples(config.samples)["input_ids"][:]
+            record.note(training_diversity=diversity(rows, checkpoint.tokenizer))
+        if reward is not None:
+            record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
+        states: dict[Point, list[State]] = {}
+        weights: dict[Point, list[ParticleWeights]] = {}
 
-    def report(draws: bool, gamma: float | None) -> None:
-        chosen = choose(record.runs, domain, gamma)
-        if draws:
-            console.print("Drawing plots ...")
-            draw(config, record, domain, checkpoint, states, weights, chosen)
-        write_report(
-            directory, record=record, domain=domain, checkpoint=checkpoint, states=states, chosen=chosen, draw=draws
-        )
+        def report(draws: bool, gamma: float | None) -> None:
+            chosen = choose(record.runs, domain, gamma)
+            if draws:
+                console.print("Drawing plots ...")
+                draw(config, record, domain, checkpoint, states, weights, chosen)
+            write_report(
+                directory, record=record, domain=domain, checkpoint=checkpoint, states=states, chosen=chosen, draw=draws
+            )
 
-    try:
-        if "likelihood" in record.facts:
-            console.print("The likelihood was measured before, see summary.json.")
-        elif config.likelihood and not isinstance(data, CarriedData):
-            record.note(likelihood=likelihood(config, checkpoint, data, device, console))
-        sample(config, sweep, data, judge, record, journal, states, weights, console)
-        report(config.pictures.draw, config.pictures.gamma)
-        journal.close()
-    except KeyboardInterrupt:
-        done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs saved"
-        console.print(f"\nStopped. {done} to {directory / 'results.csv'}; summary.csv is up to date.")
-        console.print(f"Resume with:\n  {resume_command(folder, directory)}", markup=False)
-        if any(not run.condition.data_labels for run in record.runs):
-            report(False, None)
-        sys.exit(130)
+        resumption = resume_command(folder, directory)
+        try:
+            with advise_on_full_disk(f"make room, and resume with `{resumption}`."):
+                if "likelihood" in record.facts:
+                    console.print("The likelihood was measured before, see summary.json.")
+                elif config.likelihood and not isinstance(data, CarriedData):
+                    record.note(likelihood=likelihood(config, checkpoint, data, device, console))
+                sample(config, sweep, data, judge, record, journal, states, weights, console)
+                report(config.pictures.draw, config.pictures.gamma)
+            journal.close()
+        except KeyboardInterrupt as stop:
+            done = f"{len(record.rows)} of {len(points) * len(config.seeds)} runs saved"
+            console.print(f"\nStopped. {done} to {directory / 'results.csv'}; summary.csv is up to date.")
+            console.print(f"Resume with:\n  {resumption}", markup=False)
+            if any(not run.condition.data_labels for run in record.runs):
+                report(False, None)
+            sys.exit(exit_code(stop))
     if sweep.samplers:
         console.print(samplers_table(record.summary(), domain, record.facts["training_diversity"]))
     else:

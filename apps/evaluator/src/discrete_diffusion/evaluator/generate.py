@@ -14,6 +14,7 @@ from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import domain_class, name_of
+from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sequence_file import STDOUT, SequenceFile, format_of
@@ -56,13 +57,15 @@ def generate(config: DictConfig) -> dict[str, int]:
     settings: Any = OmegaConf.to_container(config, resolve=False)
     kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
     with SequenceFile(config.output, {"checkpoint_folder": str(folder.resolve()), **kept}) as file:
-        if file.state:
+        if file.state.get("rows"):
             console.print(f"Going on with {config.output}, which has {file.state['rows']:,} sequences.")
         try:
-            counts = _write(config, sweep, file, canonical, console)
+            with advise_on_full_disk(f"make room, and the same command goes on with {config.output}."):
+                counts = _write(config, sweep, file, canonical, console)
         except KeyboardInterrupt:
             if config.output != STDOUT:
-                console.print(f"\nStopped. The same command goes on with {config.output}.")
+                console.print(f"\nStopped after {file.state['rows']:,} sequences.")
+                console.print(f"Resume with the same command: it goes on with {config.output}.", markup=False)
             raise
         file.finish()
     console.print(_summary(counts, config.output))
@@ -92,6 +95,7 @@ def _as_sweep(config: DictConfig) -> DictConfig:
     """Return the configuration of an evaluation with one point."""
     one: Any = {
         "suite": None,
+        "samplers": None,
         "samples": 1,
         "gammas": None if config.gamma is None else [config.gamma],
         "data_labels": False,
@@ -169,4 +173,5 @@ def _write(
 def _summary(counts: dict[str, int], output: str) -> str:
     where = "" if output == STDOUT else f" in {output}"
     discarded = "".join(f", {counts[name]:,} {name} discarded" for name in ("invalid", "repeated") if counts[name])
-    return f"{counts['written']:,} sequences{where}; {counts['drawn']:,} drawn{discarded}."
+    plural = "s" * (counts["written"] != 1)
+    return f"{counts['written']:,} sequence{plural}{where}; {counts['drawn']:,} drawn{discarded}."

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.judge import Judge
@@ -43,7 +44,7 @@ class Done:
 
 
 class Journal:
-    """Settings of an unfinished evaluation, and one file for each run that is done.
+    """Settings of an unfinished evaluation, and one file for each run that is done, locked for other processes.
 
     Args:
         directory: Folder of the evaluation.
@@ -51,10 +52,26 @@ class Journal:
 
     Raises:
         FileExistsError: If the folder belongs to an evaluation with other settings.
+        ValueError: If another process is writing to it.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
         self.folder = directory / UNFINISHED
+        self.folder.mkdir(exist_ok=True)
+        self._lock = FolderLock(self.folder, work=f"writing to {directory}", setting="output")
+        try:
+            self._begin(directory, settings)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def _begin(self, directory: Path, settings: Mapping[str, Any]) -> None:
         path, text = self.folder / "settings.json", json.dumps(settings, indent=2)
         if path.exists():
             before, now = (dict(_leaves(json.loads(one))) for one in (path.read_text(encoding="utf-8"), text))
@@ -66,7 +83,6 @@ class Journal:
                         "`output`."
                     )
         else:
-            self.folder.mkdir(exist_ok=True)
             write(path, text)
         # Leftovers of a process that was killed while it wrote.
         for ending in (".csv", ".json", ".html", ".safetensors"):

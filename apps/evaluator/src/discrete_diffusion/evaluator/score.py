@@ -17,6 +17,7 @@ from discrete_diffusion.checkpoints import score as score_strings
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.evaluator.device import choose_device
+from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.likelihood import ORDERS
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.record import write
@@ -48,7 +49,8 @@ def score(config: DictConfig) -> list[dict[str, Any]]:
             scored = not math.isnan(nats)
             row |= {"other_nats": nats if scored else None, "other_standard_error": error if scored else None}
         lines = [_mean("first: ", first), _mean("second: ", second), _difference(first, second)]
-    _write(config.output, table)
+    with advise_on_full_disk(f"make room, and score again: {config.output} is written at the end."):
+        _write(config.output, table)
     console.print("\n".join([*(change.describe(len(strings)) for change in first.changes), *lines]))
     return table
 
@@ -137,9 +139,7 @@ def _mean(name: str, scores: Scores) -> str:
     bound = "" if scores.exact else ", an upper bound"
     spread = f" ± {(nats.std() / len(nats) ** 0.5).item():.3f}" if len(nats) > 1 else ""
     bits = nats.sum().item() / scores.tokens.sum().item() / math.log(2)
-    return (
-        f"{name}{len(nats):,} sequences, {nats.mean().item():.3f}{spread} nats each{bound}; {bits:.3f} bits per token."
-    )
+    return f"{name}{_counted(len(nats))}, {nats.mean().item():.3f}{spread} nats each{bound}; {bits:.3f} bits per token."
 
 
 def _difference(first: Scores, second: Scores) -> str:
@@ -149,6 +149,10 @@ def _difference(first: Scores, second: Scores) -> str:
     error = (gap.std() / len(gap) ** 0.5).item()
     better = (gap > 0).double().mean().item()
     return (
-        f"second - first: {gap.mean().item():+.3f} ± {error:.3f} nats over {len(gap):,} sequences (paired); the first "
+        f"second - first: {gap.mean().item():+.3f} ± {error:.3f} nats over {_counted(len(gap))} (paired); the first "
         f"model gives {better:.0%} of them a higher likelihood."
     )
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} sequence{'s' * (count != 1)}"

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
 
 from discrete_diffusion.datasets import read_table
+from discrete_diffusion.evaluator.record import write
 
 STDOUT = "-"
 FASTA = (".fa", ".fasta", ".faa", ".fna")
@@ -93,6 +95,8 @@ class SequenceFile:
         else:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w", encoding="utf-8", newline="")
+            # A run that is stopped before its first batch is resumed, too.
+            self.write([], {})
 
     def written(self) -> list[str]:
         """Return the sequences that the run that was stopped has written."""
@@ -106,13 +110,13 @@ class SequenceFile:
         if rows:
             self._file.write(format_rows(self._ending, rows, header=not self.state.get("rows", 0)))
         self._file.flush()
+        if self._path is not None:
+            os.fsync(self._file.fileno())
         self.state = {**state, "rows": self.state.get("rows", 0) + len(rows)}
         if self._path is not None:
             self.state["bytes"] = self._path.stat().st_size
             text = json.dumps({"settings": self._settings, "state": self.state})
-            partial = self._progress.with_name(self._progress.name + ".partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(self._progress)
+            write(self._progress, text)
 
     def finish(self) -> None:
         """Mark the file as complete."""
@@ -138,6 +142,8 @@ class SequenceFile:
                 "settings, or write another file."
             )
         self.state = kept["state"]
+        if self._path.stat().st_size < self.state["bytes"]:
+            raise FileExistsError(f"{self._path} is shorter than the stopped run has left it: delete it to begin anew.")
         self._file = self._path.open("r+", encoding="utf-8", newline="")
         self._file.truncate(self.state["bytes"])
         self._file.seek(0, io.SEEK_END)

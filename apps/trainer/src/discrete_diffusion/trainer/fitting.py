@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
 from discrete_diffusion.trainer.last_step import FinalValidation, WholeFiles
-from discrete_diffusion.trainer.lock import RunLock
 from discrete_diffusion.trainer.resumption import read_run
 from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, write_synced
 from discrete_diffusion.trainer.saved_states import newest_whole
@@ -70,7 +70,9 @@ class Run:
         quiet()
         self.print(f"Run folder: {escape(str(self.directory))}")
         # Lightning starts the other ranks with the same command.
-        self.lock = RunLock(self.directory) if is_first_process() else None
+        self.lock = None
+        if is_first_process():
+            self.lock = FolderLock(self.directory, work=f"training in {self.directory}", setting="hydra.run.dir")
         try:
             self._begin(config)
         except BaseException:

@@ -1,0 +1,58 @@
+import signal
+from collections.abc import Callable
+from unittest import mock
+
+import pytest
+
+from discrete_diffusion.commandline import stopping
+from discrete_diffusion.commandline.stopping import SIGNALS, Stopped, exit_code, stop_on_signals
+
+
+def run(task: Callable[[], None]) -> None:
+    with stop_on_signals():
+        task()
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138), ("SIGHUP", 129)])
+def test_a_signal_interrupts_the_task_and_becomes_the_exit_code(name: str, code: int):
+    before, seen = [signal.getsignal(one) for one in SIGNALS], []
+
+    def task() -> None:
+        try:
+            signal.raise_signal(getattr(signal, name))
+            seen.append("after the signal")
+        except KeyboardInterrupt as error:
+            seen.append(exit_code(error))
+            raise
+
+    with pytest.raises(SystemExit) as stop:
+        run(task)
+    assert stop.value.code == code
+    assert seen == [code]
+    assert [signal.getsignal(one) for one in SIGNALS] == before
+
+
+def test_a_request_that_is_sent_twice_does_not_interrupt_the_work_of_stopping():
+    done = []
+
+    def task() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Stopped:
+            signal.raise_signal(signal.SIGTERM)
+            done.append("saved")
+            signal.raise_signal(signal.SIGHUP)
+
+    times = mock.patch.object(stopping.time, "monotonic", side_effect=[10.0, 10.5, 12.0])
+    with times, pytest.raises(SystemExit) as stop:
+        run(task)
+    assert done == ["saved"]
+    assert stop.value.code == 129
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run(lambda: signal.raise_signal(signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)
