@@ -285,14 +285,21 @@ def test_a_mask_behind_the_last_symbol(tmp_path: Path):
         read_foreign(tmp_path / "a.ckpt", tokenizer=pixel_tokenizer(7))
 
 
+def described(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text())
+
+
 def test_a_folder_is_replaced_only_if_it_is_a_checkpoint_and_asked_for(tmp_path: Path):
     path = save(tmp_path / "a.ckpt", random(), config())
     convert(path, tmp_path / "made")
-    before = (tmp_path / "made" / "config.json").read_bytes()
+    before = described(tmp_path / "made")
     with pytest.raises(FileExistsError, match="made exists"):
         convert(path, tmp_path / "made")
     convert(path, tmp_path / "made", weights="last", overwrite=True)
-    assert (tmp_path / "made" / "config.json").read_bytes() == before
+    after = described(tmp_path / "made")
+    digests = before.pop("digests"), after.pop("digests")
+    assert after == before
+    assert digests[0]["model.safetensors"] != digests[1]["model.safetensors"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("x")
     with pytest.raises(FileExistsError, match="no checkpoint: name a new folder"):
