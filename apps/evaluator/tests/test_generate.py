@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
+from discrete_diffusion.checkpoints import load
 from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.evaluator import generate as module
@@ -203,3 +204,60 @@ def test_no_log_file_is_left_where_the_command_is_called(command: str):
     with initialize_config_module("discrete_diffusion.evaluator.config", version_base="1.3"):
         config = compose(command, return_hydra_config=True)
     assert "handlers" not in config.hydra.job_logging
+
+
+@pytest.mark.parametrize(
+    ("kind", "sampler"),
+    [
+        *(("mdlm", name) for name in ("ancestral", "first_hitting", "path_planning", "remasking")),
+        *(("mdlm", name) for name in ("confidence_remasking", "highest_confidence", "tau_leaping", "trapezoidal")),
+        *(("udlm", name) for name in ("ancestral", "predictor_corrector", "tau_leaping", "gibbs_corrected")),
+        ("ar", "ancestral"),
+    ],
+)
+def test_infilling_holds_the_rest(
+    kind: str, sampler: str, checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    steps = [] if sampler in ("first_hitting", "highest_confidence") or kind == "ar" else [STEPS]
+    (tmp_path / "template.txt").write_text("O=C1CC[*]C1\n")
+    chosen = [f"checkpoint={checkpoint(kind)}", f"sampler={sampler}", "gap=[1,3]", "count=6", *steps]
+    generate(configured(*chosen, f"infill_file={tmp_path / 'template.txt'}", f"output={tmp_path / 'a.csv'}"))
+    strings = [row["sequence"] for row in read(tmp_path / "a.csv")]
+    assert all(string.startswith("O=C1CC") and string.endswith("C1") and "<" not in string for string in strings)
+    assert ("heuristic" in capsys.readouterr().err) == (kind != "mdlm")
+
+
+def test_infilling_is_the_same_in_python_and_in_every_batch(checkpoint: Checkpoint, tmp_path: Path):
+    folder = checkpoint("mdlm")
+    for size in (3, 256):
+        chosen = [f"checkpoint={folder}", "seed=4", "count=7", STEPS, f"batch_size={size}", 'infill="CC[*]O_"']
+        generate(configured(*chosen, f"output={tmp_path / f'{size}.csv'}"))
+    assert read(tmp_path / "3.csv") == read(tmp_path / "256.csv")
+    strings = load(folder).complete("CC[*]O_", 7, seed=4, steps=3)
+    assert [row["sequence"] for row in read(tmp_path / "3.csv")] == strings
+
+
+def test_infilling_goes_with_guidance_and_constraints(checkpoint: Checkpoint, tmp_path: Path):
+    chosen = [f"checkpoint={checkpoint('mdlm')}", "guidance=classifier_free", "gamma=2", "count=4", STEPS]
+    banned = "constraints.ban=[N,O,F]"
+    generate(configured(*chosen, 'infill="N[*]O"', banned, f"output={tmp_path / 'a.csv'}"))
+    for row in read(tmp_path / "a.csv"):
+        assert row["sequence"].startswith("N")
+        assert row["sequence"].endswith("O")
+        assert not set("NOF") & set(row["sequence"][1:-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["infill=CC"], "Expected a free place in the text"),
+        (["infill=CC_", "prompt=C"], "Expected either `infill` or `prompt`, got both"),
+        (["infill=CC_", "infill_file=a.txt"], "Expected either `infill` or `infill_file`, got both"),
+        (["infill=CC_", "gap=[1]"], "Expected the smallest and the largest number of tokens in `gap`"),
+        (["infill=CC_Zz"], "Expected a text of tokens that the model knows, got 'Zz'"),
+        (['prompt="C[*]C"'], r"Expected no gap `\[\*\]` in `prompt`"),
+    ],
+)
+def test_what_cannot_be_filled_is_refused(options: list[str], message: str, model: str):
+    with pytest.raises(ValueError, match=message):
+        generate(configured(model, *options))

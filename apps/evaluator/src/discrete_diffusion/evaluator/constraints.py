@@ -10,34 +10,47 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.checkpoints import Checkpoint, infill
+from discrete_diffusion.checkpoints.infill import FREE, Template, read_template, tokens_of
 from discrete_diffusion.guidance.constraints import anything, ban, exact_length, only
 
 
 def read_prompt(prompt: str | None, checkpoint: Checkpoint) -> Int[Tensor, "1 l"] | None:
-    """Return the token that each position must hold, -1 if it is free; `_` in the prompt is one free token.
+    """Return the token that each position must hold, -1 if it is free; `_` and `[MASK]` are one free token.
 
-    Exact for an absorbing process, and for a left-to-right model if no `_` comes before a token. Otherwise a heuristic
-    (see `discrete_diffusion.guidance.trajectory`).
+    Exact for an absorbing process, and for a left-to-right model if no free token comes before a fixed one. Otherwise a
+    heuristic (see `discrete_diffusion.guidance.trajectory`).
 
     Raises:
-        ValueError: If a token is unknown, `_` is a token of the model, or the prompt is too long.
+        ValueError: If a token is unknown, the prompt has a gap, or it is too long.
     """
     if prompt is None:
         return None
-    tokenizer = checkpoint.tokenizer
-    if "_" in tokenizer.get_vocab():
-        raise ValueError("Expected no `prompt`: `_` stands for a free token, but it is a token of this model.")
+    held, *more = tokens_of(prompt, checkpoint.tokenizer, "a `prompt`")
+    if more:
+        raise ValueError("Expected no gap `[*]` in `prompt`: `uv run evaluator generate infill=` fills gaps.")
     first = first_position(checkpoint)
-    tokens = [tokenizer.bos_token_id] * first
-    for index, part in enumerate(prompt.split("_")):
-        tokens += [-1] * bool(index) + tokenizer(part, add_special_tokens=False)["input_ids"] * bool(part)
-    if tokenizer.unk_token_id in tokens:
-        raise ValueError(f"Expected a `prompt` of tokens that the model knows, got {prompt!r}.")
+    tokens = [checkpoint.tokenizer.bos_token_id] * first + held
     if len(tokens) > checkpoint.length:
         limit = checkpoint.length - first
         raise ValueError(f"Expected a `prompt` of at most {limit} tokens, got {len(tokens) - first}.")
-    return torch.tensor([tokens + [-1] * (checkpoint.length - len(tokens))])
+    return torch.tensor([tokens + [FREE] * (checkpoint.length - len(tokens))])
+
+
+def read_infill(config: DictConfig, checkpoint: Checkpoint) -> Template | None:
+    """Return the string with free places to fill, None if there is none.
+
+    Raises:
+        ValueError: If the string does not fit the model, or there is a prompt too.
+    """
+    if config.infill is None:
+        return None
+    if config.prompt is not None:
+        raise ValueError("Expected either `infill` or `prompt`, got both: a text that ends with `[*]` is continued.")
+    gap = tuple(config.gap)
+    if len(gap) != 2:
+        raise ValueError(f"Expected the smallest and the largest number of tokens in `gap`, got {list(gap)}.")
+    return read_template(str(config.infill), checkpoint.tokenizer, checkpoint.length, _layout(checkpoint), gap)
 
 
 def read_constraints(
@@ -84,8 +97,11 @@ def read_constraints(
 
 def first_position(checkpoint: Checkpoint) -> int:
     """Return the position of a string's first token: 1 after `<bos>`, 0 for sequences without it."""
-    special = checkpoint.config["data"].get("layout", {}).get("special_tokens", True)
-    return int(special and checkpoint.tokenizer.bos_token_id is not None)
+    return infill.first_position(checkpoint.tokenizer, _layout(checkpoint))
+
+
+def _layout(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    return checkpoint.config["data"].get("layout") or {}
 
 
 def _of_length(n: Any, tokenizer: PreTrainedTokenizerBase, length: int) -> Bool[Tensor, "l v"]:

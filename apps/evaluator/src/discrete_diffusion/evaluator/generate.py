@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,17 +10,22 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
+from discrete_diffusion.checkpoints.infill import Template
 from discrete_diffusion.datasets import decode
+from discrete_diffusion.evaluator.constraints import read_infill
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import domain_class, name_of
 from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
+from discrete_diffusion.evaluator.generation import Generation
+from discrete_diffusion.evaluator.guidance import Guidance
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sequence_file import STDOUT, SequenceFile, format_of
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
-from discrete_diffusion.guidance import last
+from discrete_diffusion.guidance import Denoiser, MaskingNoise, SampleStreams, last
 
 WITHOUT_EFFECT = ("output", "device", "batch_size", "count", "max_draws", "hydra")
 """Settings that the sequences do not depend on."""
@@ -37,6 +43,7 @@ def generate(config: DictConfig) -> dict[str, int]:
         KeyboardInterrupt: If the user stops the run; the file is then complete up to a batch.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    config = _with_text(config)
     check(config)
     folder = fetch(config.checkpoint)
     checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
@@ -54,6 +61,9 @@ def generate(config: DictConfig) -> dict[str, int]:
     sweep = build_sweep(_as_sweep(config), checkpoint, folder, device, console.print)
     if sweep.searches:
         sweep = replace(sweep, reward=_reward(config, checkpoint, canonical))
+    template = read_infill(config, checkpoint)
+    if template is not None and not isinstance(getattr(checkpoint.denoiser(), "process", None), MaskingNoise):
+        console.print("Infilling is a heuristic for this model: it is exact for masked diffusion alone.")
     settings: Any = OmegaConf.to_container(config, resolve=False)
     kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
     with SequenceFile(config.output, {"checkpoint_folder": str(folder.resolve()), **kept}) as file:
@@ -61,7 +71,7 @@ def generate(config: DictConfig) -> dict[str, int]:
             console.print(f"Going on with {config.output}, which has {file.state['rows']:,} sequences.")
         try:
             with advise_on_full_disk(f"make room, and the same command goes on with {config.output}."):
-                counts = _write(config, sweep, file, canonical, console)
+                counts = _write(config, sweep, template, file, canonical, console)
         except KeyboardInterrupt:
             if config.output != STDOUT:
                 console.print(f"\nStopped after {file.state['rows']:,} sequences.")
@@ -89,6 +99,20 @@ def check(config: DictConfig) -> None:
         raise ValueError("Expected a `gamma`, the guidance scale: for example gamma=2.")
     if config.gamma is not None and not config.guidance:
         raise ValueError("Expected no `gamma` without guidance: choose one, for example guidance=classifier_free.")
+
+
+def _with_text(config: DictConfig) -> DictConfig:
+    """Return the configuration with the content of `infill_file` as `infill`.
+
+    Raises:
+        ValueError: If both are set.
+    """
+    if config.infill_file is None:
+        return config
+    if config.infill is not None:
+        raise ValueError("Expected either `infill` or `infill_file`, got both.")
+    text = Path(config.infill_file).read_text(encoding="utf-8").rstrip("\r\n")
+    return OmegaConf.merge(config, {"infill": text, "infill_file": None})  # type: ignore[return-value]
 
 
 def _as_sweep(config: DictConfig) -> DictConfig:
@@ -123,6 +147,7 @@ def _reward(config: DictConfig, checkpoint: Checkpoint, canonical: Callable[[str
 def _write(
     config: DictConfig,
     sweep: Sweep,
+    template: Template | None,
     file: SequenceFile,
     canonical: Callable[[str], str | None] | None,
     console: Console,
@@ -145,9 +170,9 @@ def _write(
             size = generation.rows(guidance)
             rows = min(size, limit - first) if config.valid or config.unique else min(size, missing)
             y = None if point.label is None else torch.full((rows,), point.label)
-            states = generation.states(denoiser, range(first, first + rows), config.seed, y, guidance)
+            ids = _ids(generation, template, denoiser, range(first, first + rows), config.seed, y, guidance)
             written = []
-            for index, string in enumerate(decode(generation.checkpoint.tokenizer, last(states).cpu()), start=first):
+            for index, string in enumerate(decode(generation.checkpoint.tokenizer, ids), start=first):
                 if counts["written"] == config.count:
                     break
                 counts["drawn"] += 1
@@ -168,6 +193,27 @@ def _write(
     if counts["written"] < config.count:
         console.print(f"Stopped after `max_draws` = {limit:,} draws.")
     return counts
+
+
+def _ids(
+    generation: Generation,
+    template: Template | None,
+    denoiser: Denoiser,
+    indices: range,
+    seed: int,
+    y: Tensor | None,
+    guidance: Guidance,
+) -> Tensor:
+    """Return the samples with these indices, (n, length), on the CPU."""
+    if template is None:
+        return last(generation.states(denoiser, indices, seed, y, guidance)).cpu()
+    numbers = torch.tensor(indices)
+    ids = torch.empty((len(indices), generation.checkpoint.length), dtype=torch.int64)
+    for rows, clamp, allowed in template.groups(SampleStreams(seed, numbers), len(indices), generation.allowed):
+        own = replace(generation, clamp=clamp[:1], allowed=allowed)
+        labels = None if y is None else y[rows]
+        ids[rows] = last(own.states(denoiser, numbers[rows].tolist(), seed, labels, guidance)).cpu()
+    return ids
 
 
 def _summary(counts: dict[str, int], output: str) -> str:

@@ -1,7 +1,7 @@
 """Generation of samples from a checkpoint, and its cost."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -147,7 +147,7 @@ class Generation:
     def states(
         self,
         denoiser: Denoiser,
-        indices: range,
+        indices: Sequence[int],
         seed: int,
         y: Int[Tensor, " samples"] | None,
         guidance: Guidance,

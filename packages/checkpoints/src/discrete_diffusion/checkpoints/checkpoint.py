@@ -20,6 +20,7 @@ from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.errors import MissingDataError, UndescribedDataError
+from discrete_diffusion.checkpoints.infill import read_template
 from discrete_diffusion.checkpoints.networks import expect_finite
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import (
@@ -28,7 +29,7 @@ from discrete_diffusion.checkpoints.storage import (
     write_weights,
 )
 from discrete_diffusion.datasets import Label, SequenceData, decode, save_label
-from discrete_diffusion.guidance import SampleStreams, State, last
+from discrete_diffusion.guidance import RandomSource, SampleStreams, State, last
 from discrete_diffusion.processes import Ancestral, Objective
 
 
@@ -114,6 +115,67 @@ class Checkpoint:
                 weight is not finite.
             TypeError: If `count`, `steps`, `seed` or `first` is no integer, or `y` is no label.
         """
+        options["generator"] = self._source(count, seed, first, options.get("generator"))
+        return self._draw(count, None if y is None else self._labels(y, count), steps, options)
+
+    def complete(
+        self,
+        text: str,
+        count: int = 1,
+        *,
+        y: int | str | Tensor | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+        first: int = 0,
+        gap: tuple[int, int] = (1, 10),
+        allowed: Tensor | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """Fill the free places of a string, as in "a [MASK] b", "O=C1CC[*]C1" or "MKV____GG".
+
+        `[MASK]` and `_` are one token, `[*]` and `[*:1]` a gap of several, whose number is drawn uniformly from `gap`.
+        Where a token of the model is spelled `_` or `[*]`, it is that token. The string ends where `text` does, unless
+        `text` ends with `[*]`: then the model continues it to an end of its own choice. If all sequences of the model
+        have the same length, the model continues a shorter text.
+
+        For an absorbing process, samples follow the model's distribution given the held tokens and the sizes of the
+        gaps, up to the sampler's discretization. For uniform noise this is a heuristic: tokens are held at each step,
+        but the noise around them is not that of the conditional process. A left-to-right model is exact if nothing but
+        the end is free.
+
+        Args:
+            text: String with free places.
+            count: Number of strings.
+            y: Label of all strings, its index or its name, or the label of each, (count,); None means "no condition".
+            steps: Sampling steps of a diffusion model, by default those of the checkpoint.
+            seed: Seed of the samples, each of which depends on the seed and its index alone; None draws from
+                `generator` or torch's default generator.
+            first: Index of the first sample under `seed`.
+            gap: Smallest and largest number of tokens in a gap.
+            allowed: Tokens that each free position may hold, (length, vocabulary).
+            **options: Arguments of the sampler: `generator`; `on_kernel` and the like for guidance; `search`.
+
+        Raises:
+            ValueError: If there is no free place, the text is too long, or a token is unknown; or as in `sample`.
+            TypeError: If `count` is no integer.
+        """
+        source = self._source(count, seed, first, options.get("generator"))
+        template = read_template(text, self.tokenizer, self.length, self.config["data"].get("layout") or {}, gap)
+        labels = None if y is None else self._labels(y, count)
+        strings = [""] * count
+        for rows, clamp, own in template.groups(source, count, allowed):
+            options["generator"] = source if seed is None else SampleStreams(seed, first + rows)
+            options |= {"clamp": clamp.to(self._device), "allowed": own}
+            ids = self._draw(len(rows), None if labels is None else labels[rows], steps, options)
+            for row, string in zip(rows.tolist(), self.decode(ids), strict=True):
+                strings[row] = string
+        return strings
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def _source(self, count: int, seed: int | None, first: int, generator: RandomSource) -> RandomSource:
         if not isinstance(count, int) or isinstance(count, bool):
             raise TypeError(f"Expected an integer `count`, got {count!r}.")
         if count < 1:
@@ -121,16 +183,17 @@ class Checkpoint:
         for name, number in (("seed", seed), ("first", first)):
             if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
                 raise TypeError(f"Expected an integer `{name}`, got {number!r:.80}.")
+        if seed is None:
+            return generator
+        if generator is not None:
+            raise ValueError("Expected either `seed` or `generator`, got both.")
+        return SampleStreams(seed, torch.arange(first, first + count))
+
+    def _draw(self, count: int, labels: Tensor | None, steps: int | None, options: Mapping[str, Any]) -> Tensor:
         expect_finite(self.network, "this checkpoint")
-        device = next(self.network.parameters()).device
-        if seed is not None:
-            if options.get("generator") is not None:
-                raise ValueError("Expected either `seed` or `generator`, got both.")
-            options["generator"] = SampleStreams(seed, torch.arange(first, first + count))
-        labels = None if y is None else self._labels(y, count).to(device)
         sampler = with_steps(self.sampler(), steps)
-        states = sampler(self.denoiser(), (count, self.length), y=labels, device=device, **options)
-        return last(states)
+        y = None if labels is None else labels.to(self._device)
+        return last(sampler(self.denoiser(), (count, self.length), y=y, device=self._device, **options))
 
     def _labels(self, y: int | str | Tensor, count: int) -> Tensor:
         if self.label is None or self.null_label is None:
