@@ -144,7 +144,7 @@ def build_sweep(
         allowed=read_constraints(config.constraints, checkpoint, clamp),
         keep_states_of=config.pictures.trajectories if config.pictures.draw else 0,
     )
-    samplers = [] if config.samplers is None else read_samplers(config, checkpoint)
+    samplers = [] if config.get("samplers") is None else read_samplers(config, checkpoint)
     if samplers:
         samplers = _fitting(config, generation, combinations, samplers, report)
     else:
