@@ -1,8 +1,11 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from discrete_diffusion.commandline import launch
 
 PROGRAM = """
 from discrete_diffusion.commandline import launch
@@ -49,3 +52,16 @@ def test_a_mistake_exits_with_2(run, argument: str, message: str):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_threads_that_wait_do_not_spin_for_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is restored
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setattr("sys.argv", ["app", "nonsense"])
+    with pytest.raises(SystemExit):
+        launch(lambda config: None, config_path="pkg://none", config_name="app")
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    with pytest.raises(SystemExit):
+        launch(lambda config: None, config_path="pkg://none", config_name="app")
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
