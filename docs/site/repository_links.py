@@ -17,6 +17,10 @@ INCLUDE = re.compile(r"^<!-- include (\S+) -->$", re.MULTILINE)
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)([^)]*)\)")
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
 PAGES |= {f"{home.parent.name}/{home.name}/README.md": f"reference/{home.name}.md" for home in ROOT.glob("*s/*/")}
+CARDS = "packages/models/src/discrete_diffusion/models"
+PAGES |= {
+    f"{CARDS}/{card.parent.name}/README.md": f"models/{card.parent.name}.md" for card in ROOT.glob(f"{CARDS}/*/*.md")
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

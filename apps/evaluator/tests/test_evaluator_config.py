@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
 from discrete_diffusion import guidance
 from discrete_diffusion.checkpoints import load
+from discrete_diffusion.commandline.schema import check_settings
 from discrete_diffusion.datasets import character_tokenizer
 from discrete_diffusion.evaluator.classifiers import uninformative_likelihood
 from discrete_diffusion.evaluator.domains.domain import build_domain
@@ -19,6 +21,7 @@ from discrete_diffusion.evaluator.methods import read_methods
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
 from discrete_diffusion.evaluator.rewards import Reward
+from discrete_diffusion.evaluator.schema import EvaluatorSettings, GenerateSettings, ScoreSettings
 from discrete_diffusion.evaluator.sweep import list_points, read_combinations
 
 CONFIG = Path(str(files("discrete_diffusion.evaluator.config")))
@@ -229,3 +232,21 @@ def test_former_names_are_refused_with_the_current_ones(argument: str):
     with pytest.raises(ValueError, match=r"is now `guidance=first_order guidance\.first_order\.level=denoiser`"):
         refuse_former_guidance(["samples=4", argument])
     refuse_former_guidance(["suite=guidance", "suite.first_order_denoiser.samples=2", "guidance=first_order"])
+
+
+def composed(command: str, *overrides: str) -> DictConfig:
+    with initialize_config_module("discrete_diffusion.evaluator.config", version_base="1.3"):
+        return compose(command, [*overrides])
+
+
+@pytest.mark.parametrize(
+    ("command", "schema"),
+    [("evaluator", EvaluatorSettings), ("generate", GenerateSettings), ("score", ScoreSettings)],
+)
+def test_the_schema_holds_every_setting_of_a_command(command: str, schema: type):
+    check_settings(composed(command), schema)
+
+
+@pytest.mark.parametrize(("group", "name"), GROUPS)
+def test_the_schema_holds_every_setting_of_an_option(group: str, name: str):
+    check_settings(composed("evaluator", f"{group}={name}"), EvaluatorSettings)

@@ -10,6 +10,8 @@ from hydra.utils import instantiate
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from discrete_diffusion.checkpoints import load
+from discrete_diffusion.commandline.schema import check_settings
+from discrete_diffusion.trainer.schema import TrainerSettings
 from discrete_diffusion.trainer.train_classifier import refuse
 
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config"))
@@ -33,6 +35,7 @@ FACTS = {
 NEEDED = {
     "data=custom": ["data.rows._target_=my_package.my_rows", "data.column=text"],
     "data=image_folder": ["data.path=images"],
+    "data=moses": ["data.path=dataset_v1.csv"],
     "data=table": ["data.path=my.csv", "data.column=text"],
     "label=percentile": ["label.column=qed"],
     "label=category": ["label.column=kind"],
@@ -85,6 +88,7 @@ def test_a_pretrained_network_is_a_backbone(configure, run, tmp_path: Path):
 )
 def test_every_option_builds_what_it_names(configure, tmp_path: Path, option: str):
     config = configure(option, *NEEDED.get(option, []), output=tmp_path)
+    check_settings(config, TrainerSettings)
     config.facts = FACTS
     with torch.device("meta"):
         network = instantiate(config.backbone)
@@ -113,6 +117,7 @@ def test_every_option_builds_what_it_names(configure, tmp_path: Path, option: st
 )
 def test_every_option_of_a_classifier_builds_what_it_names(configure, tmp_path: Path, options: list[str]):
     config = configure(*options, output=tmp_path)
+    check_settings(config, TrainerSettings)
     config.facts = FACTS
     with torch.device("meta"):
         network = instantiate(config.backbone)
@@ -142,3 +147,9 @@ def test_the_defaults_of_a_run_are_those_that_the_readme_tells(configure, tmp_pa
     assert config.model.process._target_.endswith("Uniform")
     assert config.data.rows._target_.endswith("molecules")
     assert (config.label.column, config.label.percentile) == ("qed", 90.0)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml")))
+def test_the_schema_holds_every_setting_of_an_experiment(configure, tmp_path: Path, name: str):
+    task = ["task=noisy_classifier"] if name.endswith("_classifier") else []
+    check_settings(configure(f"experiment={name}", *task, output=tmp_path), TrainerSettings)

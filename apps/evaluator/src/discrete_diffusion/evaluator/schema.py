@@ -186,6 +186,9 @@ class GenerateSettings(Guided):
     unique: bool
     max_draws: Count | None
     gamma: Gamma | None
+    infill: Text | None
+    infill_file: Text | None
+    gap: Annotated[list[Count], Field(min_length=2, max_length=2)]
 
 
 class ScoreSettings(Common):
