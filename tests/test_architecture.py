@@ -30,7 +30,7 @@ each_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: memb
 
 def test_the_members_are_the_ones_that_the_tools_are_told_of():
     names = {member.name for member in MEMBERS}
-    assert len(names) == len(MEMBERS) == 10
+    assert len(names) == len(MEMBERS) == 11
     tools = settings(ROOT)["tool"]
     assert set(tools["uv"]["sources"]) == {PREFIX + name for name in names}
     assert set(tools["importlinter"]["root_packages"]) == {f"discrete_diffusion.{name}" for name in names}

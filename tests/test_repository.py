@@ -44,7 +44,9 @@ def test_no_path_of_one_machine_is_named(files: list[Path]):
 
 
 def test_no_file_is_over_a_megabyte(files: list[Path]):
-    assert [str(path.relative_to(ROOT)) for path in files if path.stat().st_size > MEGABYTE] == []
+    # Trained models have a bound of their own, in their package's tests.
+    others = [path for path in files if path.suffix != ".safetensors"]
+    assert [str(path.relative_to(ROOT)) for path in others if path.stat().st_size > MEGABYTE] == []
 
 
 @pytest.mark.parametrize(

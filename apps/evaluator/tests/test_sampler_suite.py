@@ -75,7 +75,9 @@ def test_it_crosses_samplers_with_guidance_and_leaves_out_those_without_a_kernel
     assert "first hitting" not in {point.sampler for point in points}
     (line,) = [line for line in lines if line.startswith("Left out: first hitting")]
     assert "guidance.classifier_free.level=denoiser" in line
-    points = built(configured(*common, "guidance=classifier_free_denoiser"), checkpoint("mdlm")).points()
+    points = built(
+        configured(*common, "guidance=classifier_free", "guidance.classifier_free.level=denoiser"), checkpoint("mdlm")
+    ).points()
     assert {point.gamma for point in points if point.sampler == "first hitting"} == {0.0, 2.0}
 
 
