@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from discrete_diffusion.commandline.allocation import keep_freed_memory
 from discrete_diffusion.commandline.errors import BUG, Hints, report_errors, shows_tracebacks
 from discrete_diffusion.commandline.schema import Settings, check_settings
 from discrete_diffusion.commandline.settings import explain, nearest, refuse_ignored
@@ -50,6 +51,7 @@ def launch(
     # OpenMP reads it when torch is imported. Its threads spin for milliseconds by default while they wait, which halves
     # the speed beside other work on the same cores; this many turns take microseconds and cost nothing alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    keep_freed_memory()
     failed: list[int] = []
     debug = _arrange_options() or shows_tracebacks()
 
