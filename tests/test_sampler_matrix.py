@@ -24,6 +24,7 @@ from discrete_diffusion.guidance import (
     PathPlanningSampler,
     RandomOrder,
     SampleStreams,
+    SettlingSampler,
     TrapezoidalSampler,
     UniformizationSampler,
     cosine_times,
@@ -37,6 +38,7 @@ from discrete_diffusion.processes import (
     Absorbing,
     Ancestral,
     Capped,
+    LeaveOneOutDenoiser,
     Marginal,
     NoisyConditional,
     PredictorCorrector,
@@ -104,6 +106,8 @@ SAMPLERS = {
         p, partial(leaping_kernel, rates=rates, last_step=lift), 4
     ),
     "trapezoidal": lambda p, lift, rates, rest: TrapezoidalSampler(p, rates, lift, 4),
+    "settling": lambda p, lift, rates, rest: SettlingSampler(p, partial(LeaveOneOutDenoiser, p), 4),
+    "carried": lambda p, lift, rates, rest: SettlingSampler(p, partial(LeaveOneOutDenoiser, p), 4, redraw=0.0),
     "uniformization": lambda p, lift, rates, rest: UniformizationSampler(p, lift, rest, 0.1),
 }
 MASKED = {
@@ -120,12 +124,14 @@ MASKED = {
     "entropy",
     "entropy_bound",
 }
-UNMASKED = {"gibbs", "uniformization"}
+UNMASKED = {"gibbs", "settling", "carried", "uniformization"}
 WITH_KERNEL = (
     {name for name in SAMPLERS if isinstance(name, str)}
     - (MASKED - {"remasking", "rescaled"})
     - {
         "gibbs",
+        "settling",
+        "carried",
         "trapezoidal",
         "uniformization",
     }

@@ -5,9 +5,17 @@ import itertools
 import pytest
 import torch
 
-from discrete_diffusion.guidance import CountEvaluations, TauLeaping, last, trapezoidal, uniformization
+from discrete_diffusion.guidance import CountEvaluations, TauLeaping, last, settling, trapezoidal, uniformization
 from discrete_diffusion.guidance.samplers.leaping import leap, second_stage
-from discrete_diffusion.processes import Absorbing, Ancestral, Marginal, NoisyConditional, ReverseRates, Uniform
+from discrete_diffusion.processes import (
+    Absorbing,
+    Ancestral,
+    LeaveOneOutDenoiser,
+    Marginal,
+    NoisyConditional,
+    ReverseRates,
+    Uniform,
+)
 from discrete_diffusion.schedules import LogLinear
 
 MARGINALS = [0.5, 0.3, 0.2]
@@ -206,3 +214,53 @@ def test_uniformization_holds_clamps_and_refuses_masks(strong_model, kind, gener
         uniformization(conditional, kernel, start, noise=torch.tensor([0.0, 0.0, 1.0]), **arguments)
     with pytest.raises(ValueError, match=r"Expected 1 >= `start` > `end` > 0, got 1\.0 and 0\.0"):
         uniformization(conditional, kernel, start, noise=noise, **arguments, end=0.0)
+
+
+def settle(process, denoiser, x, times, **settings):
+    log_noise = process.log_noise(torch.zeros((), dtype=torch.float64))
+    rest = LeaveOneOutDenoiser(process, denoiser)
+    return settling(rest, x, torch.tensor(times), log_noise=log_noise, survival=process.schedule.alpha, **settings)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "marginal"])
+@pytest.mark.parametrize("s", [0.3, 0.0])
+def test_a_settling_step_is_an_ancestral_step(strong_model, kind, s, generator):
+    """Summed over which tokens are noise, and the share of noise is that of the forward process."""
+    process, world, denoiser = strong_model
+    n, t = 40_000, 0.5
+    start = noisy(world, process, t)
+    x = world.sequences[torch.multinomial(start, n, replacement=True, generator=generator)]
+    *_, state = settle(process, dated(denoiser), x, [t, s], generator=generator)
+    time = torch.full((9,), t, dtype=torch.float64)
+    kernel = Ancestral(process, dated(denoiser))(world.sequences, time, torch.full_like(time, s)).exp()
+    expected = n * start @ world.transition(kernel)
+    counts = world.index(state.x).bincount(minlength=9).double()
+    assert ((counts - expected) ** 2 / expected).sum() < 26.12  # 99.9th percentile with 8 degrees of freedom
+    lost = 0.0 if s == 0 else 1 - process.schedule.alpha(torch.tensor(s)).item()
+    assert state.noise.double().mean().item() == pytest.approx(lost, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "marginal"])
+def test_settled_tokens_stay_unless_they_are_drawn_anew(strong_model, kind, generator):
+    process, _, denoiser = strong_model
+    x, clamp = process.prior((500, 2), generator=generator), torch.full((500, 2), -1)
+    clamp[:100, 0] = 1
+    times = torch.linspace(1, 0, 9).tolist()
+
+    def run(redraw):
+        network = CountEvaluations(dated(denoiser))
+        settings = {"clamp": clamp, "generator": torch.Generator().manual_seed(0)}
+        return list(settle(process, network, x, times, redraw=redraw, **settings)), network.rows
+
+    (kept, cost), (anew, full) = run(0.0), run(1.0)
+    for states in (kept, anew):
+        assert not states[-1].noise.any()
+        assert all((state.x[:100, 0] == 1).all() and not state.noise[:100, 0].any() for state in states)
+    pairs = list(itertools.pairwise(kept))
+    assert all(torch.equal(before.x[~before.noise], after.x[~before.noise]) for before, after in pairs)
+    assert any((after.noise & ~before.noise).any() for before, after in itertools.pairwise(anew))
+    assert full == 8 * 500
+    # Of 400 rows with two tokens and 100 with one, a step evaluates those in which a token settles.
+    assert cost == pytest.approx(400 * 8 * (1 - (7 / 8) ** 2) + 100, rel=0.05)
+    with pytest.raises(ValueError, match="Expected 0 <= `redraw` <= 1, got 2"):
+        run(2)

@@ -31,7 +31,7 @@ MASKED = {
     "lowest_entropy",
     "entropy_bound",
 }
-UNMASKED = {"gibbs_corrected", "uniformization"}
+UNMASKED = {"gibbs_corrected", "settling", "uniformization"}
 WITHOUT_KERNEL = MASKED - {"remasking", "remasking_rescaled", "remasking_loop"} | UNMASKED | {"trapezoidal"}
 SAMPLERS = sorted(path.stem for path in (Path(evaluator.__file__).parent / "config" / "sampler").glob("*.yaml"))
 

@@ -37,7 +37,7 @@ def test_it_writes_one_table_and_one_picture(
     rows = table(out / "results.csv")
     samplers = {row["sampler"] for row in rows}
     assert samplers >= {"ancestral", "predictor corrector", "trapezoidal", "first hitting", "path planning"}
-    assert not samplers & {"gibbs corrected", "uniformization"}
+    assert not samplers & {"gibbs corrected", "settling", "uniformization"}
     assert len({(row["sampler"], row["setting"]) for row in rows}) == len(rows)
     by_steps = [row for row in rows if row["sampler"] == "ancestral"]
     assert [(row["setting"], row["steps"]) for row in by_steps] == [("steps=3", "3")]
@@ -61,7 +61,7 @@ def test_it_writes_one_table_and_one_picture(
 def test_other_noise_has_other_samplers(configured: Configured, checkpoint: Checkpoint):
     points = built(configured(*SMALL), checkpoint("udlm")).points()
     assert {point.sampler for point in points} == {
-        *("ancestral", "predictor corrector", "gibbs corrected", "trapezoidal", "uniformization"),
+        *("ancestral", "predictor corrector", "gibbs corrected", "settling", "trapezoidal", "uniformization"),
     }
 
 

@@ -64,6 +64,7 @@ from discrete_diffusion.guidance.samplers.leaping import (
 )
 from discrete_diffusion.guidance.samplers.masked_ancestral import MaskedAncestralSampler, masked_ancestral
 from discrete_diffusion.guidance.samplers.path_planning import PathPlanningSampler, path_planning
+from discrete_diffusion.guidance.samplers.settling import SettlingSampler, SettlingState, settling
 from discrete_diffusion.guidance.samplers.times import (
     TimeGrid,
     cosine_times,
@@ -151,6 +152,8 @@ __all__ = [
     "Sampler",
     "ScheduledNoise",
     "Search",
+    "SettlingSampler",
+    "SettlingState",
     "State",
     "Strength",
     "Survival",
@@ -187,6 +190,7 @@ __all__ = [
     "path_planning",
     "sample",
     "sample_categorical",
+    "settling",
     "strength_at",
     "strength_range",
     "trajectory",

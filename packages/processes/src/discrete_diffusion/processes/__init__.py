@@ -6,6 +6,7 @@ from discrete_diffusion.processes.autoregressive import AutoregressiveNLL, Causa
 from discrete_diffusion.processes.classifier import Classifier, Regressor
 from discrete_diffusion.processes.denoiser import LatentDenoiser, NetworkDenoiser
 from discrete_diffusion.processes.gibbs import NoisyConditional
+from discrete_diffusion.processes.leave_one_out import LeaveOneOutDenoiser
 from discrete_diffusion.processes.marginal import Marginal
 from discrete_diffusion.processes.objectives import ContinuousNELBO, CrossEntropy, DiscreteNELBO, Objective, Terms
 from discrete_diffusion.processes.parameterization import LeaveOneOut, Mean, Parameterization
@@ -34,6 +35,7 @@ __all__ = [
     "LatentNetwork",
     "LatentNextToken",
     "LeaveOneOut",
+    "LeaveOneOutDenoiser",
     "Marginal",
     "Mean",
     "Network",

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from discrete_diffusion.processes.absorbing import Absorbing
+from discrete_diffusion.processes.leave_one_out import LeaveOneOutDenoiser
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.protocols import Denoiser
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,7 @@ class NoisyConditional:
     temperature: float | int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.process, Absorbing):
-            raise ValueError("Expected uniform or marginal noise, got masks: correct masked diffusion by `Remasking`.")
-        if not self.temperature > 0:
-            raise ValueError(f"Expected `temperature` > 0, got {self.temperature}.")
+        self._rest()
 
     def __call__(
         self,
@@ -50,11 +46,10 @@ class NoisyConditional:
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p(x_t^l | rest), (b, l, v), or (n, v) at the positions where `at` is true."""
-        log_x0 = self.denoiser(xt, t, **given(y=y, at=at))
-        where = torch.ones_like(xt, dtype=torch.bool) if at is None else at
-        # One row per position, with the time of its sequence.
-        rows, times = log_x0.flatten(0, -2)[:, None], t.repeat_interleave(where.sum(1))
-        rest = self.process.leave_one_out(rows, xt[where][:, None], times)
-        if self.temperature != 1:
-            rest = (rest / self.temperature).log_softmax(-1)
-        return self.process.log_noised(rest, times).view_as(log_x0)
+        log_x0 = self._rest()(xt, t, y=y, at=at)
+        rows = log_x0 if at is None else log_x0[:, None]
+        times = t if at is None else t.repeat_interleave(at.sum(1))
+        return self.process.log_noised(rows, times).view_as(log_x0)
+
+    def _rest(self) -> LeaveOneOutDenoiser:
+        return LeaveOneOutDenoiser(self.process, self.denoiser, self.temperature)
