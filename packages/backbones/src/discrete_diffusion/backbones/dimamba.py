@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from discrete_diffusion.backbones.layers import LabelEmbedding, OutputLayer, SigmaEmbedding, TokenEmbedding
+from discrete_diffusion.backbones.layers import Condition, OutputLayer, SigmaEmbedding, TokenEmbedding, condition_map
 from discrete_diffusion.backbones.mamba_block import MambaBlock, RecurrentState, rms_norm
 
 
@@ -39,6 +39,7 @@ class DiMamba(nn.Module):
         causal: Read only from left to right.
         time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
         tie_directions: Share the projections into and out of a block between its directions.
+        num_values: Number of numbers that condition a sequence, instead of labels; None has none.
 
     Raises:
         ValueError: If a size is invalid.
@@ -58,6 +59,7 @@ class DiMamba(nn.Module):
         causal: bool = False,
         time_conditioning: bool = True,
         tie_directions: bool = True,
+        num_values: int | None = None,
     ) -> None:
         super().__init__()
         check_mamba_sizes(
@@ -70,15 +72,14 @@ class DiMamba(nn.Module):
             expand=expand,
             cond_size=cond_size,
         )
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"Expected `num_classes` >= 1 or None, got {num_classes}.")
         self.vocab_size = vocab_size
         self.num_classes = num_classes
+        self.num_values = num_values
         self.causal = causal
         self.time_conditioning = time_conditioning
         self.vocab_embed = TokenEmbedding(vocab_size, hidden_size)
         self.sigma_map = SigmaEmbedding(cond_size)
-        self.cond_map = None if num_classes is None else LabelEmbedding(num_classes, cond_size)
+        self.cond_map = condition_map(num_classes, num_values, cond_size)
         self.blocks = nn.ModuleList(
             MambaBlock(hidden_size, state_size, conv_size, expand, cond_size, dropout, causal, tie_directions)
             for _ in range(num_blocks)
@@ -89,7 +90,7 @@ class DiMamba(nn.Module):
         self,
         xt: Int[Tensor, "b l"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
         """Return logits of p(x_0 | x_t, y), equal to ``decode(encode(xt, sigma, y), sigma, y, at)``.
@@ -97,19 +98,23 @@ class DiMamba(nn.Module):
         Args:
             xt: Token ids in [0, ``vocab_size``).
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
-            y: Labels in [0, ``num_classes``]; None is the null label ``num_classes``.
+            y: Labels in [0, ``num_classes``], or ``num_values`` numbers in standard units, NaN where one is missing.
+                None is the null label ``num_classes``, or all numbers missing.
             at: If given, return only the logits of the positions where it is true, in row-major order. The shape of the
                 result depends on the mask's values, so this path waits for the device.
 
         Raises:
-            ValueError: If `y` is given for a network without labels.
+            ValueError: If `y` is given for a network without labels, or has another number of numbers.
             IndexError: If a token or label is out of range, on the CPU.
         """
         condition = self._condition(sigma, y)
         return self.output_layer(self._encode(xt, condition), condition, at)
 
     def encode(
-        self, xt: Int[Tensor, "b l"], sigma: Float[Tensor, " b"], y: Int[Tensor, " b"] | None = None
+        self,
+        xt: Int[Tensor, "b l"],
+        sigma: Float[Tensor, " b"],
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l d"]:
         """Return the residual stream after the last block; arguments and errors as in :meth:`forward`."""
         return self._encode(xt, self._condition(sigma, y))
@@ -118,7 +123,7 @@ class DiMamba(nn.Module):
         self,
         hidden: Float[Tensor, "b l d"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
         """Return the logits of the hidden states from :meth:`encode`; arguments and errors as in :meth:`forward`."""
@@ -128,7 +133,7 @@ class DiMamba(nn.Module):
         self,
         tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         past: tuple[RecurrentState, ...] | None = None,
     ) -> tuple[Float[Tensor, "b k d"], tuple[RecurrentState, ...]]:
         """Continue a prefix: equals :meth:`encode` of the whole sequence at its last k positions, without rereading it.

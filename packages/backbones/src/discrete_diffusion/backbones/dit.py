@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from discrete_diffusion.backbones.layers import (
     Block,
+    Condition,
     KeysValues,
-    LabelEmbedding,
     LayerNorm,
     OutputLayer,
     SigmaEmbedding,
     TokenEmbedding,
     at_least_float32,
     check_sizes,
+    condition_map,
     run_blocks,
 )
 from discrete_diffusion.backbones.rotary import rotary_tables
@@ -58,6 +59,7 @@ class DiT(nn.Module):
         causal: Let each position attend only to itself and earlier positions.
         time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
         flash_attention: Use the flash-attn package, which needs CUDA and float16 or bfloat16.
+        num_values: Number of numbers that condition a sequence, instead of labels; None has none.
 
     Raises:
         ValueError: If a size is invalid.
@@ -76,19 +78,19 @@ class DiT(nn.Module):
         causal: bool = False,
         time_conditioning: bool = True,
         flash_attention: bool = False,
+        num_values: int | None = None,
     ) -> None:
         super().__init__()
         check_sizes(hidden_size, num_heads, dropout, vocab_size=vocab_size, num_blocks=num_blocks, cond_size=cond_size)
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"Expected `num_classes` >= 1 or None, got {num_classes}.")
         self.vocab_size = vocab_size
         self.num_classes = num_classes
+        self.num_values = num_values
         self.causal = causal
         self.time_conditioning = time_conditioning
         self.head_size = hidden_size // num_heads
         self.vocab_embed = TokenEmbedding(vocab_size, hidden_size)
         self.sigma_map = SigmaEmbedding(cond_size)
-        self.cond_map = None if num_classes is None else LabelEmbedding(num_classes, cond_size)
+        self.cond_map = condition_map(num_classes, num_values, cond_size)
         self.blocks = nn.ModuleList(
             Block(hidden_size, num_heads, cond_size, dropout, causal, flash_attention) for _ in range(num_blocks)
         )
@@ -98,7 +100,7 @@ class DiT(nn.Module):
         self,
         xt: Int[Tensor, "b l"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
         """Return logits of p(x_0 | x_t, y), equal to ``decode(encode(xt, sigma, y), sigma, y, at)``.
@@ -106,13 +108,14 @@ class DiT(nn.Module):
         Args:
             xt: Token ids in [0, ``vocab_size``).
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
-            y: Labels in [0, ``num_classes``]; None is the null label ``num_classes``.
+            y: Labels in [0, ``num_classes``], or ``num_values`` numbers in standard units, NaN where one is missing.
+                None is the null label ``num_classes``, or all numbers missing.
             at: If given, return only the logits of the positions where it is true, in row-major order. The shape of the
                 result depends on the mask's values, so this path waits for the device and does not compile to one
                 graph.
 
         Raises:
-            ValueError: If `y` is given for a network without labels.
+            ValueError: If `y` is given for a network without labels, or has another number of numbers.
             IndexError: If a token or label is out of range, on the CPU. On CUDA it is a device-side assertion, because
                 reading the values would wait for the device.
         """
@@ -120,7 +123,10 @@ class DiT(nn.Module):
         return self.output_layer(self._encode(xt, condition), condition, at)
 
     def encode(
-        self, xt: Int[Tensor, "b l"], sigma: Float[Tensor, " b"], y: Int[Tensor, " b"] | None = None
+        self,
+        xt: Int[Tensor, "b l"],
+        sigma: Float[Tensor, " b"],
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l d"]:
         """Return the residual stream after the last block; arguments and errors as in :meth:`forward`."""
         return self._encode(xt, self._condition(sigma, y))
@@ -129,7 +135,7 @@ class DiT(nn.Module):
         self,
         hidden: Float[Tensor, "b l d"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
         """Return the logits of the hidden states from :meth:`encode`; arguments and errors as in :meth:`forward`."""
@@ -139,7 +145,7 @@ class DiT(nn.Module):
         self,
         tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         past: tuple[KeysValues, ...] | None = None,
     ) -> tuple[Float[Tensor, "b k d"], tuple[KeysValues, ...]]:
         """Continue a prefix: equals :meth:`encode` of the whole sequence at its last k positions, without rereading it.

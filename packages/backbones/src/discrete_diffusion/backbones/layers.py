@@ -2,14 +2,19 @@
 
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from discrete_diffusion.backbones.attention import flash_attention as load_flash_attention
 from discrete_diffusion.backbones.attention import sdpa_attention
 from discrete_diffusion.backbones.rotary import rotary_tables, rotate
+
+Condition: TypeAlias = Int[Tensor, " b"] | Float[Tensor, "b m"]
+"""Labels of a batch, or numbers in standard units, NaN where one is missing."""
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values of one block, each (batch, heads, length, head size)."""
@@ -78,6 +83,54 @@ class LabelEmbedding(nn.Module):
     def forward(self, y: Tensor | None) -> Tensor:
         """Embed labels (b,) as (b, c), or None as (c,)."""
         return self.embedding_table.weight[-1] if y is None else self.embedding_table(y)
+
+
+class ValueEmbedding(nn.Module):
+    """Embedding MLP([f(y_1), ..., f(y_k)]) of k numbers with Fourier features f(y) = [cos(y w), sin(y w)].
+
+    The numbers are in standard units: the frequencies w, geometric from 1/8 to 8 radians per standard deviation,
+    resolve a tenth of one and repeat after 50. A missing number, NaN, has learned features instead.
+    """
+
+    def __init__(self, num_values: int, cond_size: int, num_frequencies: int = 16) -> None:
+        super().__init__()
+        self.null = nn.Parameter(torch.randn(num_values, 2 * num_frequencies) / 2**0.5)
+        width = num_values * 2 * num_frequencies
+        self.mlp = nn.Sequential(nn.Linear(width, cond_size), nn.SiLU(), nn.Linear(cond_size, cond_size))
+
+    def forward(self, y: Tensor | None) -> Tensor:
+        """Embed numbers (b, k) as (b, c), or None, which is k missing numbers, as (c,).
+
+        Raises:
+            ValueError: If the numbers have another shape or type.
+        """
+        if y is None:
+            return self.mlp(self.null.flatten())
+        if y.ndim != 2 or y.shape[1] != len(self.null) or not y.is_floating_point():
+            raise ValueError(
+                f"Expected `y` of {len(self.null)} numbers for each sequence, got {tuple(y.shape)} of {y.dtype}."
+            )
+        wide = at_least_float32(self.null.dtype)
+        octaves = torch.linspace(-3, 3, self.null.shape[1] // 2, device=y.device, dtype=wide)
+        angles = y.nan_to_num(0.0).to(wide).unsqueeze(-1) * torch.exp2(octaves)
+        features = torch.cat((angles.cos(), angles.sin()), -1).to(self.null.dtype)
+        return self.mlp(torch.where(y.isnan().unsqueeze(-1), self.null, features).flatten(1))
+
+
+def condition_map(num_classes: int | None, num_values: int | None, cond_size: int) -> nn.Module | None:
+    """Return the embedding of labels or of numbers, or None for a network without a condition.
+
+    Raises:
+        ValueError: If a size is below 1, or both are set.
+    """
+    for name, size in (("num_classes", num_classes), ("num_values", num_values)):
+        if size is not None and size < 1:
+            raise ValueError(f"Expected `{name}` >= 1 or None, got {size}.")
+    if num_classes is not None and num_values is not None:
+        raise ValueError("Expected either `num_classes` or `num_values`, got both.")
+    if num_values is not None:
+        return ValueEmbedding(num_values, cond_size)
+    return None if num_classes is None else LabelEmbedding(num_classes, cond_size)
 
 
 def zero_linear(in_features: int, out_features: int) -> nn.Linear:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from discrete_diffusion.backbones.layers import LabelEmbedding, SigmaEmbedding
+from discrete_diffusion.backbones.layers import Condition, SigmaEmbedding, condition_map
 from discrete_diffusion.backbones.truncated_logistic import truncated_logistic
 from discrete_diffusion.backbones.unet_layers import group_norm, pixel_planes, zero_conv
 from discrete_diffusion.backbones.unet_paths import DownPath, UpPath, check_unet_sizes
@@ -50,6 +50,7 @@ class UNet(nn.Module):
         time_conditioning: If false, the network reads sigma = 0 whatever ``sigma`` is.
         levels: Number of pixel levels, the first tokens of the vocabulary; None means all tokens.
         output: ``categorical`` or ``truncated_logistic``.
+        num_values: Number of numbers that condition a sequence, instead of labels; None has none.
 
     Raises:
         ValueError: If a size or `output` is invalid.
@@ -72,6 +73,7 @@ class UNet(nn.Module):
         time_conditioning: bool = True,
         levels: int | None = None,
         output: PixelLaw = "categorical",
+        num_values: int | None = None,
     ) -> None:
         super().__init__()
         self.shape = (height, width, channels)
@@ -88,19 +90,18 @@ class UNet(nn.Module):
             num_res_blocks=num_res_blocks,
             cond_size=cond_size,
         )
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"Expected `num_classes` >= 1 or None, got {num_classes}.")
         if output not in get_args(PixelLaw):
             raise ValueError(f"Expected `output` in {', '.join(get_args(PixelLaw))}, got {output}.")
         self.vocab_size = vocab_size
         self.num_classes = num_classes
+        self.num_values = num_values
         self.causal = False
         self.time_conditioning = time_conditioning
         self.output = output
         special = vocab_size - self.levels
         sizes = (height, hidden_channels, multipliers, num_res_blocks, attention_resolutions, num_heads, cond_size)
         self.sigma_map = SigmaEmbedding(cond_size)
-        self.cond_map = None if num_classes is None else LabelEmbedding(num_classes, cond_size)
+        self.cond_map = condition_map(num_classes, num_values, cond_size)
         self.down = DownPath(channels * (1 + special), *sizes, dropout)
         self.up = UpPath(self.down.widths, *sizes, dropout)
         self.norm_final = group_norm(self.up.width)
@@ -111,7 +112,7 @@ class UNet(nn.Module):
         self,
         xt: Int[Tensor, "b l"] | Float[Tensor, "b l v"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
         """Return logits of p(x_0 | x_t, y), equal to ``decode(encode(xt, sigma, y), sigma, y, at)``.
@@ -119,7 +120,8 @@ class UNet(nn.Module):
         Args:
             xt: Token ids in [0, ``vocab_size``), height * width * channels per image, or one-hot encodings.
             sigma: Noise level -log alpha(t) >= 0 of each sequence.
-            y: Labels in [0, ``num_classes``]; None is the null label ``num_classes``.
+            y: Labels in [0, ``num_classes``], or ``num_values`` numbers in standard units, NaN where one is missing.
+                None is the null label ``num_classes``, or all numbers missing.
             at: If given, return only the logits of the positions where it is true, in row-major order.
 
         Raises:
@@ -132,7 +134,7 @@ class UNet(nn.Module):
         self,
         xt: Int[Tensor, "b l"] | Float[Tensor, "b l v"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l d"]:
         """Return the last feature map for every token; arguments and errors as in :meth:`forward`.
 
@@ -155,7 +157,7 @@ class UNet(nn.Module):
         self,
         hidden: Float[Tensor, "b l d"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
         """Return the logits of the hidden states from :meth:`encode`; arguments and errors as in :meth:`forward`.

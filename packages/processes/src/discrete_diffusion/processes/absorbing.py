@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from discrete_diffusion.processes.process import Process, log1mexp, pick
-from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.protocols import Condition, Denoiser, given
 from discrete_diffusion.processes.token_sums import log_probs_of
 from discrete_diffusion.schedules import Schedule
 
@@ -116,7 +116,7 @@ class Absorbing(Process):
         return torch.where(xt == self.mask_id, -weight[:, None] * self.cross_entropy(log_x0, x0, xt), 0.0)
 
     def prior_loss(
-        self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
+        self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Condition | None = None
     ) -> Float[Tensor, "b l"]:
         """Return the cost of alpha(1) > 0: alpha(1) times -log p(x_0 | all masks), in nats per token.
 

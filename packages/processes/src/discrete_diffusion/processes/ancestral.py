@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser
+from discrete_diffusion.processes.protocols import Condition, Denoiser
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Ancestral:
         t: Float[Tensor, " b"],
         s: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l v"]:
         """Return log p(x_s | x_t, y) for s < t; s = 0 is the data."""
         log_x0 = self.denoiser(xt, t) if y is None else self.denoiser(xt, t, y=y)

@@ -11,6 +11,7 @@ from discrete_diffusion.processes.objectives import Terms
 from discrete_diffusion.processes.prefix_cache import PrefixCache
 from discrete_diffusion.processes.protocols import (
     CausalNetwork,
+    Condition,
     Denoiser,
     LatentNetwork,
     Network,
@@ -52,7 +53,7 @@ class NextToken:
         x: Int[Tensor, "b l"],
         t: Float[Tensor, " b"] | None = None,
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p, (b, l, v), or (n, v) at the n positions where `at` is true, in row-major order."""
@@ -63,7 +64,7 @@ class NextToken:
         x: Int[Tensor, "b l"],
         t: Float[Tensor, " b"] | None = None,
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return the logits of the network, at least in float32, which the loss reads without a normalized copy."""
@@ -89,7 +90,7 @@ class LatentNextToken(NextToken):
         x: Int[Tensor, "b l"],
         t: Float[Tensor, " b"] | None = None,
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l d"]:
         """Return the hidden states: position i has read bos and x[:, :i], and predicts x[:, i]."""
         return self.network.encode(self._shifted(x), _zeros(x), **given(y=y))
@@ -100,7 +101,7 @@ class LatentNextToken(NextToken):
         x: Int[Tensor, "b l"],
         t: Float[Tensor, " b"] | None = None,
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p from hidden states, in the shape that a call returns."""
@@ -129,7 +130,7 @@ class CausalNextToken(LatentNextToken):
         x: Int[Tensor, "b l"],
         t: Float[Tensor, " b"] | None = None,
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p, (b, l, v), or (n, v) at the n positions where `at` is true, in row-major order."""
@@ -146,7 +147,7 @@ class CausalNextToken(LatentNextToken):
         tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
         past: Past | None,
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
     ) -> tuple[Float[Tensor, "b k d"], Past]:
         """Return the hidden states of new tokens, starting with bos, and the past that includes them.
 
@@ -159,9 +160,7 @@ class CausalNextToken(LatentNextToken):
             return self.network.extend(tokens, _zeros(tokens), **given(y=y))
         return self.network.extend(tokens, _zeros(tokens), past=past, **given(y=y))
 
-    def next_token(
-        self, hidden: Float[Tensor, "b k d"], *, y: Int[Tensor, " b"] | None = None
-    ) -> Float[Tensor, "b k v"]:
+    def next_token(self, hidden: Float[Tensor, "b k d"], *, y: Condition | None = None) -> Float[Tensor, "b k v"]:
         """Return log p of the token that follows each hidden state."""
         return at_least_float32(self.network.decode(hidden, _zeros(hidden), **given(y=y))).log_softmax(-1)
 
@@ -179,7 +178,7 @@ class AutoregressiveNLL:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b l"]:
@@ -193,7 +192,7 @@ class AutoregressiveNLL:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Terms:

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import LatentNetwork, Network, at_least_float32, given
+from discrete_diffusion.processes.protocols import Condition, LatentNetwork, Network, at_least_float32, given
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class NetworkDenoiser:
         xt: Int[Tensor, "b l"],
         t: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p(x_0 | x_t, y), (b, l, v), or (n, v) at the positions where `at` is true, in row-major order."""
@@ -45,7 +45,7 @@ class NetworkDenoiser:
         xt: Int[Tensor, "b l"],
         t: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return the logits of the network, at least in float32, which the losses read without a normalized copy."""
@@ -67,7 +67,7 @@ class LatentDenoiser(NetworkDenoiser):
     network: LatentNetwork
 
     def encode(
-        self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, y: Int[Tensor, " b"] | None = None
+        self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, y: Condition | None = None
     ) -> Float[Tensor, "b l d"]:
         """Return the hidden states of the network."""
         return self.network.encode(xt, self.process.schedule.sigma(t), **given(y=y))
@@ -78,7 +78,7 @@ class LatentDenoiser(NetworkDenoiser):
         xt: Int[Tensor, "b l"],
         t: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p(x_0 | hidden), in the shape that a call returns."""

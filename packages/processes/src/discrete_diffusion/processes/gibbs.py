@@ -7,7 +7,7 @@ from torch import Tensor
 
 from discrete_diffusion.processes.leave_one_out import LeaveOneOutDenoiser
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser
+from discrete_diffusion.processes.protocols import Condition, Denoiser
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class NoisyConditional:
         xt: Int[Tensor, "b l"],
         t: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p(x_t^l | rest), (b, l, v), or (n, v) at the positions where `at` is true."""

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from discrete_diffusion.processes.denoiser import LatentDenoiser, NetworkDenoiser
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.protocols import Condition, Denoiser, given
 from discrete_diffusion.schedules import DiscreteTimes, IndependentTimes, LowDiscrepancyTimes
 
 
@@ -34,7 +34,7 @@ class Objective(Protocol):
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b l"]:
@@ -45,7 +45,7 @@ class Objective(Protocol):
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Terms:
@@ -73,7 +73,7 @@ class ContinuousNELBO:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b l"]:
@@ -86,7 +86,7 @@ class ContinuousNELBO:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Terms:
@@ -126,7 +126,7 @@ class DiscreteNELBO:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b l"]:
@@ -137,7 +137,7 @@ class DiscreteNELBO:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Terms:
@@ -154,7 +154,7 @@ class DiscreteNELBO:
         first: int,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None,
+        y: Condition | None,
         generator: Generator | None,
     ) -> Float[Tensor, "b l"]:
         t = DiscreteTimes(self.steps, first=first)(len(x0), generator=generator).to(x0.device)
@@ -181,7 +181,7 @@ class CrossEntropy:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b l"]:
@@ -198,7 +198,7 @@ class CrossEntropy:
         self,
         denoiser: Denoiser,
         x0: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         *,
         generator: Generator | None = None,
     ) -> Terms:
@@ -210,7 +210,7 @@ def _reconstruction(
     process: Process,
     denoiser: Denoiser,
     x0: Int[Tensor, "b l"],
-    y: Int[Tensor, " b"] | None,
+    y: Condition | None,
     *,
     t: float,
     generator: Generator | None,
@@ -229,7 +229,7 @@ def _loss(
     denoiser: Denoiser,
     x0: Int[Tensor, "b l"],
     xt: Int[Tensor, "b l"],
-    y: Int[Tensor, " b"] | None,
+    y: Condition | None,
     *times: Float[Tensor, " b"],
 ) -> Float[Tensor, "b l"]:
     """Return the loss of one denoiser pass at the first of the times.

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.protocols import Condition, Denoiser, given
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PredictorCorrector:
         t: Float[Tensor, " b"],
         s: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l v"]:
         """Return log p(x_s | x_t, y) of the step from t to s."""
         log_x0 = self.denoiser(xt, t, **given(y=y))

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discrete_diffusion.processes.protocols import Past
+from discrete_diffusion.processes.protocols import Condition, Past
 
 
 @dataclass(frozen=True)
 class _Prefix:
     tokens: Int[Tensor, "b l"]
-    y: Int[Tensor, " b"] | None
+    y: Condition | None
     weights: tuple[int, ...]
     past: Past
 
@@ -37,7 +37,7 @@ class PrefixCache:
         network: object,
         extend: Callable[..., tuple[Tensor, Past]],
         tokens: Int[Tensor, "b l"],
-        y: Int[Tensor, " b"] | None,
+        y: Condition | None,
     ) -> Float[Tensor, "b 1 d"]:
         """Return the hidden state at the last token; `extend(tokens, past, y=)` reads the new tokens."""
         weights = _versions(network)

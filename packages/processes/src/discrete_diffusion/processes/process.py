@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from discrete_diffusion.processes.protocols import Denoiser
+from discrete_diffusion.processes.protocols import Condition, Denoiser
 from discrete_diffusion.processes.token_sums import log_probs_and_noised, log_probs_of
 from discrete_diffusion.schedules import Schedule
 
@@ -172,7 +172,7 @@ class Process(ABC):
         return (log_q.exp() * gap).sum(-1)
 
     def prior_loss(
-        self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None = None
+        self, denoiser: Denoiser, x0: Int[Tensor, "b l"], y: Condition | None = None
     ) -> Float[Tensor, "b l"]:
         """Return KL(q(x_1 | x_0) || pi), the cost of alpha(1) > 0, in nats per token, without denoiser passes."""
         one = torch.ones((), device=x0.device)

@@ -9,6 +9,9 @@ from torch import Tensor
 Past: TypeAlias = tuple[tuple[Tensor, Tensor], ...]
 """Keys and values of each block, each (batch, heads, length, head size); or the states of a recurrent block."""
 
+Condition: TypeAlias = Int[Tensor, " b"] | Float[Tensor, "b m"]
+"""Labels of a batch, or numbers in standard units, NaN where one is missing."""
+
 
 @runtime_checkable
 class Network(Protocol):
@@ -22,7 +25,7 @@ class Network(Protocol):
         self,
         xt: Int[Tensor, "b l"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
         """Return logits."""
@@ -34,7 +37,7 @@ class LatentNetwork(Network, Protocol):
     """Network with access to its hidden states: a call equals `decode(encode(xt, sigma, y), sigma, y, at)`."""
 
     def encode(
-        self, xt: Int[Tensor, "b l"], sigma: Float[Tensor, " b"], y: Int[Tensor, " b"] | None = None
+        self, xt: Int[Tensor, "b l"], sigma: Float[Tensor, " b"], y: Condition | None = None
     ) -> Float[Tensor, "b l d"]:
         """Return the hidden states."""
         ...
@@ -43,7 +46,7 @@ class LatentNetwork(Network, Protocol):
         self,
         hidden: Float[Tensor, "b l d"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
         """Return the logits of hidden states."""
@@ -58,7 +61,7 @@ class CausalNetwork(LatentNetwork, Protocol):
         self,
         tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],
         sigma: Float[Tensor, " b"],
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         past: Past | None = None,
     ) -> tuple[Float[Tensor, "b k d"], Past]:
         """Return the hidden states of new tokens, and the past that includes them."""
@@ -77,7 +80,7 @@ class Denoiser(Protocol):
         xt: Int[Tensor, "b l"],
         t: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*rows v"]:
         """Return log p(x_0 | x_t, y)."""
@@ -94,7 +97,7 @@ class Kernel(Protocol):
         t: Float[Tensor, " b"],
         s: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l v"]:
         """Return log p(x_s | x_t, y)."""
         ...

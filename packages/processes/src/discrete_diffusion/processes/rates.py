@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.protocols import Condition, Denoiser, given
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReverseRates:
     denoiser: Denoiser
 
     def __call__(
-        self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, y: Int[Tensor, " b"] | None = None
+        self, xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], *, y: Condition | None = None
     ) -> Float[Tensor, "b l v"]:
         """Return the log-rates at time t > 0, per unit of time."""
         log_x0 = self.process.leave_one_out(self.denoiser(xt, t, **given(y=y)), xt, t)

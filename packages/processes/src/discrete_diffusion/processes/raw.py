@@ -9,7 +9,7 @@ from torch import Tensor
 from discrete_diffusion.processes.absorbing import Absorbing
 from discrete_diffusion.processes.denoiser import NetworkDenoiser
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.protocols import Condition, Denoiser, given
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RawPrediction:
         xt: Int[Tensor, "b l"],
         t: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
         at: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "*p v"]:
         """Return log p(x_0), the mask excluded, (b, l, v), or (n, v) at the positions where `at` is true."""

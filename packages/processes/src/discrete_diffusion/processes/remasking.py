@@ -11,7 +11,7 @@ from torch import Tensor
 
 from discrete_diffusion.processes.absorbing import Absorbing
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Denoiser, given
+from discrete_diffusion.processes.protocols import Condition, Denoiser, given
 
 
 @runtime_checkable
@@ -113,7 +113,7 @@ class Remasking:
         t: Float[Tensor, " b"],
         s: Float[Tensor, " b"],
         *,
-        y: Int[Tensor, " b"] | None = None,
+        y: Condition | None = None,
     ) -> Float[Tensor, "b l v"]:
         """Return log p(x_s | x_t, y) of the step from t to s."""
         corrects = torch.ones_like(t, dtype=torch.bool)
