@@ -3,16 +3,19 @@
 config.json          the model, its backbone and its data, as targets with plain arguments
 model.safetensors    the network's weights
 tokenizer files      as `transformers` saves them
-label.json           the classes, if there are any
+label.json           the classes or the numbers that condition it, if there are any
 classifiers/NAME     classifiers for guidance, if there are any
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -22,15 +25,19 @@ from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.errors import MissingDataError, UndescribedDataError
 from discrete_diffusion.checkpoints.infill import read_template
 from discrete_diffusion.checkpoints.networks import expect_finite
+from discrete_diffusion.checkpoints.requests import NO_REQUEST, RequestedNetwork
 from discrete_diffusion.checkpoints.samplers import with_steps
 from discrete_diffusion.checkpoints.storage import (
     whole,
     write_config,
     write_weights,
 )
-from discrete_diffusion.datasets import Label, SequenceData, decode, save_label
+from discrete_diffusion.datasets import FittedValueLabel, Label, SequenceData, decode, save_label
 from discrete_diffusion.guidance import RandomSource, SampleStreams, State, last
 from discrete_diffusion.processes import Ancestral, Objective
+
+Request: TypeAlias = float | Sequence[float | None] | Mapping[str, float | None]
+"""Numbers to ask for: one for each column, None to leave it free; or by the names of columns; or one number."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +50,8 @@ class Checkpoint:
         tokenizer: The tokenizer.
         label: The classes, None without labels.
         classifiers: Classifiers for guidance, by name.
+        values: The numbers that the model is conditional on, instead of classes; None without.
+        requests: Numbers that the labels 0, 1, ... stand for, in standard units; see `requesting`.
     """
 
     config: dict[str, Any]
@@ -50,6 +59,8 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
     label: Label | None
     classifiers: Mapping[str, ClassifierCheckpoint] = field(default_factory=dict)
+    values: FittedValueLabel | None = None
+    requests: Float[Tensor, "r k"] | None = None
 
     @property
     def length(self) -> int:
@@ -58,12 +69,32 @@ class Checkpoint:
 
     @property
     def null_label(self) -> int | None:
-        """Label that means "no condition", None without labels."""
+        """Label that means "no condition", None without a condition."""
+        if self.values is not None:
+            return NO_REQUEST
         return None if self.label is None else self.label.num_classes
+
+    def requesting(self, *wanted: Request) -> "Checkpoint":
+        """Return the checkpoint whose label i stands for the i-th of these requests, and `null_label` for none.
+
+        Guidance and samplers pass labels, one integer for each sequence. `sample` and `complete` do this themselves.
+
+        Args:
+            *wanted: A number for each of `values`, None to leave it free; or numbers by name; or the number itself.
+
+        Raises:
+            ValueError: If the model is not conditional on numbers, or has no such numbers.
+        """
+        if self.values is None:
+            raise ValueError("Expected no numbers: this model is not conditional on any.")
+        return replace(self, requests=torch.from_numpy(np.stack([self.values.request(one) for one in wanted])))
 
     def denoiser(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
         """Return the denoiser, log p(x_0 | x_t, y), of the network or of a function that wraps it."""
-        return build(self.config["model"]["denoiser"])(network=network or self.network)
+        network = network or self.network
+        if self.requests is not None:
+            network = RequestedNetwork(network, self.requests)
+        return build(self.config["model"]["denoiser"])(network=network)
 
     def kernel(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
         """Return the kernel, log p(x_s | x_t, y), of a diffusion model.
@@ -91,7 +122,7 @@ class Checkpoint:
         self,
         count: int,
         *,
-        y: int | str | Tensor | None = None,
+        y: int | str | Tensor | Request | None = None,
         steps: int | None = None,
         seed: int | None = None,
         first: int = 0,
@@ -102,7 +133,9 @@ class Checkpoint:
         Args:
             count: Number of sequences.
             y: Label of all sequences, its index or its name, or the label of each, (count,); `null_label` and None are
-                mean "no condition".
+                mean "no condition". For a model that is conditional on numbers, a number for each of `values` in the
+                units of its column, such as [0.9, 2.5], None to leave one free; or numbers by name, such as
+                {"qed": 0.9}; or a tensor (count, numbers), NaN where one is free.
             steps: Sampling steps of a diffusion model, by default those of the checkpoint.
             seed: Seed of the samples, each of which depends on the seed and its index alone; None draws from
                 `generator` or torch's default generator.
@@ -116,14 +149,15 @@ class Checkpoint:
             TypeError: If `count`, `steps`, `seed` or `first` is no integer, or `y` is no label.
         """
         options["generator"] = self._source(count, seed, first, options.get("generator"))
-        return self._draw(count, None if y is None else self._labels(y, count), steps, options)
+        asked, labels = self._labels(y, count)
+        return asked._draw(count, labels, steps, options)
 
     def complete(
         self,
         text: str,
         count: int = 1,
         *,
-        y: int | str | Tensor | None = None,
+        y: int | str | Tensor | Request | None = None,
         steps: int | None = None,
         seed: int | None = None,
         first: int = 0,
@@ -146,7 +180,8 @@ class Checkpoint:
         Args:
             text: String with free places.
             count: Number of strings.
-            y: Label of all strings, its index or its name, or the label of each, (count,); None means "no condition".
+            y: Label of all strings, its index or its name, or the label of each, (count,); or numbers as in `sample`;
+                None means "no condition".
             steps: Sampling steps of a diffusion model, by default those of the checkpoint.
             seed: Seed of the samples, each of which depends on the seed and its index alone; None draws from
                 `generator` or torch's default generator.
@@ -161,12 +196,12 @@ class Checkpoint:
         """
         source = self._source(count, seed, first, options.get("generator"))
         template = read_template(text, self.tokenizer, self.length, self.config["data"].get("layout") or {}, gap)
-        labels = None if y is None else self._labels(y, count)
+        asked, labels = self._labels(y, count)
         strings = [""] * count
         for rows, clamp, own in template.groups(source, count, allowed):
             options["generator"] = source if seed is None else SampleStreams(seed, first + rows)
             options |= {"clamp": clamp.to(self._device), "allowed": own}
-            ids = self._draw(len(rows), None if labels is None else labels[rows], steps, options)
+            ids = asked._draw(len(rows), None if labels is None else labels[rows], steps, options)
             for row, string in zip(rows.tolist(), self.decode(ids), strict=True):
                 strings[row] = string
         return strings
@@ -195,7 +230,25 @@ class Checkpoint:
         y = None if labels is None else labels.to(self._device)
         return last(sampler(self.denoiser(), (count, self.length), y=y, device=self._device, **options))
 
-    def _labels(self, y: int | str | Tensor, count: int) -> Tensor:
+    def _labels(self, y: int | str | Tensor | Request | None, count: int) -> "tuple[Checkpoint, Tensor | None]":
+        """Return the checkpoint to sample from, and the label of each sequence.
+
+        Raises:
+            ValueError: If there are no such labels or numbers.
+        """
+        if y is None:
+            return self, None
+        if self.values is None:
+            return self, self._classes(y, count)
+        if not isinstance(y, Tensor):
+            return self.requesting(y), torch.zeros(count, dtype=torch.int64)  # type: ignore[arg-type]
+        if y.shape != (count, len(self.values.columns)):
+            expected = f"({count}, {len(self.values.columns)})"
+            raise ValueError(f"Expected numbers of {self.values.column} in `y`, {expected}, got {tuple(y.shape)}.")
+        wanted = [[None if math.isnan(number) else number for number in row] for row in y.double().tolist()]
+        return self.requesting(*wanted), torch.arange(count)
+
+    def _classes(self, y: Any, count: int) -> Tensor:
         if self.label is None or self.null_label is None:
             raise ValueError("Expected no `y`: this model was trained without labels.")
         if isinstance(y, str):
@@ -226,6 +279,8 @@ class Checkpoint:
         names = () if self.label is None else self.label.class_names
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         label = f"classes {', '.join(names[:6])}{more}" if names else "no labels"
+        if self.values is not None:
+            label = f"conditional on {self.values.column}"
         data = self.config["data"].get("kind", "sequences")
         return f"{kind}, {size:,} parameters, {data} of {self.length} tokens, {label}"
 
@@ -253,7 +308,7 @@ class Checkpoint:
                 raise ValueError("Expected no `path`: the data of this model come from no file.")
             settings = {**settings, "path": path, "rows": {**settings["rows"], "path": path}}
         try:
-            return build_data(settings, tokenizer=self.tokenizer, label=self.label, length=self.length)
+            return build_data(settings, tokenizer=self.tokenizer, label=self.values or self.label, length=self.length)
         except FileNotFoundError as error:
             if "path" not in settings["rows"]:
                 raise
@@ -280,8 +335,8 @@ class Checkpoint:
         with whole(directory) as partial:
             write_weights(partial, self.network.state_dict())
             self.tokenizer.save_pretrained(partial)
-            if self.label is not None:
-                save_label(self.label, partial / "label.json")
+            if (label := self.values or self.label) is not None:
+                save_label(label, partial / "label.json")
             for name, classifier in self.classifiers.items():
                 classifier.save(partial / "classifiers" / name)
             write_config(partial, self.config)

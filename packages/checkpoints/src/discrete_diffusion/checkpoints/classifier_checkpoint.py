@@ -39,7 +39,7 @@ from discrete_diffusion.checkpoints.storage import (
     write_config,
     write_weights,
 )
-from discrete_diffusion.datasets import Label, save_label
+from discrete_diffusion.datasets import FittedValueLabel, Label, save_label
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
 from discrete_diffusion.processes import Classifier, Regressor
 
@@ -182,6 +182,8 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
         network = build_network(config["network"], stored_shapes(file))
         label = read_label(directory / "label.json") if (directory / "label.json").is_file() else None
         weights = load_file(file)
+        if isinstance(label, FittedValueLabel):
+            raise ValueError("expected classes in label.json, got numbers")
         outputs = 2 if label is None else label.num_classes
         if label is None:
             _expect_quantity(config["quantity"])

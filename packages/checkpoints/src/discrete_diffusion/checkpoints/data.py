@@ -6,7 +6,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.build import build
-from discrete_diffusion.datasets import LabelRule, SequenceData, sequence_data
+from discrete_diffusion.datasets import FittedValueLabel, LabelRule, SequenceData, ValueLabel, sequence_data
 
 OPTIONAL = ("layout", "augment", "allow_unknown", "validation", "seed", "max_dropped")
 """Optional arguments of `sequence_data`."""
@@ -16,7 +16,7 @@ def build_data(
     settings: Mapping[str, Any],
     *,
     tokenizer: PreTrainedTokenizerBase | Any,
-    label: LabelRule | None,
+    label: LabelRule | ValueLabel | FittedValueLabel | None,
     length: int | None,
 ) -> SequenceData:
     """Load, encode and split the rows that the settings name."""

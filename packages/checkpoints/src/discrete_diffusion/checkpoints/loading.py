@@ -23,15 +23,15 @@ from discrete_diffusion.checkpoints.networks import (
 from discrete_diffusion.checkpoints.published.hub_folder import is_published, read_published
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
 from discrete_diffusion.checkpoints.storage import (
+    condition_of,
     expect_described,
     expect_flags,
     expect_unchanged,
-    label_of,
     read_config,
     read_label,
     unreadable,
 )
-from discrete_diffusion.datasets import Label
+from discrete_diffusion.datasets import FittedValueLabel, Label
 
 PARTS = ("denoiser", "objective", "sampler")
 """Targets of `model` in config.json."""
@@ -74,7 +74,7 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         network = build_network(config["backbone"], _own_names(stored_shapes(file)))
         # Without the empty configuration, transformers would read that of the model, which it does not know.
         tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig(), trust_remote_code=False)
-        label = _label(directory, config)
+        condition = _condition(directory, config)
         weights = _own_names(load_file(file))
         for part in PARTS:
             build(config["model"][part])
@@ -86,15 +86,19 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     vocab_size = config["backbone"].get("vocab_size", len(tokenizer))
     if problem is None and len(tokenizer) != vocab_size:
         problem = f"the tokenizer has {len(tokenizer)} symbols and the network {vocab_size}"
+    label, values = (None, condition) if isinstance(condition, FittedValueLabel) else (condition, None)
     classes = None if label is None else label.num_classes
     # A network that is built from somebody's folder says its classes itself.
     known = config["backbone"].get("num_classes", None if label is None else getattr(network, "num_classes", None))
     if problem is None and classes != known:
         problem = f"label.json has {classes} classes and the network {known}"
+    numbers, read = None if values is None else len(values.columns), getattr(network, "num_values", None)
+    if problem is None and numbers != read:
+        problem = f"label.json has {numbers} numbers and the network {read}"
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
-    checkpoint = Checkpoint(config, network, tokenizer, label)
+    checkpoint = Checkpoint(config, network, tokenizer, label, values=values)
     parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
     checkpoint = checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})
     expect_unchanged(directory)
@@ -102,10 +106,10 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     return checkpoint
 
 
-def _label(directory: Path, config: Mapping[str, Any]) -> Label | None:
+def _condition(directory: Path, config: Mapping[str, Any]) -> Label | FittedValueLabel | None:
     if (directory / "label.json").is_file():
         return read_label(directory / "label.json")
-    return None if config.get("label") is None else label_of(config["label"])
+    return None if config.get("label") is None else condition_of(config["label"])
 
 
 def _expect_sound(config: Mapping[str, Any], where: Path) -> None:

@@ -44,7 +44,7 @@ def score(
     checkpoint: Checkpoint,
     strings: Sequence[str],
     *,
-    y: Int[Tensor, " n"] | None = None,
+    y: Int[Tensor, " n"] | Float[Tensor, "n m"] | None = None,
     draws: int = 8,
     order: Order | None = None,
     per_token: bool = False,
@@ -61,7 +61,7 @@ def score(
     Args:
         checkpoint: The model.
         strings: Sequences, as the model's tokenizer reads them; an empty string is not scored.
-        y: Label of each, by default none.
+        y: Label of each, or its numbers in standard units; by default none.
         draws: Draws of time and noise for each sequence, >= 2 for a standard error.
         order: Deterministic order of revealing, for masked diffusion.
         per_token: Whether to keep the share of each position.

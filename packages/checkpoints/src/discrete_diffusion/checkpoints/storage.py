@@ -21,7 +21,7 @@ from torch import Tensor
 from discrete_diffusion.checkpoints.errors import first_line
 from discrete_diffusion.checkpoints.legacy import with_current_names
 from discrete_diffusion.checkpoints.trust import expect_trusted
-from discrete_diffusion.datasets import Label, label_from_dict
+from discrete_diffusion.datasets import FittedValueLabel, Label, label_from_dict
 
 FORMAT = 2
 DIGESTS = "digests"
@@ -235,18 +235,29 @@ def expect_flags(config: Any, *, where: object) -> None:
             expect_flags(child, where=where)
 
 
-def read_label(file: Path) -> Label:
+def read_label(file: Path) -> Label | FittedValueLabel:
     """Read label.json.
 
     Raises:
         ValueError: If it is damaged.
     """
     try:
-        return label_of(json.loads(file.read_text(encoding="utf-8")))
+        return condition_of(json.loads(file.read_text(encoding="utf-8")))
     except RecursionError as error:
         raise ValueError(f"{file} cannot be read: it is nested too deeply.") from error
     except ValueError as error:
         raise ValueError(f"{file} cannot be read: {error}.") from error
+
+
+def condition_of(fields: Any) -> Label | FittedValueLabel:
+    """Return the label or the numbers that a dictionary describes.
+
+    Raises:
+        ValueError: If it describes neither.
+    """
+    if isinstance(fields, dict) and "columns" in fields:
+        return FittedValueLabel.from_dict(fields)
+    return label_of(fields)
 
 
 def label_of(fields: Any) -> Label:

@@ -43,7 +43,7 @@ TARGETS: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
         "conditional": _named("processes", "NoisyConditional"),
         "grid": _named("guidance", "cosine_times", "equal_survival_times", "equal_times", "log_snr_times"),
-        "label": _LABELS | _named("datasets", "JointLabel"),
+        "label": _LABELS | _named("datasets", "JointLabel", "ValueLabel"),
         "labels": _LABELS,
         "layout": _named("datasets", "Padded", "Wrapped"),
         "last_step": _named("processes", "Ancestral"),

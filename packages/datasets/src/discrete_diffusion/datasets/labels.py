@@ -1,7 +1,7 @@
-"""Class labels from a column.
+"""Class labels from a column, and numbers from several.
 
 A row has no label where its column is null, NaN or blank. Its class id is the null label, `num_classes`, with which a
-generator trains without a condition.
+generator trains without a condition. A number is NaN there.
 """
 
 import json
@@ -303,6 +303,130 @@ class FittedJointLabel:
         return {"labels": [label.to_dict() for label in self.labels], "combinations": combinations}
 
 
+@dataclass(frozen=True)
+class ValueLabel:
+    """Numbers of one or several columns as the condition itself, rather than as classes.
+
+    A row without one of the numbers is used with the others, and a row without any is used without a condition.
+
+    Attributes:
+        column: Column, or list of columns.
+    """
+
+    column: str | Sequence[str]
+
+    def __post_init__(self) -> None:
+        columns = self.columns
+        if not columns or len(set(columns)) < len(columns):
+            raise ValueError(f"Expected one or several different columns in `column`, got {list(columns)}.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return (self.column,) if isinstance(self.column, str) else tuple(self.column)
+
+    def fit(self, rows: datasets.Dataset) -> "FittedValueLabel":
+        """Return the label with the mean and standard deviation of each column of `rows`.
+
+        Raises:
+            ValueError: If a column is missing, does not hold finite numbers, or is constant.
+        """
+        means, stds = [], []
+        for column in self.columns:
+            values = _numbers(rows, column)
+            values = values[~np.isnan(values)]
+            _expect_labels(len(values), column)
+            means.append(float(values.mean()))
+            stds.append(float(values.std()))
+            if not 0 < stds[-1] < math.inf:
+                raise ValueError(f"Expected different numbers in the column {column!r}, got {means[-1]:g} throughout.")
+        return FittedValueLabel(self.columns, tuple(means), tuple(stds))
+
+
+@dataclass(frozen=True)
+class FittedValueLabel:
+    """Condition of a row: its numbers in standard units, (number - mean) / standard deviation.
+
+    Attributes:
+        columns: Names of the columns.
+        means: Mean of each column.
+        stds: Standard deviation of each column.
+    """
+
+    columns: tuple[str, ...]
+    means: tuple[float, ...]
+    stds: tuple[float, ...]
+
+    @property
+    def column(self) -> str:
+        """Names of the columns, such as "qed, logp"."""
+        return ", ".join(self.columns)
+
+    def fit(self, rows: datasets.Dataset) -> "FittedValueLabel":
+        """Return the label itself, which is fitted."""
+        return self
+
+    def values(self, rows: datasets.Dataset) -> np.ndarray:
+        """Return the numbers of each row in standard units, float32 (rows, columns); NaN where there is none.
+
+        Raises:
+            ValueError: If a column is missing or does not hold finite numbers.
+        """
+        return self._standardized(np.stack([_numbers(rows, column) for column in self.columns], -1))
+
+    def request(self, wanted: float | Sequence[float | None] | Mapping[str, float | None]) -> np.ndarray:
+        """Return requested numbers in standard units, float32 (columns,); NaN for those left free.
+
+        Args:
+            wanted: A number for each column in order, None to leave it free, or numbers by the names of their columns.
+                For one column, the number itself.
+
+        Raises:
+            ValueError: If a column is unknown, a number is missing or not finite, or all are left free.
+        """
+        if isinstance(wanted, Mapping):
+            unknown = [str(name) for name in wanted if name not in self.columns]
+            if unknown:
+                raise ValueError(f"Expected numbers of {self.column}, got {', '.join(unknown)}.")
+            wanted = [wanted.get(column) for column in self.columns]
+        elif isinstance(wanted, int | float):
+            wanted = [wanted]
+        if isinstance(wanted, str) or not isinstance(wanted, Sequence) or len(wanted) != len(self.columns):
+            several = f"{len(self.columns)} numbers, of {self.column}" if len(self.columns) > 1 else "one number"
+            raise ValueError(f"Expected {several}, got {wanted!r:.80}.")
+        for number in wanted:
+            if number is not None and not _finite(number):
+                raise ValueError(f"Expected finite numbers of {self.column}, got {number!r:.80}.")
+        if all(number is None for number in wanted):
+            raise ValueError(f"Expected a number of {self.column}, got none.")
+        return self._standardized(np.array([math.nan if one is None else one for one in wanted], dtype=np.float64))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON that `from_dict` reads."""
+        return {"columns": list(self.columns), "means": list(self.means), "stds": list(self.stds)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "FittedValueLabel":
+        """Rebuild the label from its `to_dict()`.
+
+        Raises:
+            ValueError: If the fields describe none.
+        """
+        columns, means, stds = (fields.get(name) for name in ("columns", "means", "stds"))
+        if not (isinstance(columns, list) and isinstance(means, list) and isinstance(stds, list)) or len(fields) > 3:
+            raise ValueError(f"expected lists `columns`, `means` and `stds` in a label, got {dict(fields)!r:.80}")
+        if not columns or not len(columns) == len(means) == len(stds):
+            raise ValueError(f"expected as many `means` and `stds` as `columns` in a label, got {dict(fields)!r:.80}")
+        if not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
+            raise ValueError(f"expected different names as the `columns` of a label, got {columns!r:.80}")
+        if not all(map(_finite, [*means, *stds])) or min(stds) <= 0:
+            raise ValueError(f"expected finite `means` and positive `stds` of a label, got {dict(fields)!r:.80}")
+        return cls(tuple(columns), tuple(map(float, means)), tuple(map(float, stds)))
+
+    def _standardized(self, numbers: np.ndarray) -> np.ndarray:
+        return ((numbers - self.means) / self.stds).astype(np.float32)
+
+
 def label_from_dict(fields: dict[str, Any]) -> Label:
     """Rebuild a fitted label from its `to_dict()`."""
     if "labels" in fields:
@@ -313,14 +437,15 @@ def label_from_dict(fields: dict[str, Any]) -> Label:
     return FittedCategoryLabel(fields["column"], tuple(fields["class_names"]))
 
 
-def save_label(label: Label, path: str | os.PathLike[str]) -> None:
+def save_label(label: Label | FittedValueLabel, path: str | os.PathLike[str]) -> None:
     """Write a fitted label as JSON."""
     Path(path).write_text(json.dumps(label.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
-def load_label(path: str | os.PathLike[str]) -> Label:
+def load_label(path: str | os.PathLike[str]) -> Label | FittedValueLabel:
     """Read a fitted label that `save_label` wrote."""
-    return label_from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    fields = json.loads(Path(path).read_text(encoding="utf-8"))
+    return FittedValueLabel.from_dict(fields) if "columns" in fields else label_from_dict(fields)
 
 
 def _rule(fields: Mapping[str, Any]) -> LabelRule:
@@ -350,6 +475,10 @@ def _full_name(label: Label, index: int) -> str:
     """Return the name of a class, with its column."""
     name = label.class_names[index]
     return f"{label.column} = {name}" if isinstance(label, FittedCategoryLabel) else name
+
+
+def _finite(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < math.inf
 
 
 def _check_comparison(comparison: str) -> None:

@@ -14,7 +14,7 @@ import datasets
 from discrete_diffusion.datasets.augmentation import Augmentation
 from discrete_diffusion.datasets.encoding import encode
 from discrete_diffusion.datasets.files import find_column
-from discrete_diffusion.datasets.labels import Label, LabelRule
+from discrete_diffusion.datasets.labels import FittedValueLabel, Label, LabelRule, ValueLabel
 from discrete_diffusion.datasets.layouts import Layout, Padded
 from discrete_diffusion.datasets.row_report import (
     DROP_REASON,
@@ -39,7 +39,9 @@ class SequenceData:
     tensors. All columns of the source remain, also the encoded `column`: `data.train.with_format(None)["qed"]`.
     `length` counts special tokens and padding, which are modeled like any other token. With an `augment`, training
     sequences have `augment.reads(length)` tokens, which it turns into `length` tokens. `report` counts rows that are
-    dropped or changed. A row without a label has the null label, `label.num_classes`.
+    dropped or changed. A row without a label has the null label, `label.num_classes`. Where the condition is numbers,
+    `values` describes them, `label` is None, and the entry `label` of a row is its numbers in standard units, float32
+    (numbers,), NaN where one is missing.
     """
 
     column: str
@@ -50,6 +52,7 @@ class SequenceData:
     length: int
     augment: Augmentation | None = None
     report: RowReport = field(default_factory=lambda: RowReport(0))
+    values: FittedValueLabel | None = None
 
     @property
     def rows(self) -> datasets.Dataset:
@@ -99,7 +102,7 @@ def sequence_data(
     column: str | None = None,
     *,
     tokenizer: Tokenizer,
-    label: LabelRule | None = None,
+    label: LabelRule | ValueLabel | FittedValueLabel | None = None,
     length: int | None = None,
     layout: Layout = PADDED,
     augment: Callable[[PreTrainedTokenizerBase], Augmentation] | None = None,
@@ -122,8 +125,8 @@ def sequence_data(
             on.
         tokenizer: Tokenizer, or function that builds a tokenizer from all strings, such as `smiles_tokenizer`; for a
             stream, from the validation strings.
-        label: Label of the rows, fitted to all of them before the split. An original column named `label` is then kept
-            as `label_value`.
+        label: Label of the rows, or their numbers, fitted to all rows before the split. An original column named
+            `label` is then kept as `label_value`.
         length: Tokens in each sequence, special tokens included; by default those of the longest sequence.
         layout: Arrangement of tokens in sequences of one length.
         augment: Function from the tokenizer to a random change of training sequences.
@@ -196,7 +199,8 @@ def sequence_data(
         train, held_out = halves["train"], halves["test"]
     report = RowReport(total, merged([*changes, *_suspicious(everything, column)]))
     column = "label_value" if fitted is not None and column == "label" else column
-    return SequenceData(column, train, held_out, tokenizer, fitted, length or _length(held_out), made, report)
+    classes, values = (None, fitted) if isinstance(fitted, FittedValueLabel) else (fitted, None)
+    return SequenceData(column, train, held_out, tokenizer, classes, length or _length(held_out), made, report, values)
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor) -> list[str]:
@@ -285,13 +289,17 @@ def _usable(source: _Numbered, column: str) -> tuple[_Numbered, list[RowChange]]
     return source, changes
 
 
-def _unlabeled(source: _Numbered, label: Label) -> list[RowChange]:
+def _unlabeled(source: _Numbered, label: Label | FittedValueLabel) -> list[RowChange]:
     """Return the change for the rows without a label.
 
     Raises:
         ValueError: If no row has a label.
     """
-    positions = (label.ids(source.rows) == label.num_classes).nonzero()[0]
+    if isinstance(label, FittedValueLabel):
+        missing = np.isnan(label.values(source.rows)).all(-1)
+    else:
+        missing = label.ids(source.rows) == label.num_classes
+    positions = missing.nonzero()[0]
     if not len(positions):
         return []
     if len(positions) == len(source.numbers):
@@ -358,7 +366,7 @@ def _sequences(
     rows: datasets.Dataset,
     column: str,
     tokenizer: PreTrainedTokenizerBase,
-    label: Label | None,
+    label: Label | FittedValueLabel | None,
     length: int | None,
     layout: Layout,
     allow_unknown: bool,
@@ -381,9 +389,13 @@ def _sequences(
     columns = ["input_ids"]
     if label is not None:
         moved = {"label": "label_value"}
-        classes = label.ids(rows)[kept]
+        if isinstance(label, FittedValueLabel):
+            numbers = label.values(rows)[kept]
+            conditions: pa.Array = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), numbers.shape[1])
+        else:
+            conditions = pa.array(label.ids(rows)[kept])
         table = table.rename_columns([moved.get(name, name) for name in table.column_names])
-        table = table.append_column("label", pa.array(classes))
+        table = table.append_column("label", conditions)
         columns.append("label")
     table = table.append_column("input_ids", ids)
     return datasets.Dataset(datasets.table.InMemoryTable(table)).with_format("torch", columns=columns), changes

@@ -32,8 +32,10 @@ def export(checkpoint: Checkpoint, directory: str | Path, *, card: str | None = 
         card: Text of README.md, by default that of `model_card`.
 
     Raises:
-        ValueError: If the model is built of code from other packages.
+        ValueError: If the model is built of code from other packages, or is conditional on numbers.
     """
+    if checkpoint.values is not None:
+        raise ValueError("Expected a model with classes or without a condition: one with numbers cannot be exported.")
     directory = Path(directory)
     card = model_card(checkpoint, name=directory.name) if card is None else card
     with whole(directory) as partial:
