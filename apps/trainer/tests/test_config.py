@@ -38,6 +38,7 @@ NEEDED = {
     "data=moses": ["data.path=dataset_v1.csv"],
     "data=table": ["data.path=my.csv", "data.column=text"],
     "label=percentile": ["label.column=qed"],
+    "label=values": ["label.column=[qed,logp]"],
     "label=category": ["label.column=kind"],
     "label=joint": ["label.labels=[{column: qed, percentile: 90}, {column: kind}]"],
     "tokenizer=smiles_vocab": ["tokenizer.path=vocab.json"],

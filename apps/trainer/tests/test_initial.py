@@ -119,7 +119,7 @@ def test_dropout_is_on_again(configure, published: Path, tmp_path: Path):
     config = configure(f"initial={published}", output=tmp_path)
     initial = initial_checkpoint(config, [])
     assert not initial.network.training
-    data = type("Data", (), {"label": initial.label, "length": 5})()
+    data = type("Data", (), {"label": initial.label, "values": None, "length": 5})()
     made = continued(initial, {"kind": "strings"}, data)
     assert made.network.training
     assert made.length == 5

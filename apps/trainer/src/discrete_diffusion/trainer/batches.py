@@ -132,7 +132,7 @@ def digest_of(data: SequenceData) -> str:
     sizes = [0 if isinstance(data.train, Stream) else len(data.train), len(data.validation), data.length]
     digest.update(repr(sizes).encode())
     examples = data.examples(DIGESTED)
-    # Data without classes may have a column of this name, which is none of their tensors.
-    for column in ["input_ids", *(["label"] if data.label is not None else [])]:
+    # Data without a condition may have a column of this name, which is none of their tensors.
+    for column in ["input_ids", *(["label"] if (data.label or data.values) is not None else [])]:
         digest.update(examples[column][:].numpy().tobytes())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from discrete_diffusion.datasets import Augmentation
@@ -14,13 +15,14 @@ from discrete_diffusion.trainer.noise import ResumableNoise
 class Generator(ResumableNoise):
     """Training of a network with an objective; labels are dropped at random, so that it also learns to predict without.
 
-    Rows without a label have the null label already.
+    Rows without a label have the null label already. Numbers are dropped together, and each one also alone, so that a
+    request may leave some free.
 
     Args:
         network: Backbone.
         denoiser: Function from a network to log p(x_0 | x_t, y).
         objective: Training loss and validation bound.
-        null_label: Replacement of dropped labels; None without labels.
+        null_label: Replacement of dropped labels; None without classes.
         label_dropout: Fraction of training rows whose label is dropped.
         optimizer: Function from named parameters to an optimizer.
         lr_scheduler: Function from an optimizer to a schedule of its learning rate, stepped with every update.
@@ -60,6 +62,8 @@ class Generator(ResumableNoise):
         if y is not None and self.null_label is not None:
             u = torch.rand(y.shape, generator=self.noise, device=y.device)
             y = y.masked_fill(u < self.label_dropout, self.null_label)
+        elif y is not None and y.is_floating_point():
+            y = dropped(y, self.label_dropout, self.noise)
         loss = self.objective.loss(self.denoiser(), x0, y, generator=self.noise).mean()
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -82,3 +86,12 @@ class Generator(ResumableNoise):
         optimizer = self.make_optimizer(self.network.named_parameters())
         schedule = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def dropped(values: Float[Tensor, "b m"], dropout: float, generator: torch.Generator) -> Float[Tensor, "b m"]:
+    """Return numbers of which some are missing, NaN: all of a row with this probability, and then each of several."""
+    u = torch.rand(len(values), 1 + values.shape[1], generator=generator, device=values.device)
+    missing = u[:, :1] < dropout
+    if values.shape[1] > 1:
+        missing = missing | (u[:, 1:] < dropout)
+    return values.masked_fill(missing, torch.nan)

@@ -56,18 +56,24 @@ def continued(initial: Checkpoint, settings: Mapping[str, Any], data: SequenceDa
     """Return the initial model for training on these data, without its classifiers, which match the old weights.
 
     Raises:
-        ValueError: If the data have other classes than the network.
+        ValueError: If the data have other classes or numbers than the network.
     """
+    if initial.values != data.values:
+        found = "no such numbers" if data.values is None else data.values.column
+        columns = "no numbers" if initial.values is None else f"the numbers {initial.values.column}"
+        raise ValueError(f"Expected a `label` of {columns}, as the network to start from has, got {found}.")
+    known = None if initial.label is None else initial.label.num_classes
     classes = None if data.label is None else data.label.num_classes
-    if initial.null_label is None and classes is not None:
+    if known is None and classes is not None:
         raise ValueError("Expected `label=none`: the network to start from was trained without labels.")
-    if initial.null_label != classes:
+    if known != classes:
         found = "no `label`" if classes is None else f"{classes}"
-        raise ValueError(f"Expected a `label` of {initial.null_label} classes, as the network has, got {found}.")
-    label = None if data.label is None else data.label.to_dict()
-    config = {**initial.config, "data": dict(settings), "length": data.length, "label": label}
+        raise ValueError(f"Expected a `label` of {known} classes, as the network has, got {found}.")
+    label = data.values or data.label
+    described = None if label is None else label.to_dict()
+    config = {**initial.config, "data": dict(settings), "length": data.length, "label": described}
     # Lightning keeps the mode of the network, and a checkpoint is loaded in evaluation mode.
-    return Checkpoint(config, initial.network.train(), initial.tokenizer, data.label)
+    return Checkpoint(config, initial.network.train(), initial.tokenizer, data.label, values=data.values)
 
 
 def _fixed(tokenizer: Any, path: str) -> PreTrainedTokenizerBase:

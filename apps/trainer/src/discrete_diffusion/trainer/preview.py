@@ -1,6 +1,7 @@
 """Samples of the model during training."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -21,7 +22,7 @@ class Preview(L.Callback):
 
     Args:
         checkpoint: Model with its sampler and tokenizer.
-        labels: Class of each training row, from which the classes of the samples are drawn; None without labels.
+        labels: Class or numbers of each training row, from which those of the samples are drawn; None without labels.
         directory: Folder of the samples.
         stop: Callback that may stop the run between two sampling steps.
         score: Function from strings to named numbers, such as the fraction of valid molecules.
@@ -56,14 +57,16 @@ class Preview(L.Callback):
         ):
             return
         generator = torch.Generator(pl_module.device).manual_seed(pl_module.seed)
-        y = None
+        y, checkpoint = None, self.checkpoint
         if self.labels is not None:
             rows = torch.randint(len(self.labels), (self.samples,), generator=torch.Generator().manual_seed(0))
             y = self.labels[rows].to(pl_module.device)
+            if y.is_floating_point():
+                checkpoint, y = replace(checkpoint, requests=y), torch.arange(len(y), device=y.device)
         # Use the network itself, since the function `pl_module.denoiser()` cannot cache prefixes.
-        states = self.checkpoint.sampler()(
-            self.checkpoint.denoiser(),
-            (self.samples, self.checkpoint.length),
+        states = checkpoint.sampler()(
+            checkpoint.denoiser(),
+            (self.samples, checkpoint.length),
             y=y,
             generator=generator,
             device=pl_module.device,

@@ -68,9 +68,9 @@ class Data(Settings):
 
 
 class Label(OpenSettings):
-    """Rule of the classes."""
+    """Rule of the classes, or numbers."""
 
-    column: Text | None = None
+    column: Text | Annotated[list[Text], Field(min_length=1)] | None = None
     percentile: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     max_classes: Count | None = None
 

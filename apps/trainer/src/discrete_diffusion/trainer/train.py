@@ -12,7 +12,7 @@ from rich.markup import escape
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, build_data
-from discrete_diffusion.datasets import LabelRule, SequenceData
+from discrete_diffusion.datasets import FittedValueLabel, LabelRule, SequenceData, ValueLabel
 from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
     Run,
@@ -47,7 +47,7 @@ def _train(config: DictConfig, run: Run) -> Checkpoint:
     data = build_data(
         settings,
         tokenizer=instantiate(config.tokenizer) if initial is None else initial.tokenizer,
-        label=_label(config.label),
+        label=_label(config.label, initial),
         length=config.data.length if initial is None else config.data.length or initial.length,
     )
     if settings["column"] != data.column:
@@ -84,7 +84,7 @@ def _train(config: DictConfig, run: Run) -> Checkpoint:
     fit(trainer, module, build_batches(config, data), run, stop)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "checkpoint")
-        run.print(_closing(run, where))
+        run.print(_closing(run, where, checkpoint.values))
     return checkpoint
 
 
@@ -99,13 +99,14 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
         "bos_id": tokenizer.bos_token_id,
         "mask_id": tokenizer.mask_token_id,
         "num_classes": None if data.label is None else data.label.num_classes,
+        "num_values": None if data.values is None else len(data.values.columns),
         "image": settings.get("image"),
         "levels": (settings.get("image") or {}).get("levels"),
         # Add one to every count, because noise must be able to produce every token.
         "marginals": ((tokens.flatten().bincount(minlength=vocab_size) + 1.0) / (tokens.numel() + vocab_size)).tolist(),
     }
     remembered = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("model", "backbone")}
-    label = None if data.label is None else data.label.to_dict()
+    label = data.values or data.label
     network = instantiate(remembered["backbone"])
     if getattr(network, "causal", False) != config.model.causal:
         reads = "from left to right" if config.model.causal else "in both directions"
@@ -113,10 +114,16 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
             f"Expected a network that reads {reads} for this model, got {type(network).__name__}: choose another "
             "`backbone`."
         )
+    if data.values is not None and getattr(network, "num_values", None) != len(data.values.columns):
+        raise ValueError(
+            f"Expected a network that is conditional on {len(data.values.columns)} numbers, got "
+            f"{type(network).__name__}: choose another `backbone`."
+        )
     # A network loaded from a folder provides a configuration that does not need the folder.
     remembered["backbone"] = getattr(network, "blueprint", remembered["backbone"])
-    described = {**remembered, "data": dict(settings), "length": data.length, "label": label}
-    return Checkpoint(described, network, tokenizer, data.label)
+    described = {**remembered, "data": dict(settings), "length": data.length}
+    described["label"] = None if label is None else label.to_dict()
+    return Checkpoint(described, network, tokenizer, data.label, values=data.values)
 
 
 def with_token(tokenizer: PreTrainedTokenizerBase, needed: str | None) -> PreTrainedTokenizerBase:
@@ -128,18 +135,25 @@ def with_token(tokenizer: PreTrainedTokenizerBase, needed: str | None) -> PreTra
     return tokenizer
 
 
-def _label(config: DictConfig) -> LabelRule | None:
-    return instantiate(config) if config else None
+def _label(config: DictConfig, initial: Checkpoint | None) -> LabelRule | ValueLabel | FittedValueLabel | None:
+    label = instantiate(config) if config else None
+    if isinstance(label, ValueLabel) and initial is not None and initial.values is not None:
+        # The network to start from knows numbers in its own units.
+        return initial.values if initial.values.columns == label.columns else label
+    return label
 
 
 def _describe(data: SequenceData) -> str:
     said = describe_sequences(data)
     if data.label is not None and data.labels is not None:
         said += "; " + Classes(data.label).describe(data.labels)
+    if data.values is not None:
+        each = zip(data.values.columns, data.values.means, data.values.stds, strict=True)
+        said += "; " + ", ".join(f"{column}: {mean:.3g} ± {std:.3g}" for column, mean, std in each)
     return said + "."
 
 
-def _closing(run: Run, checkpoint: Path) -> str:
+def _closing(run: Run, checkpoint: Path, values: FittedValueLabel | None) -> str:
     directory = run.directory
     where = {
         "checkpoint": checkpoint,
@@ -151,5 +165,9 @@ def _closing(run: Run, checkpoint: Path) -> str:
     }
     lines = [f"\nTrained in {run.took()}. Everything is in {directory}"]
     lines += [f"  {name:15}{path.relative_to(directory)}" for name, path in where.items() if path.exists()]
-    lines += ["\nMeasure and steer it:", f"  [bold]uv run evaluator checkpoint={checkpoint}[/bold]"]
+    command = f"uv run evaluator checkpoint={checkpoint}"
+    if values is not None:
+        high = (f"{mean + std:.3g}" for mean, std in zip(values.means, values.stds, strict=True))
+        command += f" label=[{','.join(high)}]"
+    lines += ["\nMeasure and steer it:", f"  [bold]{escape(command)}[/bold]"]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, fetch, load
-from discrete_diffusion.datasets import SequenceData
+from discrete_diffusion.datasets import SequenceData, ValueLabel
 from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
@@ -123,13 +123,17 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
     if config.label and column is not None:
         raise ValueError(f"Expected either `label` or `regress`, got both: {column!r} is a number or a class.")
     label = instantiate(config.label) if config.label else generator.label
+    if isinstance(label, ValueLabel):
+        raise ValueError(
+            f"Expected classes in `label`: `regress={label.columns[0]}` trains on the numbers of a column."
+        )
     if label is None and column is None:
         raise ValueError(
-            "Expected a `label` or a column to `regress`, for the generator was trained without: `label=qed`, "
+            "Expected a `label` or a column to `regress`, for the generator was trained without classes: `label=qed`, "
             "`label=category label.column=NAME` or `regress=qed`, say."
         )
     label = None if column is not None else label
-    data = replace(generator, label=label).data(config.data.path).labeled()
+    data = replace(generator, label=label, values=None).data(config.data.path).labeled()
     if data.label is not None:
         return data, Classes(data.label)
     target = Quantity.of(column, data)

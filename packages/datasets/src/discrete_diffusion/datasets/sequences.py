@@ -67,7 +67,13 @@ class SequenceData:
 
     @property
     def labels(self) -> torch.Tensor | None:
-        """Class of each training sequence that has one, int64 (labeled rows,); None without labels."""
+        """Condition of each training sequence that has one; None without labels.
+
+        Classes are int64 (labeled rows,), and numbers in standard units float32 (labeled rows, numbers).
+        """
+        if self.values is not None:
+            numbers = torch.as_tensor(self.rows.with_format(None)["label"][:])
+            return numbers[~numbers.isnan().all(-1)]
         if self.label is None:
             return None
         classes = torch.as_tensor(self.rows.with_format(None)["label"][:])
