@@ -21,6 +21,7 @@ KINDS = {
     "marginal": [*TINY, "model=marginal"],
     "ar": [*TINY, "model=ar"],
     "unlabeled": [*TINY, "label=none"],
+    "values": [*TINY, "label=values", "label.column=[qed,ring_count]"],
     "unlabeled_ar": [*TINY, "label=none", "model=ar"],
     "table": [
         "data=table",

@@ -30,7 +30,7 @@ SELFIES = {
 
 def data(**columns: Any) -> Any:
     rows = datasets.Dataset.from_dict({"canonical_smiles": TRAINING, **columns})
-    return SimpleNamespace(train=rows, column="canonical_smiles", label=None)
+    return SimpleNamespace(train=rows, column="canonical_smiles", label=None, values=None)
 
 
 def read(string: str) -> str | None:
@@ -75,7 +75,7 @@ def test_nothing_valid_has_no_numbers():
 
 def test_molecules_that_are_written_otherwise():
     rows = datasets.Dataset.from_dict({"selfies": [*SELFIES][:2], "qed": [0.25, 0.75]})
-    source: Any = SimpleNamespace(train=rows, column="selfies", label=None)
+    source: Any = SimpleNamespace(train=rows, column="selfies", label=None, values=None)
     metrics = Molecules(source, read=read)
     assert metrics.training_values == [0.25, 0.75]
     outcome = metrics([*SELFIES, "[N][C][C][O]"])
@@ -103,7 +103,7 @@ def test_molecules_that_are_written_otherwise():
 
 def test_a_property_of_ones_own_is_of_molecules():
     rows = datasets.Dataset.from_dict({"selfies": [*SELFIES][:2]})
-    source: Any = SimpleNamespace(train=rows, column="selfies", label=None)
+    source: Any = SimpleNamespace(train=rows, column="selfies", label=None, values=None)
     metrics = Molecules(source, property=ring_count, read=read)
     assert (metrics.property_name, metrics.training_values) == ("ring_count", [1.0, 0.0])
     assert metrics(["[C][C][O]", "[C][=C][C][=C][C][=C][Ring1][=Branch1]"]).numbers["valid_property_mean"] == 0.5
@@ -114,7 +114,7 @@ def test_every_kind_of_molecules_has_its_metrics_and_pictures(kind: str, tmp_pat
     if kind == "selfies":
         pytest.importorskip("selfies")
     rows = datasets.Dataset.from_dict({"text": [*SELFIES][:2] if kind == "selfies" else TRAINING})
-    source: Any = SimpleNamespace(train=rows, column="text", label=None)
+    source: Any = SimpleNamespace(train=rows, column="text", label=None, values=None)
     auto = OmegaConf.create({"property": {"_target_": None, "_partial_": True}, "property_name": None})
     metrics = build_domain(auto, kind, source)
     outcome = metrics(["[N][C][C][O]", "[O]"] if kind == "selfies" else ["NCCO", "O"])

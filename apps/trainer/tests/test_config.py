@@ -24,6 +24,7 @@ FACTS = {
     "bos_id": 0,
     "mask_id": 2,
     "num_classes": 2,
+    "num_values": None,
     "image": {"height": 32, "width": 32, "channels": 3},
     "levels": 11,
     "marginals": [1 / 12] * 12,

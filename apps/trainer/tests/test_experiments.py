@@ -40,6 +40,7 @@ FACTS = {
     "bos_id": 0,
     "mask_id": 2,
     "num_classes": None,
+    "num_values": None,
     "image": {"height": 32, "width": 32, "channels": 3},
     "levels": 10,
     "marginals": [1 / 12] * 12,

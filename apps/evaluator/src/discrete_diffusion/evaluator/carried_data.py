@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from discrete_diffusion.checkpoints import Checkpoint
-from discrete_diffusion.datasets import Label, SequenceData
+from discrete_diffusion.datasets import FittedValueLabel, Label, SequenceData
 
 FILE = "reference.safetensors"
 """File of a checkpoint with the statistics, as its domain writes them."""
@@ -21,10 +21,12 @@ class CarriedData:
     Attributes:
         path: File that the domain reads.
         label: Classes of the data.
+        values: Numbers of the data that condition the model.
     """
 
     path: Path
     label: Label | None
+    values: FittedValueLabel | None = None
 
 
 def training_data(checkpoint: Checkpoint, folder: Path, path: str | None) -> SequenceData | CarriedData:
@@ -37,7 +39,7 @@ def training_data(checkpoint: Checkpoint, folder: Path, path: str | None) -> Seq
     """
     file = folder / FILE
     if path is None and file.is_file():
-        return CarriedData(file, checkpoint.label)
+        return CarriedData(file, checkpoint.label, checkpoint.values)
     return checkpoint.data(path)
 
 

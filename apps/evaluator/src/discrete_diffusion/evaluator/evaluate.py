@@ -37,6 +37,7 @@ from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.provenance import provenance, resume_command
 from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, likelihood_table, results_table
+from discrete_diffusion.evaluator.requested import request_error, requested_number, requesting
 from discrete_diffusion.evaluator.rewards import build_reward
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.guidance import State
@@ -57,7 +58,7 @@ def evaluate(config: DictConfig) -> Path:
         logging.getLogger(name).setLevel(logging.WARNING)
     check(config)
     folder = fetch(config.checkpoint)
-    checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
+    checkpoint = requesting(load(folder, trust_remote_code=config.trust_remote_code), config)
     device = choose_device(config.device)
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
@@ -176,7 +177,8 @@ def sample(
                 known = () if label is None else label.class_names
                 verdict = judged(judge, known, generated.strings, generated.ids, wanted)
             outcome = record.domain(generated.strings, None if wanted is None else wanted.tolist())
-            told = verdict | generated.numbers()
+            requested = requested_number(sweep.generation.checkpoint, record.domain.property_name)
+            told = verdict | request_error(requested, outcome.values) | generated.numbers()
             if point.sampler:
                 told["evaluations_per_sample"] = generated.cost["network_evaluations"] / point.samples
                 told |= diversity(generated.ids, sweep.generation.checkpoint.tokenizer)
@@ -208,7 +210,8 @@ def draw(
     if chosen.sampler:
         draw_samplers(record.runs, record.rows, domain, record.facts["training_diversity"], directory)
     else:
-        draw_sweep(record.runs, record.rows, domain, directory)
+        requested = requested_number(checkpoint, domain.property_name)
+        draw_sweep(record.runs, record.rows, domain, directory, requested)
     steered = {point: steps for point, steps in weights.items() if point.gamma and point.same_sampler(chosen)}
     if steered:
         draw_weights(steered, directory / "particles.png")
@@ -254,7 +257,9 @@ def likelihood(
         )
     unit, units = counted_in(checkpoint, rows)
     bits = None if measured.nats_per_sequence is None else measured.nats / units / math.log(2)
-    console.print(likelihood_lines(measured, data.label is not None, None if unit == "token" else (unit, bits)))
+    console.print(
+        likelihood_lines(measured, (data.label or data.values) is not None, None if unit == "token" else (unit, bits))
+    )
     told: dict[str, Any] = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
     if unit != "token":
         told[f"bits_per_{unit}"] = bits

@@ -22,6 +22,7 @@ from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.generation import Generation
 from discrete_diffusion.evaluator.guidance import Guidance
 from discrete_diffusion.evaluator.point import target_class
+from discrete_diffusion.evaluator.requested import requesting
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sequence_file import STDOUT, SequenceFile, format_of
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
@@ -46,7 +47,7 @@ def generate(config: DictConfig) -> dict[str, int]:
     config = _with_text(config)
     check(config)
     folder = fetch(config.checkpoint)
-    checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
+    checkpoint = requesting(load(folder, trust_remote_code=config.trust_remote_code), config)
     device = choose_device(config.device)
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
@@ -159,7 +160,11 @@ def _write(
     counts = dict.fromkeys(("drawn", "written", "invalid", "repeated"), 0) | file.state.get("counts", {})
     form = canonical or (lambda string: string)
     seen = {hash(form(string) or string) for string in file.written()} if config.unique else set()
-    requested = {"label": label.class_names[target_class(config.label, label)]} if label and point.gamma else {}
+    requested = (
+        {"label": label.class_names[target_class(config.label, label)]}
+        if label and point.condition != "unconditional"
+        else {}
+    )
     limit = config.count * 100 if config.max_draws is None else config.max_draws
     columns = (TextColumn("Sequences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

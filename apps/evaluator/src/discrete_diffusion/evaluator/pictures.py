@@ -60,7 +60,11 @@ def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Poin
 
 
 def draw_sweep(
-    runs: "Sequence[Run]", rows: "Sequence[Mapping[str, Any]]", domain: "Domain", directory: Path
+    runs: "Sequence[Run]",
+    rows: "Sequence[Mapping[str, Any]]",
+    domain: "Domain",
+    directory: Path,
+    requested: float | None = None,
 ) -> list[Path]:
     """Draw the novel samples of every guidance against the property and the accuracy, and the costs of several methods.
 
@@ -69,6 +73,7 @@ def draw_sweep(
         rows: Their rows of results.csv.
         domain: Domain of the samples.
         directory: Folder of the pictures.
+        requested: Requested number of the property.
     """
     series: dict[str, dict[float, list[Mapping[str, Any]]]] = {}
     unguided = []
@@ -102,7 +107,7 @@ def draw_sweep(
         return row["novel"] / (row["generated"] if share else 1)
 
     mean, p90 = domain.training["mean"], domain.training["p90"]
-    marks = {"training mean": mean, "training 90th percentile": p90}
+    marks = {"training mean": mean, "training 90th percentile": p90, "requested": requested}
     property_axis = SweepAxis(
         f"mean {name} of novel {noun}", lines={key: value for key, value in marks.items() if value is not None}
     )

@@ -1,6 +1,7 @@
 """Points of a sweep."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.methods import Method
+from discrete_diffusion.evaluator.requested import RequestedValues
 from discrete_diffusion.guidance import SampleStreams
 
 EACH = "each"
@@ -87,11 +89,11 @@ class Point:
         return None if self.label is None else torch.full((self.samples,), self.label)
 
 
-def target_class(wanted: int | str | None, label: Label | None) -> int:
+def target_class(wanted: Any, label: Label | None) -> int:
     """Return the index of the target class: the last class by default, -1 for a model without classes.
 
     Args:
-        wanted: Index or name of the class.
+        wanted: Index or name of the class; ignored for requested numbers, which are the only class.
         label: Classes of the model.
 
     Raises:
@@ -101,7 +103,7 @@ def target_class(wanted: int | str | None, label: Label | None) -> int:
         if wanted is not None:
             raise ValueError("The model was trained without labels: leave out `label`.")
         return -1
-    if wanted is None:
+    if wanted is None or isinstance(label, RequestedValues):
         return label.num_classes - 1
     if wanted in label.class_names:
         return label.class_names.index(str(wanted))

@@ -37,6 +37,8 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
     columns.append((f"mean {name} of novel", partial(with_interval, name="novel_property_mean", decimals=3)))
     if not several:
         columns.append(("median", lambda row: number(row["novel_property_median"], 3)))
+    if any(row.get("request_error") is not None for row in summary):
+        columns.append(("distance from request", partial(with_interval, name="request_error", decimals=3)))
     if any(row.get("accuracy") is not None for row in summary):
         columns.append(("accuracy", partial(with_interval, name="accuracy", decimals=3)))
     if not several and any(row["mean_ess_share"] is not None for row in summary):

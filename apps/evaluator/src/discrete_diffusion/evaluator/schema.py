@@ -32,7 +32,8 @@ BatchSize = Annotated[int, Field(ge=1, le=2**20)]
 Steps = Annotated[int, Field(ge=1, le=2**20)]
 Samples = Annotated[int, Field(ge=1, le=10**8)]
 Gamma = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | Infinity
-Label = Annotated[int, Field(ge=0)] | Text | bool
+Numbers = float | list[float | None] | dict[str, float | None]
+Label = Annotated[int, Field(ge=0)] | Text | bool | Numbers
 
 
 class Method(OpenSettings):

@@ -21,6 +21,7 @@ from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.likelihood import ORDERS
 from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.record import write
+from discrete_diffusion.evaluator.requested import requesting
 from discrete_diffusion.evaluator.sequence_file import STDOUT, format_rows
 
 ENDINGS = (".csv", ".tsv", ".jsonl")
@@ -80,7 +81,7 @@ def check(config: DictConfig) -> None:
 
 def _scores(config: DictConfig, name: str | None, strings: Sequence[str], console: Console) -> Scores:
     folder = fetch(name)
-    checkpoint = load(folder, trust_remote_code=config.trust_remote_code)
+    checkpoint = requesting(load(folder, trust_remote_code=config.trust_remote_code), config)
     device = choose_device(config.device)
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
@@ -103,7 +104,7 @@ def _scores(config: DictConfig, name: str | None, strings: Sequence[str], consol
 def _labels(config: DictConfig, checkpoint: Checkpoint, count: int) -> Tensor | None:
     if config.label is not None:
         return torch.full((count,), target_class(config.label, checkpoint.label))
-    return None if checkpoint.null_label is None else torch.full((count,), checkpoint.null_label)
+    return None if checkpoint.label is None else torch.full((count,), checkpoint.label.num_classes)
 
 
 def _rows(column: str, strings: Sequence[str], scores: Scores) -> list[dict[str, Any]]:

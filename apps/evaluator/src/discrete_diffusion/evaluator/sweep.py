@@ -23,6 +23,7 @@ from discrete_diffusion.evaluator.generation import Generated, Generation
 from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
 from discrete_diffusion.evaluator.methods import Method, read_methods
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
+from discrete_diffusion.evaluator.requested import RequestedValues
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sampler import SamplerSetting, build_sampler, read_samplers
 from discrete_diffusion.guidance import KernelGuidanceError, is_left_to_right
@@ -228,7 +229,10 @@ def list_points(
     null = None if label is None else label.num_classes
     points: list[Point] = []
     if config.suite is not None or not any(row.gammas for row in combinations):
-        points.append(Point("none", None, "unconditional", config.samples, null))
+        # Numbers are a request even without guidance.
+        plain = isinstance(label, RequestedValues) and config.suite is None
+        words = label.class_names[target] if plain and label is not None else "unconditional"
+        points.append(Point("none", None, words, config.samples, target if plain else null))
     for row in combinations:
         class_words = row.guidance if label is None else "each class" if every else label.class_names[target]
         single = next((method for method in row.methods if method.classifier is not None), None)

@@ -65,7 +65,8 @@ class Molecules(Domain):
     ) -> None:
         parts = () if data.label is None else getattr(data.label, "labels", (data.label,))
         label = next((part for part in parts if part.column in OURS), None)
-        column = "qed" if label is None else label.column
+        columns = () if data.values is None else data.values.columns
+        column = next((one for one in columns if one in OURS), "qed") if label is None else label.column
         self.read = read
         self.of_molecule = OURS[column] if property is None else property
         self.property_name = property_name or (column if property is None else name_of(property))
