@@ -13,7 +13,7 @@ from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
 from discrete_diffusion.checkpoints.published.lightning import Weights, converted_lightning
 from discrete_diffusion.checkpoints.published.lightning_checkpoint import read_lightning
 from discrete_diffusion.checkpoints.published.tokenizer import Tokenizer
-from discrete_diffusion.datasets import LabelRule
+from discrete_diffusion.datasets import LabelRule, ValueLabel
 
 
 def convert(
@@ -108,6 +108,8 @@ def trained_on(converted: Converted, data: Mapping[str, Any], label: LabelRule |
         ValueError: If the data do not fit the model.
     """
     checkpoint = converted.checkpoint
+    if isinstance(label, ValueLabel):
+        raise ValueError("Expected a label of classes or none as `label`, got numbers.")
     classes = checkpoint.null_label
     if (classes is None) != (label is None):
         told = "no label: the network has none" if classes is None else f"a label of {classes} classes"
