@@ -122,6 +122,7 @@ def test_refuses_requests(wanted: Any, message: str):
         {"stds": [1.0, 0.0]},
         {"stds": [1.0, True]},
         {"stds": "no"},
+        {"means": [0.0, 10**400]},
         {"more": 1},
     ],
 )

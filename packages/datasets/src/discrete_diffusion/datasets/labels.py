@@ -478,7 +478,8 @@ def _full_name(label: Label, index: int) -> str:
 
 
 def _finite(number: Any) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < math.inf
+    known = isinstance(number, int | float | np.integer | np.floating) and not isinstance(number, bool)
+    return known and bool(abs(number) < 1e300)
 
 
 def _check_comparison(comparison: str) -> None:
