@@ -1,9 +1,15 @@
 """`uv run evaluator`."""
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from discrete_diffusion.commandline import describe_versions, launch, report_errors
@@ -18,13 +24,39 @@ from discrete_diffusion.evaluator.schema import (
     check_classes,
 )
 
+if TYPE_CHECKING:
+    from discrete_diffusion.evaluator.ranks import Ranks
+
 CONFIG = "pkg://discrete_diffusion.evaluator.config"
+PATIENCE = 5.0
+"""Seconds that the other processes wait for the end of the first one after an error."""
 OPEN = ("guidance", "suite", "truncation")
 """Keys whose entries a user may add under names of her own."""
 
 
 def main() -> None:
-    """Measure a generator, or generate sequences with it or score some; see `uv run evaluator --help`."""
+    """Measure a generator, or generate sequences with it or score some; see `uv run evaluator --help`.
+
+    Raises:
+        SystemExit: With the exit code of an error; see `launch`.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0":
+        _main()
+        return
+    # The first of several processes prints for all of them.
+    with Path(os.devnull).open("w") as nothing:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nothing.fileno(), stream.fileno())
+    try:
+        _main()
+    except SystemExit as stop:
+        if stop.code:
+            # A launcher ends all processes when one has failed: the first one has to print the error before.
+            time.sleep(PATIENCE)
+        raise
+
+
+def _main() -> None:
     # A console script does not import modules from the current folder, where the user's own metrics are.
     sys.path.append(str(Path.cwd()))
     if sys.argv[1:] == ["--version"]:
@@ -56,13 +88,33 @@ def _expect_checkpoint(config: DictConfig) -> None:
     expect_checkpoint(config.checkpoint)
 
 
+@contextmanager
+def _several(devices: int | None, command: Sequence[str]) -> "Iterator[Ranks]":
+    """Join the processes of torchrun, or start `devices` of them.
+
+    Args:
+        devices: Number of processes.
+        command: Name of the subcommand, if there is one.
+
+    Raises:
+        ValueError: If several processes run several jobs.
+    """
+    from discrete_diffusion.evaluator.ranks import launched, open_ranks
+
+    job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN and (launched(devices).count > 1 or devices not in (None, 1)):
+        raise ValueError("Expected no `--multirun` with several processes: run the jobs one after another.")
+    with open_ranks(devices, [*command, *job.overrides.task]) as ranks:
+        yield ranks
+
+
 def _evaluate(config: DictConfig) -> None:
     _expect_checkpoint(config)
     check_classes(config)
     from discrete_diffusion.evaluator.evaluate import evaluate
 
-    with stop_on_signals():
-        evaluate(config)
+    with stop_on_signals(), _several(config.devices, []) as ranks:
+        evaluate(config, ranks)
 
 
 def _generate(config: DictConfig) -> None:
@@ -77,8 +129,11 @@ def _generate(config: DictConfig) -> None:
 def _score(config: DictConfig) -> None:
     _expect_checkpoint(config)
     check_classes(config)
+    from discrete_diffusion.evaluator.ranks import launched
     from discrete_diffusion.evaluator.score import score
 
+    if launched().count > 1:
+        raise ValueError("Expected one process: `score` does not share its work.")
     with stop_on_signals():
         score(config)
 

@@ -35,6 +35,7 @@ from discrete_diffusion.evaluator.likelihood import (
 from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.provenance import provenance, resume_command
+from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, likelihood_table, results_table
 from discrete_diffusion.evaluator.requested import request_error, requested_number, requesting
@@ -46,26 +47,36 @@ LONGEST = 1024
 """Longest sample, in tokens, that is animated in trajectory.gif; the report shows longer ones."""
 
 
-def evaluate(config: DictConfig) -> Path:
+def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
     """Measure the likelihood, draw samples, and write the results; return their folder.
+
+    Of several processes, all compute, and the first one measures and writes; the others return None.
+
+    Args:
+        config: The configuration.
+        ranks: The processes that share the work.
 
     Raises:
         ValueError: If a setting is out of range or does not fit the model.
         FileNotFoundError: If a checkpoint, a classifier or the data are missing.
     """
-    console = Console(width=None if sys.stdout.isatty() else 132, highlight=False, soft_wrap=True)
+    console = Console(
+        width=None if sys.stdout.isatty() else 132, highlight=False, soft_wrap=True, quiet=not ranks.first
+    )
     for name in ("datasets", "faiss", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     check(config)
     folder = fetch(config.checkpoint)
     checkpoint = requesting(load(folder, trust_remote_code=config.trust_remote_code), config)
-    device = choose_device(config.device)
+    device = choose_device(config.device, ranks)
     checkpoint.network.to(device).requires_grad_(False)
-    console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
+    shared = f", {ranks.count} processes" if ranks.count > 1 else ""
+    console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}{shared}.")
 
     check_orders(config.likelihood_orders, checkpoint)
-    sweep = build_sweep(config, checkpoint, folder, device, console.print)
-    data = training_data(checkpoint, folder, config.data.path)
+    sweep = build_sweep(config, checkpoint, folder, device, console.print, ranks)
+    with ranks.first_before_others():
+        data = training_data(checkpoint, folder, config.data.path)
     if isinstance(data, CarriedData):
         for option in ("data_labels", "likelihood_orders"):
             if config[option]:
@@ -75,12 +86,23 @@ def evaluate(config: DictConfig) -> Path:
         for line in data.report.describe().splitlines():
             console.print(f"{line}.", markup=False)
         console.print("Loading the training data for comparison ...")
-    domain = build_domain(config.metrics, checkpoint.config["data"]["kind"], data)
+    with ranks.first_before_others():
+        domain = build_domain(config.metrics, checkpoint.config["data"]["kind"], data)
     reward = None
     if sweep.searches:
         reward = build_reward(config.reward, domain, checkpoint.tokenizer, example_string(data))
         sweep = replace(sweep, reward=reward)
     points = sweep.points()
+    if not ranks.first:
+        assist(config, sweep, data, device, ranks)
+        return None
+    batches = max(math.ceil(point.samples / config.batch_size) for point in points)
+    if batches < ranks.count:
+        least = math.ceil(max(point.samples for point in points) / ranks.count)
+        console.print(
+            f"{ranks.count} processes share whole batches, of which there {'is' if batches == 1 else 'are'} {batches}: "
+            f"batch_size={least} or less uses all of them."
+        )
     judge = build_judge(config, checkpoint, folder, device)
     if config.pictures.gamma is not None and config.pictures.gamma not in [point.gamma for point in points]:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {config.pictures.gamma}.")
@@ -109,10 +131,12 @@ def evaluate(config: DictConfig) -> Path:
         resumption = resume_command(folder, directory)
         try:
             with advise_on_full_disk(f"make room, and resume with `{resumption}`."):
-                if "likelihood" in record.facts:
+                known = "likelihood" in record.facts
+                ranks.broadcast(known)
+                if known:
                     console.print("The likelihood was measured before, see summary.json.")
                 elif config.likelihood and not isinstance(data, CarriedData):
-                    record.note(likelihood=likelihood(config, checkpoint, data, device, console))
+                    record.note(likelihood=likelihood(config, checkpoint, data, device, console, ranks))
                 sample(config, sweep, data, judge, record, journal, states, weights, console)
                 report(config.pictures.draw, config.pictures.gamma)
             journal.close()
@@ -131,6 +155,25 @@ def evaluate(config: DictConfig) -> Path:
     return directory
 
 
+def assist(
+    config: DictConfig, sweep: Sweep, data: SequenceData | CarriedData, device: torch.device, ranks: Ranks
+) -> None:
+    """Compute this process's share of everything that the first process measures."""
+    console = Console(quiet=True)
+    known = ranks.broadcast(False)
+    if config.likelihood and not known and not isinstance(data, CarriedData):
+        likelihood(config, sweep.generation.checkpoint, data, device, console, ranks)
+    classes = None if isinstance(data, CarriedData) else data.labels
+    runs = runs_of(config, sweep)
+    for point, seed in runs[ranks.broadcast(0) :]:
+        sweep.generate(point, seed, point.labels(classes, seed), lambda rows: None)
+
+
+def runs_of(config: DictConfig, sweep: Sweep) -> list[tuple[Point, int]]:
+    """Return every point with every seed, in the order in which they are sampled."""
+    return [(point, seed) for seed in config.seeds for point in sweep.points()]
+
+
 def sample(
     config: DictConfig,
     sweep: Sweep,
@@ -145,7 +188,7 @@ def sample(
     """Sample every point with every seed, except for runs that are done; keep what pictures show of the first seed."""
     label, classes = data.label, None if isinstance(data, CarriedData) else data.labels
     asked = None if label is None or config.label == EACH else target_class(config.label, label)
-    runs = [(point, seed) for seed in config.seeds for point in sweep.points()]
+    runs = runs_of(config, sweep)
 
     def show(done: Done) -> None:
         if done.run.seed == config.seeds[0]:
@@ -154,6 +197,7 @@ def sample(
                 weights[done.run.condition] = list(done.weights)
 
     before = list(journal.done(runs))
+    sweep.generation.ranks.broadcast(len(before))
     for done in before:
         show(done)
     if before:
@@ -239,7 +283,12 @@ def check(config: DictConfig) -> None:
 
 
 def likelihood(
-    config: DictConfig, checkpoint: Checkpoint, data: SequenceData, device: torch.device, console: Console
+    config: DictConfig,
+    checkpoint: Checkpoint,
+    data: SequenceData,
+    device: torch.device,
+    console: Console,
+    ranks: Ranks,
 ) -> Mapping[str, Any]:
     """Measure and print the likelihood of validation data; return its entries of summary.json."""
     rows = data.validation
@@ -253,7 +302,8 @@ def likelihood(
             repeats=config.repeats,
             batch_size=config.batch_size,
             device=device,
-            advance=lambda count: bar.advance(task, count),
+            advance=lambda count: bar.advance(task, count * ranks.count),
+            ranks=ranks,
         )
     unit, units = counted_in(checkpoint, rows)
     bits = None if measured.nats_per_sequence is None else measured.nats / units / math.log(2)
@@ -264,13 +314,13 @@ def likelihood(
     if unit != "token":
         told[f"bits_per_{unit}"] = bits
     if config.likelihood_orders:
-        told["orders"] = order_likelihoods(config, checkpoint, rows, device, console)
+        told["orders"] = order_likelihoods(config, checkpoint, rows, device, console, ranks)
         console.print(likelihood_table(told))
     return told
 
 
 def order_likelihoods(
-    config: DictConfig, checkpoint: Checkpoint, rows: Any, device: torch.device, console: Console
+    config: DictConfig, checkpoint: Checkpoint, rows: Any, device: torch.device, console: Console, ranks: Ranks
 ) -> dict[str, dict[str, Any]]:
     """Return the exact likelihood under each order of the configuration, with its cost."""
     found = {}
@@ -283,7 +333,8 @@ def order_likelihoods(
                 ORDERS[name](),
                 batch_size=config.batch_size,
                 device=device,
-                advance=lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]
+                advance=lambda count, task=task: bar.advance(task, count * ranks.count),  # type: ignore[misc]
+                ranks=ranks,
             )
             found[name] = {**exact.row(), "evaluations_per_sequence": evaluations}
     return found

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
-from discrete_diffusion.evaluator.guidance import Guidance
+from discrete_diffusion.evaluator.guidance import Cost, Guidance
+from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.guidance import CountEvaluations, Denoiser, ParticleState, Sampler, SampleStreams, State
 
 
@@ -60,12 +61,24 @@ class Generated:
 
 
 @dataclass(frozen=True)
+class _Batch:
+    """Samples of one batch, and the sums over its searches of effective sample size and resamplings at each time."""
+
+    ids: Tensor
+    strings: list[str]
+    sums: list[tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
 class Generation:
     """Settings that all samples of an evaluation share; calling it draws samples.
 
     A sample depends on the seed and its index alone, up to rounding in the network: neither on `batch_size` nor on the
     device, and the first samples of a larger run are those of a smaller one. The rows of a search count toward
     `batch_size`.
+
+    Several processes share the samples by whole batches, so that they evaluate the network on the batches of one
+    process, and a search is never divided. Each of them has to make the same calls.
 
     Attributes:
         checkpoint: The generator.
@@ -74,7 +87,8 @@ class Generation:
         device: Device of the generator.
         clamp: Token that each position must hold, (1, l), -1 if it is free.
         allowed: Tokens that each position may hold, (l, v).
-        keep_states_of: Number of samples whose trajectories are kept.
+        keep_states_of: Number of samples whose trajectories are kept, on the first process.
+        ranks: The processes that share the samples.
     """
 
     checkpoint: Checkpoint
@@ -84,6 +98,7 @@ class Generation:
     clamp: Int[Tensor, "1 l"] | None = None
     allowed: Bool[Tensor, "l v"] | None = None
     keep_states_of: int = 0
+    ranks: Ranks = ALONE
 
     def check(self, guidance: Guidance) -> None:
         """Build everything for one sample without drawing it.
@@ -113,32 +128,42 @@ class Generation:
         network = CountEvaluations(self.checkpoint.network)
         denoiser = self.checkpoint.denoiser(network)
         particles = 1 if guidance.search is None else guidance.search.rows(1)
-        ids: list[Tensor] = []
-        strings: list[str] = []
+        own: list[tuple[int, _Batch]] = []
         kept: list[State] = []
-        sums: dict[float, tuple[float, float]] = {}
         guidance.reset()
         started = time.perf_counter()
-        for start in range(0, samples, self.rows(guidance)):
+        share = self.ranks.share(range(0, samples, self.rows(guidance)))
+        share_of_samples = sum(min(self.rows(guidance), samples - start) for _, start in share) / samples
+        for number, start in share:
             rows = min(self.rows(guidance), samples - start)
+            sums = []
             labels = None if y is None else y[start : start + rows]
             t = 1.0
             for state in self.states(denoiser, range(start, start + rows), seed, labels, guidance):
                 if start == 0 and self.keep_states_of:
                     kept.append(State(state.t, state.x[: self.keep_states_of].cpu()))
                 if isinstance(state, ParticleState):
-                    ess, resampled = sums.get(state.t, (0.0, 0.0))
-                    sums[state.t] = ess + state.ess.sum().item(), resampled + state.resampled.sum().item()
-                advance(rows * (t - state.t))
+                    sums.append((state.t, state.ess.sum().item(), state.resampled.sum().item()))
+                advance(rows * (t - state.t) / share_of_samples)
                 t = state.t
-            ids.append(state.x.cpu())
-            strings += decode(self.checkpoint.tokenizer, ids[-1])
+            ids = state.x.cpu()
+            own.append((number, _Batch(ids, decode(self.checkpoint.tokenizer, ids), sums)))
+        batches = self.ranks.collect(own)
+        evaluations = sum(self.ranks.gather(network.rows))
+        cost = sum(self.ranks.gather(guidance.cost()), Cost())
         seconds = round(time.perf_counter() - started, 3)
-        cost = {"network_evaluations": network.rows, **guidance.cost(), "seconds": seconds}
-        weights = [
-            ParticleWeights(t, ess / samples / particles, resampled / samples) for t, (ess, resampled) in sums.items()
-        ]
-        return Generated(torch.cat(ids), strings, kept, cost, weights)
+        totals: dict[float, tuple[float, float]] = {}
+        for batch in batches:
+            for t, ess, resampled in batch.sums:
+                before = totals.get(t, (0.0, 0.0))
+                totals[t] = before[0] + ess, before[1] + resampled
+        return Generated(
+            torch.cat([batch.ids for batch in batches]),
+            [string for batch in batches for string in batch.strings],
+            kept,
+            {"network_evaluations": evaluations, **cost.columns(), "seconds": seconds},
+            [ParticleWeights(t, ess / samples / particles, often / samples) for t, (ess, often) in totals.items()],
+        )
 
     def rows(self, guidance: Guidance) -> int:
         """Return the number of samples in a batch."""

@@ -46,6 +46,27 @@ class RewardSearch(Protocol):
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Cost of guidance beside that of the generator.
+
+    Attributes:
+        classifier_rows: Forward passes of the classifiers, one for each row of a batch.
+        rewarded: Hashes of the strings whose reward was computed.
+    """
+
+    classifier_rows: int = 0
+    rewarded: frozenset[bytes] = frozenset()
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Return the cost of two shares of the samples; a string of both counts once."""
+        return Cost(self.classifier_rows + other.classifier_rows, self.rewarded | other.rewarded)
+
+    def columns(self) -> dict[str, int]:
+        """Return the columns of results.csv."""
+        return {"classifier_rows": self.classifier_rows, "reward_calls": len(self.rewarded)}
+
+
+@dataclass(frozen=True)
 class Guidance:
     """Wrappers of one point of the sweep by level, as samplers take them, and the counters of their cost."""
 
@@ -72,12 +93,12 @@ class Guidance:
         if self.reward is not None:
             self.reward.reset()
 
-    def cost(self) -> dict[str, int]:
-        """Return the cost since `reset` beside the generator's: forward passes of classifiers, and reward calls."""
-        return {
-            "classifier_rows": sum(classifier.rows for classifier in self.classifiers),
-            "reward_calls": 0 if self.reward is None else self.reward.calls,
-        }
+    def cost(self) -> Cost:
+        """Return the cost since `reset`."""
+        return Cost(
+            sum(classifier.rows for classifier in self.classifiers),
+            frozenset() if self.reward is None else frozenset(self.reward.rewarded),
+        )
 
 
 def build_guidance(

@@ -22,7 +22,7 @@ from discrete_diffusion.evaluator.record import UNFINISHED, write
 from discrete_diffusion.evaluator.sweep import Sweep
 from discrete_diffusion.guidance import State
 
-WITHOUT_EFFECT = ("checkpoint", "output", "device", "batch_size", "classifier", "data", "hydra")
+WITHOUT_EFFECT = ("checkpoint", "output", "device", "devices", "batch_size", "classifier", "data", "hydra")
 """Settings that may change on resumption: the results do not depend on them, or on their content, which is compared."""
 
 

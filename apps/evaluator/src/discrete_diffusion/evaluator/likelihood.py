@@ -1,6 +1,7 @@
 """Likelihood of validation data."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.eval import Likelihood
 from discrete_diffusion.evaluator.domains.domain import domain_class
+from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.guidance import (
     CountEvaluations,
     HighestConfidence,
@@ -18,6 +20,14 @@ from discrete_diffusion.guidance import (
     Order,
     OrderSampler,
     order_log_likelihood,
+)
+from discrete_diffusion.processes import (
+    AutoregressiveNLL,
+    ContinuousNELBO,
+    CrossEntropy,
+    DiscreteNELBO,
+    Objective,
+    Process,
 )
 
 ORDERS: Mapping[str, type[Order]] = {
@@ -37,6 +47,7 @@ def measure_likelihood(
     device: torch.device,
     advance: Callable[[int], None],
     seed: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Likelihood:
     """Return the bound on -log p(x | y) of rows, each given its label.
 
@@ -52,13 +63,22 @@ def measure_likelihood(
         device: Device of the model.
         advance: Called with the number of rows after each pass.
         seed: Seed of the noise.
+        ranks: The processes that share the batches.
     """
     objective, denoiser = checkpoint.objective(), checkpoint.denoiser()
     generator = torch.Generator().manual_seed(seed)
-    likelihood, pad_id = Likelihood(), checkpoint.tokenizer.pad_token_id
+    pad_id = checkpoint.tokenizer.pad_token_id
+    drawing = None if ranks.count == 1 else _without_losses(objective)
+    measured = []
     with torch.no_grad():
-        for start in range(0, len(rows), batch_size):
+        for number, start in enumerate(range(0, len(rows), batch_size)):
             batch = rows[start : start + batch_size]
+            if (number if drawing else 0) % ranks.count != ranks.rank:
+                if drawing is not None:
+                    # The noise of a batch follows that of the batches before.
+                    for _ in range(repeats):
+                        drawing.terms(_no_prediction, batch["input_ids"], generator=generator)
+                continue
             x0 = batch["input_ids"].to(device)
             y = batch["label"].to(device) if "label" in batch else None
             sums: dict[str, torch.Tensor] = {}
@@ -69,8 +89,46 @@ def measure_likelihood(
                 advance(len(x0))
             tokens = torch.full((len(x0),), x0.shape[1]) if pad_id is None else (x0 != pad_id).sum(-1).cpu()
             parts = {name: term.numpy() for name, term in sums.items()}
-            likelihood += Likelihood.of_batch(sum(parts.values()), tokens.numpy(), parts)
-    return likelihood
+            measured.append((number, Likelihood.of_batch(sum(parts.values()), tokens.numpy(), parts)))
+    return sum(ranks.collect(measured), Likelihood())
+
+
+class _OnlyNoise:
+    """Process whose losses are zero: an objective of it draws its noise, and evaluates nothing."""
+
+    losses_take_logits = False
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.process, name)
+
+    def _zero(self, *args: object) -> torch.Tensor:
+        return torch.zeros(())
+
+    prior_loss = diffusion_loss = step_loss = cross_entropy = _zero
+
+
+class _NoNoise:
+    """Objective without randomness."""
+
+    def terms(self, *args: object, **kwargs: object) -> None:
+        """Do nothing."""
+
+
+def _no_prediction(xt: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(())
+
+
+def _without_losses(objective: Objective) -> Any:
+    """Return an objective that draws the same noise without a network, or None for a class of the user."""
+    if isinstance(objective, AutoregressiveNLL):
+        return _NoNoise()
+    if isinstance(objective, (ContinuousNELBO, DiscreteNELBO, CrossEntropy)):
+        process: Any = _OnlyNoise(objective.process)
+        return replace(objective, process=process)
+    return None
 
 
 def check_orders(names: Sequence[str], checkpoint: Checkpoint) -> None:
@@ -94,6 +152,7 @@ def measure_order_likelihood(
     batch_size: int,
     device: torch.device,
     advance: Callable[[int], None],
+    ranks: Ranks = ALONE,
 ) -> tuple[Likelihood, float]:
     """Return the exact likelihood under the sampler that reveals tokens in an order, and its cost (DUEL, 2603.01367).
 
@@ -104,6 +163,7 @@ def measure_order_likelihood(
         batch_size: Rows in a forward pass.
         device: Device of the model.
         advance: Called with the number of rows after each batch.
+        ranks: The processes that share the batches.
 
     Returns:
         The likelihood, and the network evaluations for each sequence.
@@ -112,16 +172,16 @@ def measure_order_likelihood(
     assert isinstance(process, MaskingNoise)
     network = CountEvaluations(checkpoint.network)
     denoiser, time = checkpoint.denoiser(network), OrderSampler(process, order).time
-    likelihood, pad_id = Likelihood(), checkpoint.tokenizer.pad_token_id
-    for start in range(0, len(rows), batch_size):
+    measured, pad_id = [], checkpoint.tokenizer.pad_token_id
+    for number, start in ranks.share(range(0, len(rows), batch_size)):
         batch = rows[start : start + batch_size]
         x0 = batch["input_ids"].to(device)
         y = batch["label"].to(device) if "label" in batch else None
         nats = -order_log_likelihood(denoiser, x0, order, mask_id=process.mask_id, time=time, y=y)
         tokens = torch.full((len(x0),), x0.shape[1]) if pad_id is None else (x0 != pad_id).sum(-1).cpu()
-        likelihood += Likelihood.of_batch(nats.double().cpu().numpy(), tokens.numpy())
+        measured.append((number, Likelihood.of_batch(nats.double().cpu().numpy(), tokens.numpy())))
         advance(len(x0))
-    return likelihood, network.rows / len(rows)
+    return sum(ranks.collect(measured), Likelihood()), sum(ranks.gather(network.rows)) / len(rows)
 
 
 def counted_in(checkpoint: Checkpoint, rows: Any) -> tuple[str, int]:

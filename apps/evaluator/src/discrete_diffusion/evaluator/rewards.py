@@ -1,5 +1,6 @@
 """Rewards of searches."""
 
+import hashlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -29,6 +30,9 @@ class Reward:
         accepts: Function that tells whether a string has a reward.
         name: Name of the reward; that of the function if None.
 
+    Attributes:
+        rewarded: Hashes of the strings that were evaluated since `reset`.
+
     Raises:
         ValueError: If `scale` or `invalid` is out of range, and in a call, if the function fails or returns no number.
     """
@@ -49,6 +53,7 @@ class Reward:
             raise ValueError(f"Expected a number or -inf for `reward.invalid`, got {invalid}.")
         self.tokenizer, self.function, self.accepts = tokenizer, function, accepts
         self.invalid, self.scale, self.name = float(invalid), scale, name or name_of(function)
+        self.rewarded: set[bytes] = set()
         self.of = lru_cache(maxsize=REMEMBERED)(self._judge)
 
     def __call__(self, x0: Tensor) -> Tensor:
@@ -58,14 +63,17 @@ class Reward:
 
     @property
     def calls(self) -> int:
-        """Number of strings that were evaluated since `reset`."""
-        return self.of.cache_info().misses
+        """Number of different strings that were evaluated since `reset`."""
+        return len(self.rewarded)
 
     def reset(self) -> None:
         """Forget all strings."""
         self.of.cache_clear()
+        self.rewarded.clear()
 
     def _judge(self, string: str) -> float:
+        # Hashes of all strings fit in memory, and are the same on every process.
+        self.rewarded.add(hashlib.blake2b(string.encode(errors="surrogatepass"), digest_size=8).digest())
         if not self.accepts(string):
             return self.invalid
         try:

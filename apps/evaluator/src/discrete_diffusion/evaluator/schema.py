@@ -160,6 +160,7 @@ class Guided(Common):
 class EvaluatorSettings(Guided):
     """Every setting of `evaluator`."""
 
+    devices: Annotated[int, Field(ge=1, le=4096)] | None
     metrics: dict[str, Any]
     judge: dict[str, Any]
     output: Text | None

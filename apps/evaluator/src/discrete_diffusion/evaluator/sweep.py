@@ -23,6 +23,7 @@ from discrete_diffusion.evaluator.generation import Generated, Generation
 from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
 from discrete_diffusion.evaluator.methods import Method, read_methods
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
+from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.requested import RequestedValues
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sampler import SamplerSetting, build_sampler, read_samplers
@@ -118,7 +119,12 @@ class Sweep:
 
 
 def build_sweep(
-    config: DictConfig, checkpoint: Checkpoint, folder: Path, device: torch.device, report: Callable[[str], None]
+    config: DictConfig,
+    checkpoint: Checkpoint,
+    folder: Path,
+    device: torch.device,
+    report: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> Sweep:
     """Build the sweep of a configuration, except for its reward, and load the classifiers.
 
@@ -128,6 +134,7 @@ def build_sweep(
         folder: Its folder.
         device: Device of the classifiers.
         report: Called with a line for each row of the suite, and each sampler under comparison, that is left out.
+        ranks: The processes that share the samples.
 
     Raises:
         ValueError: If a setting does not fit the model or is out of range.
@@ -144,6 +151,7 @@ def build_sweep(
         clamp=clamp,
         allowed=read_constraints(config.constraints, checkpoint, clamp),
         keep_states_of=config.pictures.trajectories if config.pictures.draw else 0,
+        ranks=ranks,
     )
     samplers = [] if config.get("samplers") is None else read_samplers(config, checkpoint)
     if samplers:
