@@ -122,8 +122,8 @@ def _generate(config: DictConfig) -> None:
     check_classes(config)
     from discrete_diffusion.evaluator.generate import generate
 
-    with stop_on_signals():
-        generate(config)
+    with stop_on_signals(), _several(config.devices, ["generate"]) as ranks:
+        generate(config, ranks)
 
 
 def _score(config: DictConfig) -> None:

@@ -1,6 +1,6 @@
 """Generation of sequences to a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,33 +22,39 @@ from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.generation import Generation
 from discrete_diffusion.evaluator.guidance import Guidance
 from discrete_diffusion.evaluator.point import target_class
+from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.requested import requesting
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sequence_file import STDOUT, SequenceFile, format_of
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.guidance import Denoiser, MaskingNoise, SampleStreams, last
 
-WITHOUT_EFFECT = ("output", "device", "batch_size", "count", "max_draws", "hydra")
+WITHOUT_EFFECT = ("output", "device", "devices", "batch_size", "count", "max_draws", "hydra")
 """Settings that the sequences do not depend on."""
 
 
-def generate(config: DictConfig) -> dict[str, int]:
+def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
     """Write sequences to a file; return the numbers of those drawn, written, and discarded by each filter.
 
     A sequence depends on the settings, the seed and its index alone. The same command resumes a run that was
-    stopped. Memory use is constant, except for a hash of each sequence with `unique`.
+    stopped. Memory use is constant, except for a hash of each sequence with `unique`. Of several processes, all draw,
+    and the first one filters and writes; the others return no numbers.
+
+    Args:
+        config: The configuration.
+        ranks: The processes that share the batches.
 
     Raises:
         ValueError: If a setting does not fit the model or is out of range.
         FileExistsError: If the file exists and is not that of a stopped run of the same settings.
         KeyboardInterrupt: If the user stops the run; the file is then complete up to a batch.
     """
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not ranks.first)
     config = _with_text(config)
     check(config)
     folder = fetch(config.checkpoint)
     checkpoint = requesting(load(folder, trust_remote_code=config.trust_remote_code), config)
-    device = choose_device(config.device)
+    device = choose_device(config.device, ranks)
     checkpoint.network.to(device).requires_grad_(False)
     console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
     kind = checkpoint.config["data"].get("kind", "strings")
@@ -59,12 +65,15 @@ def generate(config: DictConfig) -> dict[str, int]:
     if config.valid and canonical is None:
         raise ValueError(f"Expected no `valid`: {kind} have no rules of validity.")
 
-    sweep = build_sweep(_as_sweep(config), checkpoint, folder, device, console.print)
+    sweep = build_sweep(_as_sweep(config), checkpoint, folder, device, console.print, ranks)
     if sweep.searches:
         sweep = replace(sweep, reward=_reward(config, checkpoint, canonical))
     template = read_infill(config, checkpoint)
     if template is not None and not isinstance(getattr(checkpoint.denoiser(), "process", None), MaskingNoise):
         console.print("Infilling is a heuristic for this model: it is exact for masked diffusion alone.")
+    if not ranks.first:
+        _assist(config, sweep, template)
+        return {}
     settings: Any = OmegaConf.to_container(config, resolve=False)
     kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
     with SequenceFile(config.output, {"checkpoint_folder": str(folder.resolve()), **kept}) as file:
@@ -155,8 +164,8 @@ def _write(
 ) -> dict[str, int]:
     generation, label = sweep.generation, sweep.generation.checkpoint.label
     (point,) = sweep.points()
-    guidance = sweep.guidance(point)
-    denoiser = generation.checkpoint.denoiser()
+    draw = _drawing(config, sweep, template)
+    size = generation.rows(sweep.guidance(point))
     counts = dict.fromkeys(("drawn", "written", "invalid", "repeated"), 0) | file.state.get("counts", {})
     form = canonical or (lambda string: string)
     seen = {hash(form(string) or string) for string in file.written()} if config.unique else set()
@@ -172,32 +181,65 @@ def _write(
         while counts["written"] < config.count and counts["drawn"] < limit:
             first, missing = counts["drawn"], config.count - counts["written"]
             # With filters the batch stays whole: how many pass is not known before.
-            size = generation.rows(guidance)
-            rows = min(size, limit - first) if config.valid or config.unique else min(size, missing)
-            y = None if point.label is None else torch.full((rows,), point.label)
-            ids = _ids(generation, template, denoiser, range(first, first + rows), config.seed, y, guidance)
-            written = []
-            for index, string in enumerate(decode(generation.checkpoint.tokenizer, ids), start=first):
+            end = limit if config.valid or config.unique else first + missing
+            starts = range(first, min(end, first + size * generation.ranks.count), size)
+            for strings in draw([range(start, min(start + size, end)) for start in starts]):
                 if counts["written"] == config.count:
                     break
-                counts["drawn"] += 1
-                known = form(string) if config.valid or config.unique else string
-                if config.valid and known is None:
-                    counts["invalid"] += 1
-                    continue
-                if config.unique:
-                    key = hash(known or string)
-                    if key in seen:
-                        counts["repeated"] += 1
+                written = []
+                for string in strings:
+                    if counts["written"] == config.count:
+                        break
+                    index = counts["drawn"]
+                    counts["drawn"] += 1
+                    known = form(string) if config.valid or config.unique else string
+                    if config.valid and known is None:
+                        counts["invalid"] += 1
                         continue
-                    seen.add(key)
-                counts["written"] += 1
-                written.append({"index": index, "sequence": string} | requested)
-            file.write(written, {"counts": counts})
-            bar.update(task, completed=counts["written"])
+                    if config.unique:
+                        key = hash(known or string)
+                        if key in seen:
+                            counts["repeated"] += 1
+                            continue
+                        seen.add(key)
+                    counts["written"] += 1
+                    written.append({"index": index, "sequence": string} | requested)
+                file.write(written, {"counts": counts})
+                bar.update(task, completed=counts["written"])
+    draw([])
     if counts["written"] < config.count:
         console.print(f"Stopped after `max_draws` = {limit:,} draws.")
     return counts
+
+
+def _assist(config: DictConfig, sweep: Sweep, template: Template | None) -> None:
+    """Draw this process's share of the batches of the first process, until it needs no more."""
+    draw = _drawing(config, sweep, template)
+    while draw([]):
+        pass
+
+
+def _drawing(
+    config: DictConfig, sweep: Sweep, template: Template | None
+) -> Callable[[Sequence[range]], list[list[str]]]:
+    """Return a function from the indices of several batches to their strings, which all processes have to call.
+
+    The processes share the batches of the first one, whatever the others pass.
+    """
+    generation, ranks = sweep.generation, sweep.generation.ranks
+    (point,) = sweep.points()
+    guidance, denoiser = sweep.guidance(point), generation.checkpoint.denoiser()
+
+    def strings(indices: range) -> list[str]:
+        y = None if point.label is None else torch.full((len(indices),), point.label)
+        ids = _ids(generation, template, denoiser, indices, config.seed, y, guidance)
+        return decode(generation.checkpoint.tokenizer, ids)
+
+    def draw(batches: Sequence[range]) -> list[list[str]]:
+        shared = ranks.broadcast(batches)
+        return ranks.collect([(number, strings(indices)) for number, indices in ranks.share(shared)]) if shared else []
+
+    return draw
 
 
 def _ids(

@@ -93,19 +93,27 @@ def measure_likelihood(
     return sum(ranks.collect(measured), Likelihood())
 
 
-class _OnlyNoise:
-    """Process whose losses are zero: an objective of it draws its noise, and evaluates nothing."""
-
-    losses_take_logits = False
+class _OnlyNoise(Process):
+    """Process whose losses are zero: an objective of it draws the noise of `process`, and evaluates nothing."""
 
     def __init__(self, process: Process) -> None:
-        self.process = process
+        self.process, self.schedule, self.vocab_size = process, process.schedule, process.vocab_size
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.process, name)
+    def corrupt(self, x0: torch.Tensor, t: torch.Tensor, *, generator: torch.Generator | None = None) -> torch.Tensor:
+        return self.process.corrupt(x0, t, generator=generator)
 
-    def _zero(self, *args: object) -> torch.Tensor:
-        return torch.zeros(())
+    def prior(self, shape: tuple[int, ...], *, generator: torch.Generator | None = None) -> torch.Tensor:
+        return self.process.prior(shape, generator=generator)
+
+    def log_noise(self, like: torch.Tensor) -> torch.Tensor:
+        return self.process.log_noise(like)
+
+    def log_x0(self, logits: torch.Tensor, xt: torch.Tensor) -> torch.Tensor:
+        return self.process.log_x0(logits, xt)
+
+    def _zero(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        _, x0, *_ = args
+        return torch.zeros(x0.shape)
 
     prior_loss = diffusion_loss = step_loss = cross_entropy = _zero
 
@@ -118,7 +126,7 @@ class _NoNoise:
 
 
 def _no_prediction(xt: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    return torch.zeros(())
+    return torch.zeros(0)
 
 
 def _without_losses(objective: Objective) -> Any:
@@ -126,8 +134,7 @@ def _without_losses(objective: Objective) -> Any:
     if isinstance(objective, AutoregressiveNLL):
         return _NoNoise()
     if isinstance(objective, (ContinuousNELBO, DiscreteNELBO, CrossEntropy)):
-        process: Any = _OnlyNoise(objective.process)
-        return replace(objective, process=process)
+        return replace(objective, process=_OnlyNoise(objective.process))
     return None
 
 

@@ -139,6 +139,7 @@ class Common(Settings):
 class Guided(Common):
     """Settings of the commands that sample."""
 
+    devices: Annotated[int, Field(ge=1, le=4096)] | None
     guidance: dict[str, Guidance | None] | None = None
     sampler: dict[str, Any]
     grid: dict[str, Any]
@@ -160,7 +161,6 @@ class Guided(Common):
 class EvaluatorSettings(Guided):
     """Every setting of `evaluator`."""
 
-    devices: Annotated[int, Field(ge=1, le=4096)] | None
     metrics: dict[str, Any]
     judge: dict[str, Any]
     output: Text | None
