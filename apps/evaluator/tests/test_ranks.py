@@ -239,7 +239,7 @@ def test_a_process_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPat
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "fails.py").write_text(
         "import os\n\ncalls = []\n\ndef on_second(string):\n    calls.append(string)\n"
-        "    if os.environ.get('RANK') == '1' and len(calls) > 9:\n"
+        "    if os.environ.get('RANK') == '1' and len(calls) > 1:\n"
         "        raise ArithmeticError('no number')\n    return 1.0\n"
     )
     return {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -268,7 +268,7 @@ def test_an_error_of_one_process_is_one_line_and_ends_all(
     checkpoint: Checkpoint, tmp_path: Path, environment: dict[str, str]
 ):
     search = ["guidance=best_of_n", "reward.function._target_=fails.on_second", "likelihood=false"]
-    arguments = command(f"checkpoint={checkpoint('udlm')}", *SMALL, *search, "devices=2")
+    arguments = command(f"checkpoint={checkpoint('table')}", *SMALL, *search, "devices=2")
     ended = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
@@ -279,7 +279,7 @@ def test_an_error_of_one_process_is_one_line_and_ends_all(
 def test_a_signal_stops_all_processes_and_the_evaluation_can_be_resumed(
     checkpoint: Checkpoint, tmp_path: Path, environment: dict[str, str]
 ):
-    common = [f"checkpoint={checkpoint('table')}", *SMALL, "samples=600", "sampling.steps=30", "seeds=[1,2]"]
+    common = [f"checkpoint={checkpoint('table')}", *SMALL, "samples=600", "batch_size=30", "sampling.steps=30"]
     arguments = command(*common, "output=out", "devices=2")
     process = subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     while not (tmp_path / "out" / "results.csv").exists():
