@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import Any
 
 import pytest
@@ -63,6 +63,19 @@ def together(count: int, work: Callable[[Ranks], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(count) as pool:
         return [future.result() for future in [pool.submit(run, rank) for rank in range(count)]]
+
+
+@pytest.fixture(autouse=True)
+def one_load_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads share what is global while a model is built; processes do not."""
+    lock = Lock()
+
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return load(*args, **kwargs)
+
+    for module in ("evaluate", "generate"):
+        monkeypatch.setattr(f"discrete_diffusion.evaluator.{module}.load", locked)
 
 
 def contents(directory: Path) -> dict[str, Any]:
