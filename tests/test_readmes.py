@@ -11,7 +11,7 @@ import torch
 
 from discrete_diffusion.backbones import DiT
 from discrete_diffusion.checkpoints import Checkpoint
-from discrete_diffusion.datasets import ThresholdLabel, smiles_tokenizer
+from discrete_diffusion.datasets import FittedValueLabel, ThresholdLabel, smiles_tokenizer
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,6 +50,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = DiT(**backbone)
     folder = tmp_path_factory.mktemp("runs") / "outputs"
+    backbone |= {"num_classes": None, "num_values": 2}
+    described = {**config, "backbone": {"_target_": "discrete_diffusion.backbones.DiT", **backbone}}
+    values = FittedValueLabel(("qed", "ring_count"), (0.5, 0.5), (0.1, 0.5))
+    numbers = Checkpoint(described, DiT(**backbone), tokenizer, None, values=values)
+    numbers.save(folder / "values" / "2025-01-01_00-00-00" / "checkpoint")
     checkpoint = Checkpoint(config, network, tokenizer, ThresholdLabel("qed", 0.58))
     checkpoint.save(folder / "molecules" / "2026-01-01_00-00-00" / "checkpoint")
     return folder
