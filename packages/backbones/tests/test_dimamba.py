@@ -214,6 +214,9 @@ def test_decode_of_encode_is_forward_and_at_selects(
     assert torch.equal(network.decode(hidden, sigma, y, at), network(xt, sigma, y, at))
     torch.testing.assert_close(network(xt, sigma, y, at), network(xt, sigma, y)[at], rtol=0, atol=1e-12)
     assert network(xt, sigma, y, torch.zeros_like(at)).shape == (0, VOCAB)
+    row, column = at.nonzero(as_tuple=True)
+    tokens = network.decode_tokens(hidden[row, column], sigma[row], y[row])
+    torch.testing.assert_close(tokens, network(xt, sigma, y, at), rtol=0, atol=1e-12)
 
 
 def test_labels_and_time(generator: torch.Generator, xt: Tensor, sigma: Tensor, y: Tensor) -> None:

@@ -182,6 +182,9 @@ def test_decode_of_encode_is_forward(generator: torch.Generator, xt: Tensor, sig
     assert torch.equal(network.decode(hidden, sigma, y), network(xt, sigma, y))
     at = xt > 2
     assert torch.equal(network.decode(hidden, sigma, y, at), network(xt, sigma, y, at))
+    row, column = at.nonzero(as_tuple=True)
+    tokens = network.decode_tokens(hidden[row, column], sigma[row], y[row])
+    torch.testing.assert_close(tokens, network(xt, sigma, y, at), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("density", [0.0, 0.4, 1.0])

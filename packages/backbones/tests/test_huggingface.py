@@ -89,6 +89,9 @@ def test_decode_of_encode_is_forward_where_they_exist(xt: Tensor, sigma: Tensor,
         torch.testing.assert_close(hidden, network.model(xt, output_hidden_states=True).hidden_states[-1])
         assert torch.equal(network.decode(hidden, sigma), network(xt, sigma))
         assert torch.equal(network.decode(hidden, sigma, None, at), network(xt, sigma, None, at))
+        row, column = at.nonzero(as_tuple=True)
+        tokens = network.decode_tokens(hidden[row, column], sigma[row])
+        torch.testing.assert_close(tokens, network(xt, sigma, None, at))
 
 
 @pytest.mark.parametrize(("build", "kind"), [(masked, "bert"), (masked, "distilbert"), (causal, "gpt2")])

@@ -61,7 +61,7 @@ class TinyNetwork(torch.nn.Module):
 
     def __init__(self, vocab_size, *, causal, classes=2, size=4, seed=0):
         super().__init__()
-        self.causal, self.fed, self.calls = causal, 0, 0
+        self.causal, self.fed, self.calls, self.vocab_size = causal, 0, 0, vocab_size
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape):
@@ -97,6 +97,9 @@ class TinyNetwork(torch.nn.Module):
     def decode(self, hidden, sigma, y=None, at=None):
         logits = hidden.tanh() @ self.out + sigma[:, None, None] * self.out.sum(0)
         return logits if at is None else logits[at]
+
+    def decode_tokens(self, hidden, sigma, y=None):
+        return self.decode(hidden[:, None], sigma, y)[:, 0]
 
     def forward(self, xt, sigma, y=None, at=None):
         return self.decode(self.encode(xt, sigma, y), sigma, y, at)

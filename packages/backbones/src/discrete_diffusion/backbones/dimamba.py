@@ -129,6 +129,12 @@ class DiMamba(nn.Module):
         """Return the logits of the hidden states from :meth:`encode`; arguments and errors as in :meth:`forward`."""
         return self.output_layer(hidden, self._condition(sigma, y), at)
 
+    def decode_tokens(
+        self, hidden: Float[Tensor, "n d"], sigma: Float[Tensor, " n"], y: Int[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n v"]:
+        """Return the logits of n tokens' hidden states, each with the noise level and label of its sequence."""
+        return self.decode(hidden[:, None], sigma, y)[:, 0]
+
     def extend(
         self,
         tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"],

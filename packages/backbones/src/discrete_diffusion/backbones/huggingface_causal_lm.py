@@ -52,7 +52,7 @@ class HuggingFaceCausalLM(nn.Module):
         self._head = find_head(self.model)
         if self._head is not None:
             # Instance attributes, so that only networks that support these methods have them.
-            self.encode, self.decode = self._encode, self._decode
+            self.encode, self.decode, self.decode_tokens = self._encode, self._decode, self._decode_tokens
             if self._remembers():
                 self.extend = self._extend
         self._origin: dict[str, Any] | None = None
@@ -118,6 +118,9 @@ class HuggingFaceCausalLM(nn.Module):
         assert self._head is not None
         check_call(self.model, hidden, y)
         return apply_head(self.model, self._head, hidden if at is None else hidden[at])
+
+    def _decode_tokens(self, hidden: Tensor, sigma: Tensor, y: Tensor | None = None) -> Tensor:
+        return self._decode(hidden[:, None], sigma, y)[:, 0]
 
     def _extend(
         self, tokens: Tensor, sigma: Tensor, y: Tensor | None = None, past: tuple[KeysValues, ...] | None = None

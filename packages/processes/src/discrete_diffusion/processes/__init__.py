@@ -12,7 +12,15 @@ from discrete_diffusion.processes.objectives import ContinuousNELBO, CrossEntrop
 from discrete_diffusion.processes.parameterization import LeaveOneOut, Mean, Parameterization
 from discrete_diffusion.processes.predictor_corrector import PredictorCorrector
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import CausalNetwork, Denoiser, Kernel, LatentNetwork, Network, Past
+from discrete_diffusion.processes.protocols import (
+    CausalNetwork,
+    Denoiser,
+    Kernel,
+    LatentNetwork,
+    Network,
+    Past,
+    TokenwiseNetwork,
+)
 from discrete_diffusion.processes.rates import ReverseRates
 from discrete_diffusion.processes.raw import RawPrediction
 from discrete_diffusion.processes.remasking import Capped, Remasking, RemaskingRate, Rescaled
@@ -54,5 +62,6 @@ __all__ = [
     "Rescaled",
     "ReverseRates",
     "Terms",
+    "TokenwiseNetwork",
     "Uniform",
 ]

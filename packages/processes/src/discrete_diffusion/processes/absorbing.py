@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from discrete_diffusion.processes.fused import sequences_at_once
 from discrete_diffusion.processes.process import Process, log1mexp, pick
 from discrete_diffusion.processes.protocols import Condition, Denoiser, given
 from discrete_diffusion.processes.token_sums import log_probs_of
@@ -122,9 +123,14 @@ class Absorbing(Process):
 
         KL(q(x_1 | x_0) || pi) itself is infinite, because pi cannot produce the few tokens that survive to t = 1. In
         the model of this bound, sampling therefore starts from all masks and reveals each position with probability
-        alpha(1), with the denoiser's prediction, before the reverse process starts at t = 1. Takes one denoiser pass.
+        alpha(1), with the denoiser's prediction, before the reverse process starts at t = 1. Takes one denoiser pass,
+        in parts of the batch if the vocabulary is large.
         """
         t = torch.ones(len(x0), device=x0.device)
-        masks = torch.full_like(x0, self.mask_id)
-        log_x0 = denoiser(masks, t, **given(y=y))
-        return -self.schedule.alpha(t)[:, None] * pick(log_x0, x0)
+        size = sequences_at_once(x0.shape[1], self.vocab_size)
+        losses = []
+        for rows in (slice(start, start + size) for start in range(0, max(1, len(x0)), size)):
+            masks = torch.full_like(x0[rows], self.mask_id)
+            log_x0 = denoiser(masks, t[rows], **given(y=None if y is None else y[rows]))
+            losses.append(-self.schedule.alpha(t[rows])[:, None] * pick(log_x0, x0[rows]))
+        return torch.cat(losses)

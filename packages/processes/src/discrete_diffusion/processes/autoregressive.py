@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from discrete_diffusion.processes.fused import fused_loss, fuses
 from discrete_diffusion.processes.objectives import Terms
 from discrete_diffusion.processes.prefix_cache import PrefixCache
 from discrete_diffusion.processes.protocols import (
@@ -16,6 +17,7 @@ from discrete_diffusion.processes.protocols import (
     LatentNetwork,
     Network,
     Past,
+    TokenwiseNetwork,
     at_least_float32,
     given,
 )
@@ -184,6 +186,8 @@ class AutoregressiveNLL:
     ) -> Float[Tensor, "b l"]:
         """Return the exact negative log-likelihood in nats per token, without randomness."""
         t = torch.zeros(len(x0), device=x0.device)
+        if isinstance(denoiser, LatentNextToken) and fuses(denoiser.network, x0.numel()):
+            return self._fused(denoiser, x0, y)
         predict = denoiser.logits if isinstance(denoiser, NextToken) else denoiser
         logits = predict(x0, t, **given(y=y))
         return -log_probs_of(logits.flatten(0, 1), x0.flatten()[:, None]).view(x0.shape)
@@ -199,6 +203,21 @@ class AutoregressiveNLL:
         """Return the likelihood as the diffusion term; prior and reconstruction are zero."""
         nll = self.loss(denoiser, x0, y)
         return Terms(prior=torch.zeros_like(nll), diffusion=nll, reconstruction=torch.zeros_like(nll))
+
+    def _fused(
+        self, denoiser: "LatentNextToken", x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b l"]:
+        assert isinstance(denoiser.network, TokenwiseNetwork)
+        hidden = denoiser.encode(x0, **given(y=y)).flatten(0, 1)
+        losses = fused_loss(
+            denoiser.network,
+            lambda logits, tokens: -log_probs_of(logits, tokens[:, None])[:, 0],
+            hidden,
+            _zeros(hidden),
+            None if y is None else y.repeat_interleave(x0.shape[1]),
+            x0.flatten(),
+        )
+        return losses.view(x0.shape)
 
 
 def _zeros(like: Tensor) -> Float[Tensor, " b"]:

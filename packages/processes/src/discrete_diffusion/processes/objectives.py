@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from discrete_diffusion.processes.denoiser import LatentDenoiser, NetworkDenoiser
+from discrete_diffusion.processes.fused import fused_loss, fuses
 from discrete_diffusion.processes.process import Process
-from discrete_diffusion.processes.protocols import Condition, Denoiser, given
+from discrete_diffusion.processes.protocols import Condition, Denoiser, TokenwiseNetwork, given
 from discrete_diffusion.schedules import DiscreteTimes, IndependentTimes, LowDiscrepancyTimes
 
 
@@ -235,8 +236,10 @@ def _loss(
     """Return the loss of one denoiser pass at the first of the times.
 
     Losses that take logits get those of the network, and a latent network decodes only the positions that x_t leaves
-    open.
+    open. With a large vocabulary, the loss is fused with the output layer.
     """
+    if isinstance(denoiser, LatentDenoiser) and fuses(denoiser.network, xt.numel()):
+        return _fused(process, loss, denoiser, x0, xt, y, *times)
     predict = denoiser.logits if isinstance(denoiser, NetworkDenoiser) and process.losses_take_logits else denoiser
     at = process.unknown(xt) if isinstance(denoiser, LatentDenoiser) else None
     if at is None:
@@ -246,5 +249,38 @@ def _loss(
     # One row per position, with the times of its sequence.
     losses = loss(
         logits[:, None], x0[at][:, None], xt[at][:, None], *(time.repeat_interleave(counts) for time in times)
+    )
+    return losses.new_zeros(x0.shape).masked_scatter(at, losses)
+
+
+def _fused(
+    process: Process,
+    loss: Callable[..., Float[Tensor, "b l"]],
+    denoiser: LatentDenoiser,
+    x0: Int[Tensor, "b l"],
+    xt: Int[Tensor, "b l"],
+    y: Int[Tensor, " b"] | None,
+    *times: Float[Tensor, " b"],
+) -> Float[Tensor, "b l"]:
+    assert isinstance(denoiser.network, TokenwiseNetwork)
+    hidden = denoiser.encode(xt, times[0], **given(y=y))
+    unknown = process.unknown(xt)
+    at = torch.ones_like(xt, dtype=torch.bool) if unknown is None else unknown
+    row, column = at.nonzero(as_tuple=True)
+
+    def of_logits(logits: Tensor, x0: Tensor, xt: Tensor, *times: Tensor) -> Tensor:
+        log_x0 = logits if process.losses_take_logits else process.log_x0(logits, xt)
+        # One row per token, with the times of its sequence.
+        return loss(log_x0[:, None], x0[:, None], xt[:, None], *times)[:, 0]
+
+    losses = fused_loss(
+        denoiser.network,
+        of_logits,
+        hidden[row, column],
+        denoiser.process.schedule.sigma(times[0])[row],
+        None if y is None else y[row],
+        x0[at],
+        xt[at],
+        *(time[row] for time in times),
     )
     return losses.new_zeros(x0.shape).masked_scatter(at, losses)

@@ -54,6 +54,22 @@ class LatentNetwork(Network, Protocol):
 
 
 @runtime_checkable
+class TokenwiseNetwork(LatentNetwork, Protocol):
+    """Latent network whose output layer reads each position alone, so that a loss can decode some tokens at a time."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of logits per token."""
+        ...
+
+    def decode_tokens(
+        self, hidden: Float[Tensor, "n d"], sigma: Float[Tensor, " n"], y: Int[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n v"]:
+        """Return the logits of n tokens, each with the noise level and label of its sequence."""
+        ...
+
+
+@runtime_checkable
 class CausalNetwork(LatentNetwork, Protocol):
     """Causal network that continues a prefix from its cached past."""
 
