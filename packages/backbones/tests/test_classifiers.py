@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from discrete_diffusion.backbones import DiT, DiTClassifier, HiddenClassifier, Pooling
+from discrete_diffusion.backbones import DiMambaClassifier, DiT, DiTClassifier, HiddenClassifier, Pooling
 from discrete_diffusion.backbones.pooling import POOLINGS
 
 VOCAB, HIDDEN, BLOCKS, HEADS, OUTPUTS, PAD = 7, 16, 2, 2, 3, 0
@@ -92,6 +92,25 @@ def test_prefixes_are_the_loop_over_prefixes(
     tokens = F.one_hot(x, VOCAB).double() if onehot else x
     expected = torch.stack([network(tokens[:, : i + 1], sigma) for i in range(LENGTH)], 1)
     torch.testing.assert_close(network.prefixes(tokens, sigma), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("parts", [[0, 1, 2], [3, 1], [0, 0, 2]])
+def test_candidates_are_whole_sequences(
+    generator: torch.Generator, x: Tensor, sigma: Tensor, pooling: Pooling, recurrent: bool, parts: list[int]
+) -> None:
+    network: Any = build(generator, pooling=pooling, causal=True)
+    if recurrent:
+        sizes = {"hidden_size": HIDDEN, "num_blocks": BLOCKS, "state_size": 4, "pooling": pooling, "pad_id": PAD}
+        network = randomized(DiMambaClassifier(VOCAB, OUTPUTS, causal=True, **sizes).double(), generator)
+    past, read = None, 0
+    for part in parts:
+        tokens = torch.randint(VOCAB, (BATCH, 5), generator=generator)
+        outputs, past = network.candidates(x[:, read : read + part], tokens, sigma, past)
+        read += part
+        whole = [network(torch.cat((x[:, :read], tokens[:, [i]]), 1), sigma) for i in range(5)]
+        torch.testing.assert_close(outputs, torch.stack(whole, 1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -190,6 +209,8 @@ def test_hidden_classifier_pools_and_takes_prefixes(
 def test_prefixes_need_a_causal_network(generator: torch.Generator, x: Tensor, sigma: Tensor) -> None:
     with pytest.raises(ValueError, match="causal=True"):
         build(generator).prefixes(x, sigma)
+    with pytest.raises(ValueError, match="causal=True"):
+        build(generator).candidates(x, x, sigma)
 
 
 @pytest.mark.parametrize(

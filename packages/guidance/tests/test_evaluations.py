@@ -63,3 +63,20 @@ def test_is_copied_with_its_counts():
     copied = copy.deepcopy(counted)
     copied.encode(torch.zeros(1, 2), torch.ones(1))
     assert (counted.rows, copied.rows) == (3, 4)
+
+
+def test_counts_every_candidate_of_a_prefix_classifier():
+    class Prefixes:
+        causal = True
+
+        def __call__(self, x, sigma):
+            return x
+
+        def candidates(self, prefix, tokens, sigma, past=None):
+            return tokens, past
+
+    counted = CountEvaluations(Prefixes())
+    assert counted.causal
+    counted.candidates(torch.zeros(3, 2), torch.zeros(3, 4), torch.zeros(3), None)
+    assert (counted.rows, counted.calls) == (12, 1)
+    assert not hasattr(CountEvaluations(lambda x: x), "candidates")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Attention = Callable[..., Tensor]
@@ -17,10 +17,20 @@ to each query.
 
 
 def sdpa_attention(
-    q: Float[Tensor, "b l h k"], k: Float[Tensor, "b m h k"], v: Float[Tensor, "b m h k"], *, causal: bool
+    q: Float[Tensor, "b l h k"],
+    k: Float[Tensor, "b m h k"],
+    v: Float[Tensor, "b m h k"],
+    *,
+    causal: bool,
+    mask: Bool[Tensor, "l m"] | None = None,
 ) -> Float[Tensor, "b l h k"]:
-    """Compute attention with torch's ``scaled_dot_product_attention``, on any device and in any floating dtype."""
+    """Compute attention with torch's ``scaled_dot_product_attention``, on any device and in any floating dtype.
+
+    A mask, true at the keys that a query attends to, replaces `causal`.
+    """
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    if mask is not None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
     new, seen = q.shape[2], k.shape[2]
     if new == seen or not causal:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)

@@ -1,5 +1,7 @@
 """Classifier of noisy sequences with the trunk of DiMamba."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from discrete_diffusion.backbones.dimamba import check_mamba_sizes, run_mamba_blocks
 from discrete_diffusion.backbones.layers import SigmaEmbedding, TokenEmbedding, zero_linear
 from discrete_diffusion.backbones.mamba_block import MambaBlock, rms_norm
-from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_prefixes
+from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_candidates, pool_prefixes
 
 
 class DiMambaClassifier(nn.Module):
@@ -118,9 +120,63 @@ class DiMambaClassifier(nn.Module):
             raise ValueError("Expected a causal network for prefixes: build it with `causal=True`.")
         return self.linear(pool_prefixes(self._encode(x, sigma), self.pooling, self._weight(x)))
 
+    def candidates(
+        self,
+        prefix: Int[Tensor, "b j"],
+        tokens: Int[Tensor, "b k"],
+        sigma: Float[Tensor, " b"],
+        past: tuple[tuple[Tensor, ...], ...] | None = None,
+    ) -> tuple[Float[Tensor, "b k outputs"], tuple[tuple[Tensor, ...], ...]]:
+        """Return :meth:`forward` for k candidates for the token after a prefix, without rereading the prefix.
+
+        Args:
+            prefix: Tokens that follow those of `past`.
+            tokens: Candidates for the token after the prefix.
+            sigma: As in :meth:`forward`, and the same for `past`.
+            past: Past returned by the call for the preceding tokens; None if there are none.
+
+        Returns:
+            The outputs for each candidate, and the past of the prefix: the states of each block,
+            and what the pooling needs.
+
+        Raises:
+            ValueError: If the network is not causal.
+        """
+        if not self.causal:
+            raise ValueError("Expected a causal network for candidates: build it with `causal=True`.")
+        condition, (b, count) = self._condition(sigma), tokens.shape
+        states: list[Any] = [None] * len(self.blocks) if past is None else [state or None for state in past[:-1]]
+        read, states = self._extend(self.vocab_embed(prefix), condition, states)
+        # The state of a block has a fixed size: every candidate continues a copy of it.
+        copies = [None if state is None else tuple(x.repeat_interleave(count, 0) for x in state) for state in states]
+        each, _ = self._extend(
+            self.vocab_embed(tokens).flatten(0, 1)[:, None], condition.repeat_interleave(count, 0), copies
+        )
+        weight = self._weight(torch.cat((prefix, tokens), 1))
+        outputs, pooled = pool_candidates(
+            self.norm_final(read),
+            self.norm_final(each).view(b, count, -1),
+            self.pooling,
+            None if weight is None else (weight[:, : prefix.shape[1]], weight[:, prefix.shape[1] :]),
+            None if past is None else past[-1],
+        )
+        return self.linear(outputs), (*(() if state is None else state for state in states), pooled)
+
+    def _extend(self, x: Tensor, condition: Tensor, states: list[Any]) -> tuple[Tensor, list[Any]]:
+        if not x.shape[1]:
+            return x, states
+        extended = []
+        for block, state in zip(self.blocks, states, strict=True):
+            assert isinstance(block, MambaBlock)
+            x, state = block.extend(x, condition, state)
+            extended.append(state)
+        return x, extended
+
+    def _condition(self, sigma: Tensor) -> Tensor:
+        return F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
+
     def _encode(self, x: Tensor, sigma: Tensor) -> Tensor:
-        condition = F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
-        return self.norm_final(run_mamba_blocks(self.blocks, self.vocab_embed(x), condition))
+        return self.norm_final(run_mamba_blocks(self.blocks, self.vocab_embed(x), self._condition(sigma)))
 
     def _weight(self, x: Tensor) -> Tensor | None:
         if self.pooling != "attention_mask" or self.pad_id is None:

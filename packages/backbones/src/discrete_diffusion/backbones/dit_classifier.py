@@ -7,14 +7,17 @@ from torch import Tensor, nn
 
 from discrete_diffusion.backbones.layers import (
     Block,
+    KeysValues,
     LayerNorm,
     SigmaEmbedding,
     TokenEmbedding,
+    at_least_float32,
     check_sizes,
     run_blocks,
     zero_linear,
 )
-from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_prefixes
+from discrete_diffusion.backbones.pooling import POOLINGS, Pooling, pool, pool_candidates, pool_prefixes
+from discrete_diffusion.backbones.rotary import rotary_tables
 
 
 class DiTClassifier(nn.Module):
@@ -120,9 +123,64 @@ class DiTClassifier(nn.Module):
             raise ValueError("Expected a causal network for prefixes: build it with `causal=True`.")
         return self.linear(pool_prefixes(self._encode(x, sigma), self.pooling, self._weight(x)))
 
+    def candidates(
+        self,
+        prefix: Int[Tensor, "b j"],
+        tokens: Int[Tensor, "b k"],
+        sigma: Float[Tensor, " b"],
+        past: tuple[tuple[Tensor, ...], ...] | None = None,
+    ) -> tuple[Float[Tensor, "b k outputs"], tuple[tuple[Tensor, ...], ...]]:
+        """Return :meth:`forward` for k candidates for the token after a prefix, without rereading the prefix.
+
+        Args:
+            prefix: Tokens that follow those of `past`.
+            tokens: Candidates for the token after the prefix.
+            sigma: As in :meth:`forward`, and the same for `past`.
+            past: Past returned by the call for the preceding tokens; None if there are none.
+
+        Returns:
+            The outputs for each candidate, and the past of the prefix: keys and values of each
+            block, and what the pooling needs.
+
+        Raises:
+            ValueError: If the network is not causal.
+        """
+        if not self.causal:
+            raise ValueError("Expected a causal network for candidates: build it with `causal=True`.")
+        condition = self._condition(sigma)
+        seen, length, count = 0 if past is None else past[0][0].shape[2], prefix.shape[1], tokens.shape[1]
+        x = self.vocab_embed(torch.cat((prefix, tokens), 1))
+        cos, sin = rotary_tables(
+            length + 1, self.head_size, device=x.device, dtype=at_least_float32(x.dtype), start=seen
+        )
+        # Every candidate stands at the position after the prefix, and attends to the prefix and to itself.
+        position = torch.arange(length + count, device=x.device).clamp(max=length)
+        mask = torch.ones(length + count, seen + length + count, dtype=torch.bool, device=x.device).tril(seen)
+        mask[length:, seen + length :] = torch.eye(count, dtype=torch.bool, device=x.device)
+        read: list[KeysValues | None] = [None] * len(self.blocks)
+        if past is not None:
+            read = [(keys, values) for keys, values in past[:-1]]
+        kept = []
+        for block, keys_values in zip(self.blocks, read, strict=True):
+            assert isinstance(block, Block)
+            x, (keys, values) = block.extend(x, condition, cos[position], sin[position], keys_values, mask)
+            kept.append((keys[:, :, : seen + length], values[:, :, : seen + length]))
+        hidden = self.norm_final(x)
+        weight = self._weight(torch.cat((prefix, tokens), 1))
+        outputs, pooled = pool_candidates(
+            hidden[:, :length],
+            hidden[:, length:],
+            self.pooling,
+            None if weight is None else (weight[:, :length], weight[:, length:]),
+            None if past is None else past[-1],
+        )
+        return self.linear(outputs), (*kept, pooled)
+
+    def _condition(self, sigma: Tensor) -> Tensor:
+        return F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
+
     def _encode(self, x: Tensor, sigma: Tensor) -> Tensor:
-        condition = F.silu(self.sigma_map(sigma if self.time_conditioning else torch.zeros_like(sigma)))
-        return self.norm_final(run_blocks(self.blocks, self.vocab_embed(x), condition, self.head_size))
+        return self.norm_final(run_blocks(self.blocks, self.vocab_embed(x), self._condition(sigma), self.head_size))
 
     def _weight(self, x: Tensor) -> Tensor | None:
         if self.pooling != "attention_mask" or self.pad_id is None:

@@ -191,9 +191,18 @@ class Block(nn.Module):
         return self.extend(x, condition, cos, sin)[0]
 
     def extend(
-        self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor, past: KeysValues | None = None
+        self,
+        x: Tensor,
+        condition: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        past: KeysValues | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, KeysValues]:
-        """Return the residual stream at positions that follow `past`, and the keys and values of both."""
+        """Return the residual stream at positions that follow `past`, and the keys and values of both.
+
+        A mask (new, all), true at the positions that a new one attends to, replaces `causal`.
+        """
         modulation = self.adaLN_modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation
 
@@ -205,7 +214,8 @@ class Block(nn.Module):
         if past is not None:
             keys, values = past
             k, v = torch.cat((keys.transpose(1, 2), k), 1), torch.cat((values.transpose(1, 2), v), 1)
-        attended = self.attention(q, k, v, causal=self.causal)
+        masked = {} if mask is None else {"mask": mask}
+        attended = self.attention(q, k, v, causal=self.causal, **masked)
         attended = self.attn_out(attended.flatten(2))
         x = x + gate_msa * F.dropout(attended, self.dropout, self.training)
 

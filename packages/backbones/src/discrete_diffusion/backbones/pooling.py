@@ -50,3 +50,44 @@ def pool_prefixes(
     total = weight.cumsum(1)
     weighted = (weight * wide).cumsum(1) / total.where(total > 0, 1)
     return weighted.where(total > 0, mean).to(x.dtype)
+
+
+def pool_candidates(
+    prefix: Float[Tensor, "b j d"],
+    candidates: Float[Tensor, "b k d"],
+    pooling: Pooling,
+    weights: tuple[Float[Tensor, "b j"], Float[Tensor, "b k"]] | None = None,
+    past: tuple[Tensor, ...] | None = None,
+) -> tuple[Float[Tensor, "b k d"], tuple[Tensor, ...]]:
+    """Return :func:`pool` of prefix and one candidate, for each of k candidates, and the past of the longer prefix.
+
+    Args:
+        prefix: Positions that follow those of `past`.
+        candidates: Candidates for the position after the prefix.
+        pooling: Reduction.
+        weights: Weights of the positions of `prefix` and of `candidates`.
+        past: Past returned for the preceding positions; None for none.
+    """
+    if pooling == "last":
+        return candidates, ()
+    if pooling == "first":
+        first = past[0] if past and past[0].shape[1] else prefix[:, :1]
+        return first.expand_as(candidates) if first.shape[1] else candidates, (first,)
+    if pooling == "max":
+        seen = torch.cat([*(past or ()), prefix], 1)
+        most = seen.amax(1, keepdim=True) if seen.shape[1] else seen
+        return candidates.maximum(most) if most.shape[1] else candidates, (most,)
+    wide, each = (x.to(at_least_float32(x.dtype)) for x in (prefix, candidates))
+    # Sums and weights: of all positions with weight one, then with their own weights, if they have any.
+    kinds = [(torch.ones_like(wide[..., :1]), torch.ones_like(each[..., :1]))]
+    if weights is not None:
+        kinds.append((weights[0].to(wide.dtype)[..., None], weights[1].to(wide.dtype)[..., None]))
+    sums = [s for w, _ in kinds for s in ((w * wide).sum(1, keepdim=True), w.sum(1, keepdim=True))]
+    if past:
+        sums = [old + new for old, new in zip(past, sums, strict=True)]
+    totals = [sums[2 * i] + w * each for i, (_, w) in enumerate(kinds)]
+    counts = [sums[2 * i + 1] + w for i, (_, w) in enumerate(kinds)]
+    mean = totals[0] / counts[0]
+    if weights is not None:
+        mean = (totals[1] / counts[1].where(counts[1] > 0, 1)).where(counts[1] > 0, mean)
+    return mean.to(candidates.dtype), tuple(sums)

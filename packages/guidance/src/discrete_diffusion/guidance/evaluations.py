@@ -23,6 +23,14 @@ class _Causal(Protocol):
     decode: Callable[..., Any]
 
 
+@runtime_checkable
+class _Prefix(Protocol):
+    """Causal classifier that scores several candidates for the token after a prefix."""
+
+    causal: bool
+    candidates: Callable[..., Any]
+
+
 class CountEvaluations:
     """Network that counts its forward passes, per row of the batch, and is otherwise unchanged.
 
@@ -30,8 +38,9 @@ class CountEvaluations:
     its cost. The leading axis of the first argument is the batch.
 
     Forward passes through the body of the network are counted: calls, and calls of `encode` and `extend`, which exist
-    if the network has them. A call of `extend` counts each row once, however many tokens it reads. `decode`, which is
-    the last layer alone, and backward passes are not counted.
+    if the network has them. A call of `extend` counts each row once, however many tokens it reads, and a call of
+    `candidates` of a prefix classifier counts each candidate once. `decode`, which is the last layer alone, and
+    backward passes are not counted.
 
     Args:
         network: Function of a batch of tokens.
@@ -50,6 +59,8 @@ class CountEvaluations:
             self.encode, self.decode = partial(self._count, network.encode), network.decode
         if isinstance(network, _Causal):
             self.extend, self.decode = partial(self._count, network.extend), network.decode
+        if isinstance(network, _Prefix):
+            self.causal, self.candidates = network.causal, partial(self._count_candidates, network.candidates)
 
     def __call__(self, xt: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Call the network with the same arguments and return its result."""
@@ -63,5 +74,11 @@ class CountEvaluations:
     def _count(self, call: Callable[..., Any], x: Tensor, /, *args: Any, **kwargs: Any) -> Any:
         output = call(x, *args, **kwargs)
         self.rows += x.shape[0]
+        self.calls += 1
+        return output
+
+    def _count_candidates(self, call: Callable[..., Any], prefix: Tensor, tokens: Tensor, /, *args: Any) -> Any:
+        output = call(prefix, tokens, *args)
+        self.rows += tokens.numel()
         self.calls += 1
         return output

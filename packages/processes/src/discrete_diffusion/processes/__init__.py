@@ -19,6 +19,8 @@ from discrete_diffusion.processes.protocols import (
     LatentNetwork,
     Network,
     Past,
+    PrefixNetwork,
+    PrefixPast,
     TokenwiseNetwork,
 )
 from discrete_diffusion.processes.rates import ReverseRates
@@ -54,6 +56,8 @@ __all__ = [
     "Parameterization",
     "Past",
     "PredictorCorrector",
+    "PrefixNetwork",
+    "PrefixPast",
     "Process",
     "RawPrediction",
     "Regressor",

@@ -1,12 +1,13 @@
 """Classifiers and regressors of corrupted sequences."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from discrete_diffusion.processes.candidate_cache import CandidateCache
 from discrete_diffusion.processes.process import Process
 
 
@@ -16,6 +17,10 @@ class Classifier:
 
     The network determines the form of x_t: token ids (b, l), one-hot encodings (b, l, v) or hidden states (b, l, d).
 
+    Without a process, a causal `PrefixNetwork` scores candidates for the last token of growing prefixes without
+    rereading the prefixes, whose pasts are cached. It does so without gradients and outside training, and the results
+    are those of whole rows, up to rounding.
+
     Args:
         process: Process of the generator; None means sigma = 0, for classifiers of clean data and of prefixes.
         network: `(x, sigma)` -> logits (b, classes).
@@ -23,15 +28,18 @@ class Classifier:
 
     process: Process | None
     network: Callable[[Tensor, Tensor], Tensor]
+    _cache: CandidateCache = field(default_factory=CandidateCache, init=False, repr=False, compare=False)
 
     def __call__(self, x: Shaped[Tensor, "b l *d"], t: Float[Tensor, " b"]) -> Float[Tensor, "b classes"]:
         """Return log p(y | x_t), normalized over the classes."""
-        return self.network(x, _sigma(self.process, t)).log_softmax(-1)
+        return _outputs(self.process, self.network, self._cache, x, t).log_softmax(-1)
 
 
 @dataclass(frozen=True)
 class Regressor:
     """Gaussian prediction of a property of x_0 given x_t: mean and log standard deviation for each sequence.
+
+    It caches prefixes as `Classifier` does.
 
     Args:
         process: Process of the generator; None means sigma = 0.
@@ -40,11 +48,17 @@ class Regressor:
 
     process: Process | None
     network: Callable[[Tensor, Tensor], Tensor]
+    _cache: CandidateCache = field(default_factory=CandidateCache, init=False, repr=False, compare=False)
 
     def __call__(self, x: Shaped[Tensor, "b l *d"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
         """Return the mean and the log standard deviation."""
-        return self.network(x, _sigma(self.process, t))
+        return _outputs(self.process, self.network, self._cache, x, t)
 
 
-def _sigma(process: Process | None, t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    return torch.zeros_like(t) if process is None else process.schedule.sigma(t)
+def _outputs(
+    process: Process | None, network: Callable[[Tensor, Tensor], Tensor], cache: CandidateCache, x: Tensor, t: Tensor
+) -> Tensor:
+    if process is not None:
+        return network(x, process.schedule.sigma(t))
+    scores = cache.scores(network, x, t)
+    return network(x, torch.zeros_like(t)) if scores is None else scores

@@ -40,7 +40,7 @@ class PrefixCache:
         y: Condition | None,
     ) -> Float[Tensor, "b 1 d"]:
         """Return the hidden state at the last token; `extend(tokens, past, y=)` reads the new tokens."""
-        weights = _versions(network)
+        weights = versions(network)
         known = self._known(tokens, y, weights)
         past = None if self._last is None or not known else _cut(self._last, known)
         hidden, past = extend(tokens if past is None else tokens[:, known:], past, y=y)
@@ -79,7 +79,8 @@ def _same(old: Tensor | None, new: Tensor | None) -> bool:
     return old.device == new.device and torch.equal(old, new)
 
 
-def _versions(network: object) -> tuple[int, ...]:
+def versions(network: object) -> tuple[int, ...]:
+    """Return the version counters of a module's parameters, and nothing for other functions."""
     if not isinstance(network, torch.nn.Module):
         return ()
     # Inference tensors have no version counter and cannot be changed outside inference mode.

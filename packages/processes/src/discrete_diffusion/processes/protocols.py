@@ -12,6 +12,9 @@ Past: TypeAlias = tuple[tuple[Tensor, Tensor], ...]
 Condition: TypeAlias = Int[Tensor, " b"] | Float[Tensor, "b m"]
 """Labels of a batch, or numbers in standard units, NaN where one is missing."""
 
+PrefixPast: TypeAlias = tuple[tuple[Tensor, ...], ...]
+"""What a causal classifier keeps of prefixes: tensors whose first axis is the batch."""
+
 
 @runtime_checkable
 class Network(Protocol):
@@ -81,6 +84,33 @@ class CausalNetwork(LatentNetwork, Protocol):
         past: Past | None = None,
     ) -> tuple[Float[Tensor, "b k d"], Past]:
         """Return the hidden states of new tokens, and the past that includes them."""
+        ...
+
+
+@runtime_checkable
+class PrefixNetwork(Protocol):
+    """Causal classifier that scores candidates for the next token without rereading the prefix."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether each position is read without those to its right, which `candidates` needs."""
+        ...
+
+    def __call__(self, x: Int[Tensor, "b l"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b o"]:
+        """Return the outputs for each sequence."""
+        ...
+
+    def candidates(
+        self,
+        prefix: Int[Tensor, "b j"],
+        tokens: Int[Tensor, "b k"],
+        sigma: Float[Tensor, " b"],
+        past: PrefixPast | None = None,
+    ) -> tuple[Float[Tensor, "b k o"], PrefixPast]:
+        """Return the outputs for each of k sequences, and the past of the prefix.
+
+        Sequence i consists of the tokens of `past`, of `prefix`, and of `tokens[:, i]`.
+        """
         ...
 
 
