@@ -270,11 +270,14 @@ def guided(method: str, kind: str, tiny: bool) -> Row:
 def fudge(tiny: bool) -> Row:
     b, length, v, top_k = (2, 5, 8, 3) if tiny else (4, 32, 40, 20)
     net, start = network(v, tiny, causal=True, time_conditioning=False), torch.zeros(b, length, dtype=torch.int64)
-    likelihood = ClassLikelihood(Classifier(None, classifier(v, tiny, causal=True, time_conditioning=False)), 1)
+    prefixes = classifier(v, tiny, causal=True, time_conditioning=False)
+    likelihood = ClassLikelihood(Classifier(None, prefixes), 1)
+    # A plain function cannot continue a prefix: the textbook reads every prefix from its start.
+    rereading = ClassLikelihood(Classifier(None, lambda x, sigma: prefixes(x, sigma)), 1)
     guide = FUDGE(NextToken(net, bos_id=0), likelihood, GAMMA, top_k)
 
     def next_guided(x: torch.Tensor, i: int) -> torch.Tensor:
-        return textbook.fudge(next_token(net, x)[:, i], x, i, likelihood, GAMMA, top_k)
+        return textbook.fudge(next_token(net, x)[:, i], x, i, rereading, GAMMA, top_k)
 
     return Row(
         lambda: last(autoregressive(guide, start, use_at=True)),

@@ -83,7 +83,9 @@ def test_changes_are_noticed(network, x):
     check(x[:, :2])
     check(x[:, :3])
     check((x[:, :4] + 1) % V)
+    model(with_candidates(x[:, :5], choices), 0 * t)  # the last step
     check(x[:, :2])
+    check(x[:, :4])
     network.table.mul_(2.0)
     check(x[:, :3])
     for _ in range(5):

@@ -59,8 +59,9 @@ class CandidateCache:
         """Return the past of the known part of the prefixes, and its length."""
         length = prefixes.shape[1]
         if self._children and self._children[0].tokens.shape[1] != length:
-            continued = self._children[0].tokens.shape[1] == length - 1
-            self._parents, self._children = self._children if continued else [], []
+            self._parents, self._children = self._children, []
+        if self._parents and self._parents[0].tokens.shape[1] != length - 1:
+            self._parents = []
         # A step may come in several parts. Calls that repeat a step start its record again.
         if _rows(self._children) + len(prefixes) > 2 * _rows(self._parents):
             self._children = []
