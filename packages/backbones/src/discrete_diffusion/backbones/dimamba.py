@@ -130,7 +130,7 @@ class DiMamba(nn.Module):
         return self.output_layer(hidden, self._condition(sigma, y), at)
 
     def decode_tokens(
-        self, hidden: Float[Tensor, "n d"], sigma: Float[Tensor, " n"], y: Int[Tensor, " n"] | None = None
+        self, hidden: Float[Tensor, "n d"], sigma: Float[Tensor, " n"], y: Condition | None = None
     ) -> Float[Tensor, "n v"]:
         """Return the logits of n tokens' hidden states, each with the noise level and label of its sequence."""
         return self.decode(hidden[:, None], sigma, y)[:, 0]

@@ -204,9 +204,7 @@ class AutoregressiveNLL:
         nll = self.loss(denoiser, x0, y)
         return Terms(prior=torch.zeros_like(nll), diffusion=nll, reconstruction=torch.zeros_like(nll))
 
-    def _fused(
-        self, denoiser: "LatentNextToken", x0: Int[Tensor, "b l"], y: Int[Tensor, " b"] | None
-    ) -> Float[Tensor, "b l"]:
+    def _fused(self, denoiser: "LatentNextToken", x0: Int[Tensor, "b l"], y: Condition | None) -> Float[Tensor, "b l"]:
         assert isinstance(denoiser.network, TokenwiseNetwork)
         hidden = denoiser.encode(x0, **given(y=y)).flatten(0, 1)
         losses = fused_loss(
@@ -214,7 +212,7 @@ class AutoregressiveNLL:
             lambda logits, tokens: -log_probs_of(logits, tokens[:, None])[:, 0],
             hidden,
             _zeros(hidden),
-            None if y is None else y.repeat_interleave(x0.shape[1]),
+            None if y is None else y.repeat_interleave(x0.shape[1], 0),
             x0.flatten(),
         )
         return losses.view(x0.shape)

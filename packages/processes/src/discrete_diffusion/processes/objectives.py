@@ -259,7 +259,7 @@ def _fused(
     denoiser: LatentDenoiser,
     x0: Int[Tensor, "b l"],
     xt: Int[Tensor, "b l"],
-    y: Int[Tensor, " b"] | None,
+    y: Condition | None,
     *times: Float[Tensor, " b"],
 ) -> Float[Tensor, "b l"]:
     assert isinstance(denoiser.network, TokenwiseNetwork)

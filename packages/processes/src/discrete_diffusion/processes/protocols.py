@@ -66,7 +66,7 @@ class TokenwiseNetwork(LatentNetwork, Protocol):
         ...
 
     def decode_tokens(
-        self, hidden: Float[Tensor, "n d"], sigma: Float[Tensor, " n"], y: Int[Tensor, " n"] | None = None
+        self, hidden: Float[Tensor, "n d"], sigma: Float[Tensor, " n"], y: Condition | None = None
     ) -> Float[Tensor, "n v"]:
         """Return the logits of n tokens, each with the noise level and label of its sequence."""
         ...
