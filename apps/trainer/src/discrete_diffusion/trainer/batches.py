@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import islice
+from math import ceil
 from typing import Any
 
 import lightning as L
@@ -49,7 +50,7 @@ class Batches(Sampler[list[int]]):
 
 
 class Share(IterableDataset):
-    """Every `ranks`-th sequence of a stream, from batch `first` of this rank on.
+    """Every `ranks`-th batch of a stream, from batch `first` of this rank on.
 
     Each of the data loader's workers yields whole batches in turn, so that the batches do not depend on the number of
     workers. A resumed run reads the sequences seen before and skips them.
@@ -62,9 +63,10 @@ class Share(IterableDataset):
         """Yield the sequences of this rank and worker."""
         worker = get_worker_info()
         mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        skipped = self.first * self.batch_size
-        for position, row in enumerate(islice(self.stream, self.rank + self.ranks * skipped, None, self.ranks)):
-            if position // self.batch_size % workers == mine:
+        skipped = self.first * self.ranks * self.batch_size
+        for position, row in enumerate(islice(self.stream, skipped, None)):
+            batch, rank = divmod(position // self.batch_size, self.ranks)
+            if rank == self.rank and batch % workers == mine:
                 yield row
 
 
@@ -103,8 +105,18 @@ class DataModule(L.LightningDataModule):
         """Return the validation rows in order, split among the ranks."""
         trainer = self.trainer
         assert trainer is not None
-        rows = range(trainer.global_rank, len(self.data.validation), trainer.world_size)
-        return DataLoader(self.data.validation.select(rows), batch_size=2 * self.batch_size, **self._options())
+        batches = range(ceil(len(self.data.validation) / (2 * self.batch_size * trainer.world_size)))
+        # A rank without rows takes any one, so that all ranks have the same number of batches.
+        rows = [list(self.validation_rows(batch)[0]) or [0] for batch in batches]
+        return DataLoader(self.data.validation, batch_sampler=rows, **self._options())
+
+    def validation_rows(self, batch: int) -> tuple[range, range]:
+        """Return the rows of this rank in a batch of the validation, and those of all ranks."""
+        trainer = self.trainer
+        assert trainer is not None
+        size, rows = 2 * self.batch_size, range(len(self.data.validation))
+        whole = rows[batch * trainer.world_size * size :][: trainer.world_size * size]
+        return whole[trainer.global_rank * size :][:size], whole
 
     def state_dict(self) -> dict[str, str]:
         """Return a digest of the data, for the checkpoint."""

@@ -54,22 +54,28 @@ class Classifier(ResumableNoise):
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean loss over all counted positions, in nats."""
-        if self.augment is not None:
-            batch = {**batch, "input_ids": self.augment(batch["input_ids"], self.noise)}
+        batch = {**batch, "input_ids": self.augmented(self.augment, batch["input_ids"])}
         outputs, answers, _ = self._see(batch, self.noise)
-        loss = self.target.loss(outputs, answers).mean()
+        losses = self.target.loss(outputs, answers)
+        loss = losses.mean()
+        if self.trainer.world_size > 1:
+            # Ranks may count different numbers of positions, and DDP averages their gradients.
+            count = torch.tensor(len(losses), device=losses.device, dtype=torch.float32)
+            loss = loss * (count / self.trainer.strategy.reduce(count.clone(), reduce_op="mean"))
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Seed the noise, so that all validations use the same noise."""
-        self.validation_noise = torch.Generator(self.device).manual_seed(self.seed)
+        """Seed the noise and forget the last validation."""
+        super().on_validation_epoch_start()
         self.seen: list[tuple[Tensor, ...]] = []
 
-    def validation_step(self, batch: dict[str, Tensor]) -> None:
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Collect the outputs, because the measures need all of them."""
+        rows = self.count_validation_rows(batch_idx)
         for _ in range(self.draws):
-            self.seen.append(tuple(part.cpu() for part in self._see(batch, self.validation_noise)))
+            seen = self._see(batch, self.validation_noise)
+            self.seen.append(tuple(part.cpu() if rows else part[:0].cpu() for part in seen))
 
     def on_validation_epoch_end(self) -> None:
         """Compute the measures over all ranks and by level."""

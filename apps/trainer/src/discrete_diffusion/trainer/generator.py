@@ -1,7 +1,7 @@
 """Lightning module that trains a generator."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from discrete_diffusion.datasets import Augmentation
 from discrete_diffusion.processes import Objective
+from discrete_diffusion.schedules import draw_rows
 from discrete_diffusion.trainer.noise import ResumableNoise
 
 
@@ -56,11 +57,13 @@ class Generator(ResumableNoise):
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean of the objective over tokens, in nats."""
-        x0, y = batch["input_ids"], batch.get("label")
-        if self.augment is not None:
-            x0 = self.augment(x0, self.noise)
+        x0, y = self.augmented(self.augment, batch["input_ids"]), batch.get("label")
         if y is not None and self.null_label is not None:
-            u = torch.rand(y.shape, generator=self.noise, device=y.device)
+
+            def uniform(rows: int, source: torch.Generator | None) -> Tensor:
+                return torch.rand(rows, generator=source, device=x0.device)
+
+            u = draw_rows(uniform, len(y), self.noise)
             y = y.masked_fill(u < self.label_dropout, self.null_label)
         elif y is not None and y.is_floating_point():
             y = dropped(y, self.label_dropout, self.noise)
@@ -68,18 +71,15 @@ class Generator(ResumableNoise):
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        """Seed the noise, so that all validations use the same noise."""
-        self.validation_noise = torch.Generator(self.device).manual_seed(self.seed)
-
-    def validation_step(self, batch: dict[str, Tensor]) -> None:
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Log the bound on the negative log-likelihood, in nats per sequence."""
-        x0 = batch["input_ids"]
+        # Lightning averages the numbers of rows of the ranks, and would round the average of integers.
+        x0, rows = batch["input_ids"], cast(int, float(self.count_validation_rows(batch_idx)))
         terms = self.objective.terms(self.denoiser(), x0, batch.get("label"), generator=self.validation_noise)
         nll = terms.total.sum(-1).mean()
-        self.log("val/nll", nll, prog_bar=True, batch_size=len(x0), sync_dist=True)
+        self.log("val/nll", nll, prog_bar=True, batch_size=rows, sync_dist=True)
         for name, term in terms._asdict().items():
-            self.log(f"val/{name}", term.sum(-1).mean(), batch_size=len(x0), sync_dist=True)
+            self.log(f"val/{name}", term.sum(-1).mean(), batch_size=rows, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and the schedule of its learning rate."""

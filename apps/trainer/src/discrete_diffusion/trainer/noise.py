@@ -5,37 +5,95 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
+from torch import Tensor
+
+from discrete_diffusion.datasets import Augmentation
+from discrete_diffusion.schedules import BatchGenerator
+from discrete_diffusion.trainer.batches import DataModule
 
 
 class ResumableNoise(L.LightningModule):
-    """Lightning module with a seeded generator for its noise, whose state and that of dropout are in its checkpoints.
+    """Lightning module with seeded generators for its noise, whose states and those of dropout are in its checkpoints.
 
-    A resumed run therefore draws what an uninterrupted one draws, on each rank.
+    A resumed run therefore draws what an uninterrupted one draws. The noise of a row depends on the step and on the
+    index of the row in the global batch, whatever the number of processes and of accumulated batches. Dropout and code
+    that draws without `draw_rows` have other numbers in each process.
 
     Attributes:
         seed: Seed of the noise.
         noise: Generator of the noise, from the start of the training on.
+        validation_noise: Generator of the noise of a validation, the same in all of them.
     """
 
     seed: int
     noise: torch.Generator
+    validation_noise: torch.Generator
     _resumed: list[dict[str, Any]] | None = None
+    _step_state: Tensor
 
     def on_train_start(self) -> None:
         """Seed the noise, or restore the states of the resumed run."""
-        self.noise = torch.Generator(self.device).manual_seed(self.seed * 1000 + self.global_rank)
-        if self._resumed is not None and self.global_rank < len(self._resumed):
+        self.noise = self._seeded(self.seed * 1000, split=self._passes > 1)
+        if self.trainer.world_size > 1:
+            torch.manual_seed(self.seed * 1000 + self.global_rank)
+        if self._resumed is None:
+            return
+        _whole(self.noise).set_state(self._resumed[0]["objective"])
+        if self.global_rank < len(self._resumed):
             states = self._resumed[self.global_rank]
-            self.noise.set_state(states["objective"])
+            if isinstance(self.noise, BatchGenerator) and "own" in states:
+                self.noise.set_state(states["own"])
             torch.set_rng_state(states["dropout"])
             if "cuda" in states and self.device.type == "cuda":
                 torch.cuda.set_rng_state(states["cuda"], self.device)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Point the noise to the rows of this process and of this one of the accumulated batches."""
+        if not isinstance(self.noise, BatchGenerator):
+            return
+        accumulated = batch_idx % self.trainer.accumulate_grad_batches
+        if accumulated == 0:
+            self._step_state = self.noise.whole.get_state()
+        else:
+            self.noise.whole.set_state(self._step_state)
+        size = self._batches.batch_size
+        self.noise.rows = self._passes * size
+        self.noise.first = (accumulated * self.trainer.world_size + self.global_rank) * size
+
+    def on_validation_epoch_start(self) -> None:
+        """Seed the noise, so that all validations use the same noise."""
+        self.validation_noise = self._seeded(self.seed, split=self.trainer.world_size > 1)
+
+    def count_validation_rows(self, batch_idx: int) -> int:
+        """Point the noise to the rows of this process in a batch of the validation, and return their number.
+
+        It is 0 where the process has only a row that fills the batch, and must be left out of the results.
+        """
+        rows, whole = self._batches.validation_rows(batch_idx)
+        if isinstance(self.validation_noise, BatchGenerator):
+            self.validation_noise.rows, self.validation_noise.first = len(whole), rows.start - whole.start
+            if not rows:
+                self.validation_noise.first = 0
+        return len(rows)
+
+    def augmented(self, augment: Augmentation | None, x0: Tensor) -> Tensor:
+        """Return the sequences with their random changes."""
+        if augment is None:
+            return x0
+        noise = self.noise
+        if not isinstance(noise, BatchGenerator):
+            return augment(x0, noise)
+        # The other rows of the batch are in other processes. Any rows in their place leave the noise of these as it is.
+        places = (torch.arange(noise.rows, device=x0.device) - noise.first) % len(x0)
+        return augment(x0[places], noise.whole)[noise.first : noise.first + len(x0)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the states of the random number generators of all ranks."""
         if not hasattr(self, "noise"):
             return
-        mine = {"objective": self.noise.get_state(), "dropout": torch.get_rng_state()}
+        mine = {"objective": _whole(self.noise).get_state(), "dropout": torch.get_rng_state()}
+        if isinstance(self.noise, BatchGenerator):
+            mine["own"] = self.noise.get_state()
         if self.device.type == "cuda":
             mine["cuda"] = torch.cuda.get_rng_state(self.device)
         states: list[Any] = [mine]
@@ -48,3 +106,25 @@ class ResumableNoise(L.LightningModule):
         """Keep the states until the training starts; older checkpoints have those of the first rank alone."""
         states = checkpoint.get("noise")
         self._resumed = [states] if isinstance(states, dict) else states
+
+    @property
+    def _batches(self) -> DataModule:
+        return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def _passes(self) -> int:
+        """Number of forward passes that make one step, in all processes."""
+        return self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def _seeded(self, seed: int, *, split: bool) -> torch.Generator:
+        if not split:
+            return torch.Generator(self.device).manual_seed(seed)
+        noise = BatchGenerator(self.device)
+        noise.whole.manual_seed(seed)
+        # A product with a large prime is no seed of the noise of another run.
+        noise.manual_seed((seed + 1) * 1_000_003 + self.global_rank)
+        return noise
+
+
+def _whole(noise: torch.Generator) -> torch.Generator:
+    return noise.whole if isinstance(noise, BatchGenerator) else noise

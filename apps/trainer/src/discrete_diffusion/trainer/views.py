@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.processes import Process
-from discrete_diffusion.schedules import LowDiscrepancyTimes
+from discrete_diffusion.schedules import LowDiscrepancyTimes, draw_rows
 
 Times = Callable[..., Tensor]
 
@@ -204,8 +204,11 @@ def _times(generator: Checkpoint) -> Times:
 
 def _shuffled(times: Times, x0: Tensor, generator: Generator) -> Tensor:
     # Low-discrepancy times depend on the row. Shuffle them, so that repeated views of a row have different times.
-    t = times(len(x0), generator=generator)
-    return t[torch.randperm(len(t), generator=generator, device=t.device)].to(x0.device)
+    def shuffled(rows: int, source: Generator | None) -> Tensor:
+        t = times(rows, generator=source)
+        return t[torch.randperm(rows, generator=source, device=t.device)]
+
+    return draw_rows(shuffled, len(x0), generator).to(x0.device)
 
 
 def _real(x0: Tensor, pad_id: int | None) -> Tensor:

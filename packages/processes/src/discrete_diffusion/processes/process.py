@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from discrete_diffusion.processes.protocols import Condition, Denoiser
 from discrete_diffusion.processes.token_sums import log_probs_and_noised, log_probs_of
-from discrete_diffusion.schedules import Schedule
+from discrete_diffusion.schedules import Schedule, draw_rows
 
 
 class Process(ABC):
@@ -86,8 +86,15 @@ class Process(ABC):
         """Draw x_t from q(x_t | x_0)."""
         device = x0.device if generator is None else generator.device
         lost = -torch.expm1(-self.schedule.sigma(t))
-        u = torch.rand(x0.shape, generator=generator, device=device).to(x0.device)
-        return torch.where(u < lost[:, None], self.prior(tuple(x0.shape), generator=generator).to(x0.device), x0)
+
+        def uniform(rows: int, source: Generator | None) -> Tensor:
+            return torch.rand((rows, *x0.shape[1:]), generator=source, device=device)
+
+        def noise(rows: int, source: Generator | None) -> Tensor:
+            return self.prior((rows, *x0.shape[1:]), generator=source)
+
+        u, prior = (draw_rows(draw, len(x0), generator).to(x0.device) for draw in (uniform, noise))
+        return torch.where(u < lost[:, None], prior, x0)
 
     def log_posterior(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], s: Float[Tensor, " b"]

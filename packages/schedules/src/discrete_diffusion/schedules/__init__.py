@@ -6,6 +6,7 @@ from discrete_diffusion.schedules.geometric import Geometric
 from discrete_diffusion.schedules.linear import Linear
 from discrete_diffusion.schedules.log_linear import LogLinear
 from discrete_diffusion.schedules.polynomial import Polynomial
+from discrete_diffusion.schedules.rows import BatchGenerator, draw_rows
 from discrete_diffusion.schedules.schedule import Schedule
 from discrete_diffusion.schedules.times import (
     DiscreteTimes,
@@ -16,6 +17,7 @@ from discrete_diffusion.schedules.times import (
 )
 
 __all__ = [
+    "BatchGenerator",
     "Cosine",
     "CosineSquared",
     "DiscreteTimes",
@@ -26,6 +28,7 @@ __all__ = [
     "LowDiscrepancyTimes",
     "Polynomial",
     "Schedule",
+    "draw_rows",
     "survival_grid",
     "uniform_grid",
 ]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from discrete_diffusion.schedules.rows import draw_rows
 from discrete_diffusion.schedules.schedule import Schedule
 
 
@@ -52,7 +53,8 @@ class IndependentTimes:
 
     def __call__(self, n: int, *, generator: Generator | None = None) -> Float[Tensor, " n"]:
         """Draw n times on the generator's device."""
-        u = torch.rand(n, generator=generator, device=None if generator is None else generator.device)
+        device = None if generator is None else generator.device
+        u = draw_rows(lambda rows, source: torch.rand(rows, generator=source, device=device), n, generator)
         return 1 - (1 - self.t_min) * u
 
 
@@ -79,8 +81,11 @@ class LowDiscrepancyTimes:
     def __call__(self, n: int, *, generator: Generator | None = None) -> Float[Tensor, " n"]:
         """Draw n times on the generator's device."""
         device = None if generator is None else generator.device
-        u = (torch.rand(1, generator=generator, device=device) + torch.arange(n, device=device) / n) % 1
-        return 1 - (1 - self.t_min) * u
+
+        def spread(rows: int, source: Generator | None) -> Tensor:
+            return (torch.rand(1, generator=source, device=device) + torch.arange(rows, device=device) / rows) % 1
+
+        return 1 - (1 - self.t_min) * draw_rows(spread, n, generator)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,11 @@ class DiscreteTimes:
     def __call__(self, n: int, *, generator: Generator | None = None) -> Float[Tensor, " n"]:
         """Draw n times on the generator's device."""
         device = None if generator is None else generator.device
-        return torch.randint(self.first, self.steps + 1, (n,), generator=generator, device=device) / self.steps
+
+        def step(rows: int, source: Generator | None) -> Tensor:
+            return torch.randint(self.first, self.steps + 1, (rows,), generator=source, device=device)
+
+        return draw_rows(step, n, generator) / self.steps
 
 
 def _expect_steps(steps: int) -> None:
