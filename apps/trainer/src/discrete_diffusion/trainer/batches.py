@@ -71,15 +71,33 @@ class Share(IterableDataset):
 
 
 class DataModule(L.LightningDataModule):
-    """Data loaders of a run."""
+    """Data loaders of a run.
 
-    def __init__(self, data: SequenceData, *, batch_size: int, steps: int, seed: int, num_workers: int) -> None:
+    Args:
+        data: Training and validation sequences.
+        batch_size: Number of rows of a forward pass in each process.
+        steps: Number of steps.
+        seed: Seed of the order of the rows.
+        num_workers: Number of processes that load rows, for each process that trains.
+        resizable: Whether a resumed run may have another number of rows in a step than before.
+    """
+
+    def __init__(
+        self,
+        data: SequenceData,
+        *,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        num_workers: int,
+        resizable: bool = False,
+    ) -> None:
         super().__init__()
         for name, count in (("batch_size", batch_size), ("steps", steps)):
             if count < 1:
                 raise ValueError(f"Expected `{name}` >= 1, got {count}.")
         self.data, self.batch_size, self.steps = data, batch_size, steps
-        self.seed, self.num_workers = seed, num_workers
+        self.seed, self.num_workers, self.resizable = seed, num_workers, resizable
 
     def train_dataloader(self) -> DataLoader:
         """Return the training batches, starting at the current step."""
@@ -118,24 +136,45 @@ class DataModule(L.LightningDataModule):
         whole = rows[batch * trainer.world_size * size :][: trainer.world_size * size]
         return whole[trainer.global_rank * size :][:size], whole
 
-    def state_dict(self) -> dict[str, str]:
-        """Return a digest of the data, for the checkpoint."""
-        return {"data": digest_of(self.data)}
+    @property
+    def global_batch_size(self) -> int:
+        """Number of rows of a step, in all processes."""
+        trainer = self.trainer
+        assert trainer is not None
+        return self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
 
-    def load_state_dict(self, state_dict: dict[str, str]) -> None:
-        """Compare the data with those of the checkpoint.
+    def state_dict(self) -> dict[str, Any]:
+        """Return a digest of the data and the number of rows of a step, for the checkpoint."""
+        return {"data": digest_of(self.data), "global_batch_size": self.global_batch_size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare the data and the number of rows of a step with those of the checkpoint.
 
         Raises:
             ValueError: If they differ.
         """
         if state_dict["data"] != digest_of(self.data):
             raise ValueError("Expected the data of the run that is resumed, but they have changed since.")
+        before, now = state_dict.get("global_batch_size"), self.global_batch_size
+        if before not in (None, now) and not self.resizable:
+            raise ValueError(
+                f"Expected {before} rows in a step, as in the run that is resumed, got {now}: add "
+                f"global_batch_size={before} beside `resume` to keep them, or global_batch_size={now} to change them."
+            )
 
     def _options(self) -> dict[str, Any]:
         # A loader draws a seed for its workers. Drawing it from the global generator would change the dropout of a
         # resumed run.
         generator = torch.Generator().manual_seed(self.seed)
         return {"num_workers": self.num_workers, "generator": generator, "worker_init_fn": ignore_signals}
+
+
+def recount_batches(checkpoint: dict[str, Any], accumulated: int) -> None:
+    """Count the batches of a checkpoint's steps as `accumulated` each, for a run that is resumed on other devices."""
+    for progress in checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"].values():
+        if isinstance(progress, dict):
+            change = checkpoint["global_step"] * accumulated - progress["ready"]
+            progress.update({name: count + change for name, count in progress.items()})
 
 
 def digest_of(data: SequenceData) -> str:

@@ -13,6 +13,7 @@ import lightning as L
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,11 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
+from torch import nn
 
+from discrete_diffusion.checkpoints import fetch
 from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
 from discrete_diffusion.trainer.last_step import FinalValidation, WholeFiles
+from discrete_diffusion.trainer.launching import count_accumulated, is_restarted, requeue
 from discrete_diffusion.trainer.resumption import read_run
 from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, write_synced
 from discrete_diffusion.trainer.saved_states import newest_whole
@@ -108,11 +112,30 @@ class Run:
             self.config.resume = config.resume
             self.resumes_here = resumed.folder.resolve() == self.directory.resolve()
             settings = resumed.settings if self.resumes_here else resumed.config
+        elif is_restarted() and (own := self._own_run()) is not None:
+            self.config = settings = own
+            if holds_a_run(self.directory):
+                self.checkpoint, self.resumes_here = newest_whole(self.directory).path, True
+                self.print(escape(f"The job was restarted: resuming {self.checkpoint}."))
         # The settings are those of the start: training fills in `facts`.
         self.settings = OmegaConf.to_yaml(settings)
         self.fix("name", settings.name)
         if is_first_process() and not self.resumes_here:
             self._expect_no_other_run()
+
+    def _own_run(self) -> DictConfig | None:
+        """Return the settings of the run in the folder if they are those of the command line, else None."""
+        file = self.directory / SETTINGS
+        if not file.is_file():
+            return None
+        found = cast(DictConfig, OmegaConf.load(file))
+        own = cast(DictConfig, OmegaConf.create(OmegaConf.to_yaml(self.config)))
+        own.name = self.config.name
+        # The run has the folder of its generator there: the newest one of its time, or that of the named run.
+        generator = own.get("generator")
+        if found.get("generator") and (generator is None or str(fetch(generator)) == found.generator):
+            own.generator = found.generator
+        return own if OmegaConf.to_container(found) == OmegaConf.to_container(own) else None
 
     def _expect_no_other_run(self) -> None:
         file = self.directory / SETTINGS
@@ -147,7 +170,9 @@ class Run:
         return shlex.join(["uv", "run", "trainer", f"resume={self.directory}", *changes])
 
     def print(self, text: str) -> None:
-        """Print rich markup on the console and write it as plain text to the log file."""
+        """Print rich markup on the console and write it as plain text to the log file, in the first process."""
+        if not is_first_process():
+            return
         self.console.print(text)
         LOG.info(Text.from_markup(text).plain.strip())
 
@@ -169,6 +194,10 @@ def build_trainer(config: DictConfig, run: Run, stop: Stop, callbacks: Sequence[
         ValueError: If Lightning refuses its settings.
     """
     options = instantiate(config.trainer)
+    accumulated = count_accumulated(config)
+    if options.get("val_check_interval") is not None:  # Lightning counts batches
+        options["val_check_interval"] *= accumulated // options["accumulate_grad_batches"]
+    options["accumulate_grad_batches"] = accumulated
     added = [FinalValidation(), *instantiate(config.callbacks).values(), *callbacks, stop]
     loggers = list(instantiate(config.logger).values())
     try:
@@ -184,15 +213,35 @@ def build_trainer(config: DictConfig, run: Run, stop: Stop, callbacks: Sequence[
         raise ValueError(f"Lightning refuses the settings under `trainer`: {error}") from error
 
 
-def build_batches(config: DictConfig, data: SequenceData) -> DataModule:
+def build_batches(config: DictConfig, data: SequenceData, run: Run) -> DataModule:
     """Build the data loaders."""
+    sizes = ("batch_size=", "global_batch_size=", "trainer.accumulate_grad_batches=")
     return DataModule(
-        data, batch_size=config.batch_size, steps=config.steps, seed=config.seed, num_workers=config.num_workers
+        data,
+        batch_size=config.batch_size,
+        steps=config.steps,
+        seed=config.seed,
+        num_workers=config.num_workers,
+        resizable=any(one.lstrip("+").startswith(sizes) for one in run.overrides),
     )
+
+
+def describe_training(trainer: L.Trainer, network: nn.Module, config: DictConfig) -> str:
+    """Describe the size of the network, the steps, the devices and the rows of a step."""
+    size = sum(parameter.numel() for parameter in network.parameters())
+    said = f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}."
+    processes, accumulated = trainer.world_size, trainer.accumulate_grad_batches
+    if processes * accumulated == 1:
+        return said
+    rows = config.batch_size * processes * accumulated
+    split = f"{config.batch_size} × {processes} processes × {accumulated} accumulated"
+    return f"{said} A step has {rows:,} sequences: {split}."
 
 
 def fit(trainer: L.Trainer, module: L.LightningModule, batches: DataModule, run: Run, stop: Stop) -> None:
     """Train, and leave the process with the exit code of the signal if one has asked for a stop.
+
+    A job of SLURM that SIGUSR1 stops is requeued.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C.
@@ -210,12 +259,23 @@ def fit(trainer: L.Trainer, module: L.LightningModule, batches: DataModule, run:
             run.print(f"\nStopped at step {trainer.global_step} by {signal.Signals(stopped.signum).name}.")
             if (run.directory / "checkpoints" / "last.ckpt").is_file():
                 run.print(f"Resume with:\n  [bold]{escape(run.describe_resumption())}[/bold]")
+                if stopped.signum == signal.SIGUSR1 and (outcome := requeue(run.directory)) is not None:
+                    run.print(escape(outcome))
+        elif starts_processes(trainer):
+            # Lightning kills the process that has started this one, in the middle of its last lines, if this one fails.
+            raise SystemExit(0) from None
         if stopped.signum == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise SystemExit(128 + stopped.signum) from None
     except SystemExit:
         # Lightning exits with 1 on a KeyboardInterrupt, which is the second Ctrl-C.
         raise KeyboardInterrupt from None
+
+
+def starts_processes(trainer: L.Trainer) -> bool:
+    """Return whether Lightning has started the processes of this run, other than the first."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return isinstance(environment, LightningEnvironment)
 
 
 def print_above_progress_bar(trainer: L.Trainer, line: str) -> None:

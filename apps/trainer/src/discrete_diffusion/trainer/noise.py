@@ -9,7 +9,7 @@ from torch import Tensor
 
 from discrete_diffusion.datasets import Augmentation
 from discrete_diffusion.schedules import BatchGenerator
-from discrete_diffusion.trainer.batches import DataModule
+from discrete_diffusion.trainer.batches import DataModule, recount_batches
 
 
 class ResumableNoise(L.LightningModule):
@@ -104,12 +104,13 @@ class ResumableNoise(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the states until the training starts; older checkpoints have those of the first rank alone."""
+        recount_batches(checkpoint, self.trainer.accumulate_grad_batches)
         states = checkpoint.get("noise")
         self._resumed = [states] if isinstance(states, dict) else states
 
     @property
     def _batches(self) -> DataModule:
-        return self.trainer.datamodule  # type: ignore[attr-defined, no-any-return]
+        return self.trainer.datamodule  # type: ignore[attr-defined]
 
     @property
     def _passes(self) -> int:

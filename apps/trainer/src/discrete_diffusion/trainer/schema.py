@@ -21,6 +21,7 @@ from discrete_diffusion.commandline.schema import (
     check_settings,
     check_targets,
 )
+from discrete_diffusion.trainer.launching import count_accumulated, expect_processes
 
 Size = Annotated[int, Field(ge=1, le=2**20)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
@@ -125,6 +126,7 @@ class LightningTrainer(OpenSettings):
     max_steps: Count
     accelerator: Text
     devices: Count | Text | list[Natural]
+    num_nodes: Count | None = None
     precision: str | int | None = None
     accumulate_grad_batches: Annotated[int, Field(ge=1, le=2**20)]
     gradient_clip_val: NonNegative | None = None
@@ -175,6 +177,7 @@ class TrainerSettings(Settings):
     trust_remote_code: bool
     steps: Count
     batch_size: Annotated[int, Field(ge=1, le=2**17)]
+    global_batch_size: Annotated[int, Field(ge=1, le=2**30)] | None = None
     validate_every: Count
     num_workers: Annotated[int, Field(ge=0, le=1024)]
     max_skipped_steps: Natural
@@ -195,6 +198,8 @@ def check_run(config: DictConfig) -> None:
     check_settings(config, TrainerSettings)
     check_present(config)
     _check_devices(config)
+    expect_processes(config)
+    count_accumulated(config)
     options = {str(name): config.trainer[name] for name in config.trainer}
     check_arguments(L.Trainer, options, "trainer")
     check_targets(config)

@@ -19,6 +19,7 @@ from discrete_diffusion.trainer.fitting import (
     build_batches,
     build_trainer,
     describe_sequences,
+    describe_training,
     fit,
     print_row_report,
 )
@@ -77,11 +78,9 @@ def _train(config: DictConfig, run: Run) -> Checkpoint:
         samples=config.preview.samples,
     )
     trainer = build_trainer(config, run, stop, [skip_non_finite(config, run), preview])
-    size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
-    device = trainer.strategy.root_device
     run.keep_settings()
-    run.print(f"Training {size:,} parameters for {config.steps:,} steps on {device}.")
-    fit(trainer, module, build_batches(config, data), run, stop)
+    run.print(describe_training(trainer, checkpoint.network, config))
+    fit(trainer, module, build_batches(config, data, run), run, stop)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "checkpoint")
         run.print(_closing(run, where, checkpoint.values))

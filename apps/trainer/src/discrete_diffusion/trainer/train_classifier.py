@@ -18,6 +18,7 @@ from discrete_diffusion.trainer.fitting import (
     build_batches,
     build_trainer,
     describe_sequences,
+    describe_training,
     fit,
     print_row_report,
     short,
@@ -75,10 +76,9 @@ def _train(config: DictConfig, run: Run, view: Callable[[Checkpoint], View]) -> 
     stop = Stop()
     trainer = build_trainer(config, run, stop, [skip_non_finite(config, run), report])
     generator.network.to(trainer.strategy.root_device)
-    size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     run.keep_settings()
-    run.print(f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}.")
-    fit(trainer, module, build_batches(config, data), run, stop)
+    run.print(describe_training(trainer, checkpoint.network, config))
+    fit(trainer, module, build_batches(config, data, run), run, stop)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "classifier")
         run.print(_closing(run, where, folder, shown, report))
