@@ -58,7 +58,7 @@ class Classifier(ResumableNoise):
         outputs, answers, _ = self._see(batch, self.noise)
         losses = self.target.loss(outputs, answers)
         loss = losses.mean()
-        if self.trainer.world_size > 1:
+        if self._processes > 1:
             # Ranks may count different numbers of positions, and DDP averages their gradients.
             count = torch.tensor(len(losses), device=losses.device, dtype=torch.float32)
             loss = loss * (count / self.trainer.strategy.reduce(count.clone(), reduce_op="mean"))
@@ -72,7 +72,7 @@ class Classifier(ResumableNoise):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Collect the outputs, because the measures need all of them."""
-        rows = self.count_validation_rows(batch_idx)
+        rows = self.count_validation_rows(batch, batch_idx)
         for _ in range(self.draws):
             seen = self._see(batch, self.validation_noise)
             self.seen.append(tuple(part.cpu() if rows else part[:0].cpu() for part in seen))

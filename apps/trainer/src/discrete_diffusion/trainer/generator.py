@@ -74,7 +74,7 @@ class Generator(ResumableNoise):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Log the bound on the negative log-likelihood, in nats per sequence."""
         # Lightning averages the numbers of rows of the ranks, and would round the average of integers.
-        x0, rows = batch["input_ids"], cast(int, float(self.count_validation_rows(batch_idx)))
+        x0, rows = batch["input_ids"], cast(int, float(self.count_validation_rows(batch, batch_idx)))
         terms = self.objective.terms(self.denoiser(), x0, batch.get("label"), generator=self.validation_noise)
         nll = terms.total.sum(-1).mean()
         self.log("val/nll", nll, prog_bar=True, batch_size=rows, sync_dist=True)

@@ -34,7 +34,7 @@ class ResumableNoise(L.LightningModule):
     def on_train_start(self) -> None:
         """Seed the noise, or restore the states of the resumed run."""
         self.noise = self._seeded(self.seed * 1000, split=self._passes > 1)
-        if self.trainer.world_size > 1:
+        if self._processes > 1:
             torch.manual_seed(self.seed * 1000 + self.global_rank)
         if self._resumed is None:
             return
@@ -51,29 +51,31 @@ class ResumableNoise(L.LightningModule):
         """Point the noise to the rows of this process and of this one of the accumulated batches."""
         if not isinstance(self.noise, BatchGenerator):
             return
-        accumulated = batch_idx % self.trainer.accumulate_grad_batches
+        accumulated, size = batch_idx % self.trainer.accumulate_grad_batches, len(batch["input_ids"])
         if accumulated == 0:
             self._step_state = self.noise.whole.get_state()
         else:
             self.noise.whole.set_state(self._step_state)
-        size = self._batches.batch_size
         self.noise.rows = self._passes * size
-        self.noise.first = (accumulated * self.trainer.world_size + self.global_rank) * size
+        self.noise.first = (accumulated * self._processes + self.global_rank) * size
 
     def on_validation_epoch_start(self) -> None:
         """Seed the noise, so that all validations use the same noise."""
-        self.validation_noise = self._seeded(self.seed, split=self.trainer.world_size > 1)
+        self.validation_noise = self._seeded(self.seed, split=self._processes > 1)
 
-    def count_validation_rows(self, batch_idx: int) -> int:
+    def count_validation_rows(self, batch: Any, batch_idx: int) -> int:
         """Point the noise to the rows of this process in a batch of the validation, and return their number.
 
         It is 0 where the process has only a row that fills the batch, and must be left out of the results.
         """
-        rows, whole = self._batches.validation_rows(batch_idx)
-        if isinstance(self.validation_noise, BatchGenerator):
-            self.validation_noise.rows, self.validation_noise.first = len(whole), rows.start - whole.start
-            if not rows:
-                self.validation_noise.first = 0
+        if not isinstance(self.validation_noise, BatchGenerator):
+            return len(batch["input_ids"])
+        batches = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(batches, DataModule):
+            raise ValueError("Expected the data loaders of a `DataModule` for validations in several processes.")
+        rows, whole = batches.validation_rows(batch_idx)
+        self.validation_noise.rows = len(whole)
+        self.validation_noise.first = rows.start - whole.start if rows else 0
         return len(rows)
 
     def augmented(self, augment: Augmentation | None, x0: Tensor) -> Tensor:
@@ -104,25 +106,26 @@ class ResumableNoise(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the states until the training starts; older checkpoints have those of the first rank alone."""
-        recount_batches(checkpoint, self.trainer.accumulate_grad_batches)
+        if self._trainer is not None:
+            recount_batches(checkpoint, self._trainer.accumulate_grad_batches)
         states = checkpoint.get("noise")
         self._resumed = [states] if isinstance(states, dict) else states
 
     @property
-    def _batches(self) -> DataModule:
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+    def _processes(self) -> int:
+        return 1 if self._trainer is None else self._trainer.world_size
 
     @property
     def _passes(self) -> int:
         """Number of forward passes that make one step, in all processes."""
-        return self.trainer.world_size * self.trainer.accumulate_grad_batches
+        return 1 if self._trainer is None else self._processes * self._trainer.accumulate_grad_batches
 
     def _seeded(self, seed: int, *, split: bool) -> torch.Generator:
         if not split:
             return torch.Generator(self.device).manual_seed(seed)
         noise = BatchGenerator(self.device)
         noise.whole.manual_seed(seed)
-        # A product with a large prime is no seed of the noise of another run.
+        # The large prime keeps this seed apart from those of other runs.
         noise.manual_seed((seed + 1) * 1_000_003 + self.global_rank)
         return noise
 
