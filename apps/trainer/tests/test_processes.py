@@ -116,11 +116,9 @@ def test_two_processes_stop_and_resume_themselves(tmp_path: Path):
 def test_a_run_of_two_processes_goes_on_in_one(tmp_path: Path):
     keep = ["callbacks.checkpoints.save_top_k=-1", "global_batch_size=16", "trainer.devices=2"]
     finish(start(tmp_path, *keep, "hydra.run.dir=two", processes=2))
-    for options, code in ((["trainer.devices=1"], 0), (["trainer.devices=1", "global_batch_size=null"], 2)):
-        command = [sys.executable, "-m", "discrete_diffusion.trainer", "resume=two/checkpoints/step-000002.ckpt"]
-        done = subprocess.run([*command, *options, f"hydra.run.dir=one{code}"], cwd=tmp_path, check=False)
-        assert done.returncode == code
-    expect_close(tmp_path / "one0", tmp_path / "two")
+    command = [sys.executable, "-m", "discrete_diffusion.trainer", "resume=two/checkpoints/step-000002.ckpt"]
+    subprocess.run([*command, "trainer.devices=1", "hydra.run.dir=one"], cwd=tmp_path, check=True)
+    expect_close(tmp_path / "one", tmp_path / "two")
 
 
 def test_processes_that_the_settings_do_not_expect_are_refused(tmp_path: Path):
