@@ -40,7 +40,7 @@ def fused_loss(
     loss: Callable[..., Float[Tensor, " n"]],
     hidden: Float[Tensor, "n d"],
     sigma: Float[Tensor, " n"],
-    y: Shaped[Tensor, " n"] | None,
+    y: Shaped[Tensor, "n ..."] | None,
     *of_tokens: Shaped[Tensor, " n"],
 ) -> Float[Tensor, " n"]:
     """Return `loss(network.decode_tokens(hidden, sigma, y), *of_tokens)` with the logits of one chunk at a time.
@@ -50,7 +50,7 @@ def fused_loss(
         loss: Function from the logits (c, v) of c tokens, and their parts of `of_tokens`, to c numbers.
         hidden: Hidden states of the tokens.
         sigma: Noise level of each token.
-        y: Label of each token.
+        y: Label of each token, or its numbers.
         of_tokens: Other arguments of the loss, without gradients.
     """
 
