@@ -11,7 +11,7 @@ from discrete_diffusion.checkpoints import Checkpoint, fetch, load, needs_tokeni
 from discrete_diffusion.datasets import SequenceData
 
 NAME = "pretrained_model_name_or_path"
-CHECKPOINTS = ("model", "backbone", "schedule", "parameterization", "objective", "tokenizer")
+CHECKPOINTS = ("model", "backbone", "schedule", "parameterization", "objective", "lift", "tokenizer")
 """Groups that a checkpoint fixes, so that the command line cannot set them."""
 
 

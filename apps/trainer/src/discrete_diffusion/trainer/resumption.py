@@ -60,7 +60,7 @@ INTERPOLATION = re.compile(r"\$\{(?:device:|hydra:runtime\.output_dir|now:[^${}]
 
 
 FIXED = (
-    *("backbone", "data", "generator", "initial", "label", "model", "objective", "parameterization", "regress"),
+    *("backbone", "data", "generator", "initial", "label", "lift", "model", "objective", "parameterization", "regress"),
     *("schedule", "task", "tokenizer"),
 )
 """Settings that a resumed run cannot change: its weights belong to them."""

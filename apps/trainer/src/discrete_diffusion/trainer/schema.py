@@ -160,6 +160,7 @@ class TrainerSettings(Settings):
     schedule: dict[str, Any] | None = None
     parameterization: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
+    lift: dict[str, Any] | None = None
     optimizer: Optimizer
     backbone: Backbone
     lr_scheduler: LearningRateSchedule

@@ -29,7 +29,7 @@ from discrete_diffusion.trainer.stopping import Stop
 from discrete_diffusion.trainer.targets import Classes, Quantity, Target
 from discrete_diffusion.trainer.views import View
 
-GENERATORS_OWN = ("model", "schedule", "parameterization", "objective", "tokenizer")
+GENERATORS_OWN = ("model", "schedule", "parameterization", "objective", "lift", "tokenizer")
 
 
 def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) -> ClassifierCheckpoint:
