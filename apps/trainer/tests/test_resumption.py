@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.checkpoints import UntrustedTargetError
 from discrete_diffusion.trainer.resolvers import resumed_name
-from discrete_diffusion.trainer.resumption import read_run
+from discrete_diffusion.trainer.resumption import MOVED, read_run
 from discrete_diffusion.trainer.train import train
 
 FOREIGN = (
@@ -127,6 +128,13 @@ def test_a_run_of_ours_is_resumed(stranger, data: str, options: tuple[str, ...])
 @pytest.mark.parametrize("experiment", ["qm9", "amazon", "species10", "digits", "reviews", "cifar10"])
 def test_a_run_of_a_preset_is_resumed(stranger, experiment: str):
     read_run(stranger({}, f"experiment={experiment}", "logger=wandb"), [], trust_remote_code=False)
+
+
+@pytest.mark.parametrize(("former", "current"), MOVED.items())
+def test_a_target_that_has_moved_is_found_again(stranger, former: str, current: str):
+    assert callable(get_object(current))
+    settings = read_run(stranger({"task": {"view": {"_target_": former}}}), [], trust_remote_code=True).settings
+    assert settings.task.view._target_ == current
 
 
 def test_a_person_may_trust_a_run(stranger):

@@ -8,9 +8,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from discrete_diffusion.datasets import Augmentation
+from discrete_diffusion.trainer.classifier_views import View
 from discrete_diffusion.trainer.noise import ResumableNoise
 from discrete_diffusion.trainer.targets import Target, by_level
-from discrete_diffusion.trainer.views import View
 
 
 class Classifier(ResumableNoise):

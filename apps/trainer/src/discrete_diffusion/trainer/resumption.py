@@ -67,6 +67,12 @@ FIXED = (
 MOVABLE = ("data.path",)
 """Settings below `FIXED` that say where something is, not what it is."""
 
+MOVED = {
+    f"discrete_diffusion.trainer.views.{name}": f"discrete_diffusion.trainer.classifier_views.{name}"
+    for name in ("clean", "hidden", "noisy", "prefixes")
+}
+"""Current target of each target that has moved since a run saved its settings."""
+
 
 class ResumedRun(NamedTuple):
     """Settings of a run that is resumed.
@@ -108,11 +114,22 @@ def read_run(path: str, overrides: Sequence[str], *, trust_remote_code: bool) ->
     settings = OmegaConf.load(file)
     if not isinstance(settings, DictConfig):
         raise ValueError(f"Expected the settings of a run in {file}.")
+    _rename_moved(settings)
     if not trust_remote_code:
         _expect_trusted_run(settings, file)
     config = deepcopy(settings)
     changes = [change for override in _parsed(overrides) if (change := _apply(override, config, run)) is not None]
     return ResumedRun(run, settings, config, changes)
+
+
+def _rename_moved(node: Any) -> None:
+    """Replace targets that have moved, in place."""
+    if not isinstance(node, DictConfig):
+        return
+    for name, child in node.items_ex(resolve=False):
+        if name == "_target_" and isinstance(child, str):
+            node[name] = MOVED.get(child, child)
+        _rename_moved(child)
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
@@ -180,7 +197,7 @@ def _expect_trusted_run(config: DictConfig, file: Path) -> None:
             }
         ),
         "view": frozenset(
-            f"discrete_diffusion.trainer.views.{name}" for name in ("clean", "hidden", "noisy", "prefixes")
+            f"discrete_diffusion.trainer.classifier_views.{name}" for name in ("clean", "hidden", "noisy", "prefixes")
         ),
     }
     rest = {name: child for name, child in raw.items() if name not in ("callbacks", "logger")}

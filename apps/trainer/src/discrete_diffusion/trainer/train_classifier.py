@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, fetch, load
 from discrete_diffusion.datasets import SequenceData, ValueLabel
 from discrete_diffusion.trainer.classifier import Classifier
+from discrete_diffusion.trainer.classifier_views import View
 from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
     Run,
@@ -27,7 +28,6 @@ from discrete_diffusion.trainer.level_report import LevelReport
 from discrete_diffusion.trainer.run_folder import SETTINGS
 from discrete_diffusion.trainer.stopping import Stop
 from discrete_diffusion.trainer.targets import Classes, Quantity, Target
-from discrete_diffusion.trainer.views import View
 
 GENERATORS_OWN = ("model", "schedule", "parameterization", "objective", "lift", "tokenizer")
 

@@ -17,7 +17,7 @@ from discrete_diffusion.schedules import LowDiscrepancyTimes, draw_rows
 Times = Callable[..., Tensor]
 
 
-class Seen(NamedTuple):
+class ClassifierOutputs(NamedTuple):
     """Outputs of a network for `b` sequences with `k` views each."""
 
     outputs: Tensor  # (b, k, outputs)
@@ -44,7 +44,7 @@ class View(Protocol):
         """Name of the evaluator's guidance with these classifiers; None if they only judge."""
         ...
 
-    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
+    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> ClassifierOutputs:
         """Evaluate the network on views of (b, l); noise is drawn on the generator's device."""
         ...
 
@@ -60,7 +60,7 @@ class Noisy:
     random: ClassVar[bool] = True
     guidance: ClassVar[str | None] = "classifier_based"
 
-    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
+    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> ClassifierOutputs:
         """Corrupt and classify the sequences."""
         t = _shuffled(self.times, x0, generator)
         xt = self.process.corrupt(x0, t, generator=generator)
@@ -79,7 +79,7 @@ class NoisyHidden:
     random: ClassVar[bool] = True
     guidance: ClassVar[str | None] = "nos"
 
-    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
+    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> ClassifierOutputs:
         """Corrupt the sequences and classify the generator's hidden states."""
         t = _shuffled(self.times, x0, generator)
         xt = self.process.corrupt(x0, t, generator=generator)
@@ -98,12 +98,12 @@ class Prefixes:
     random: ClassVar[bool] = False
     guidance: ClassVar[str | None] = "fudge"
 
-    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
+    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> ClassifierOutputs:
         """Classify all prefixes in one pass, without randomness."""
         outputs = network.prefixes(x0, _zeros(x0))  # type: ignore[operator]
         real = _real(x0, self.pad_id)
         seen = torch.arange(1, x0.shape[1] + 1, device=x0.device)
-        return Seen(outputs, (seen / real.sum(1, keepdim=True)).clamp(max=1), real)
+        return ClassifierOutputs(outputs, (seen / real.sum(1, keepdim=True)).clamp(max=1), real)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class HiddenPrefixes:
     random: ClassVar[bool] = False
     guidance: ClassVar[str | None] = "pplm"
 
-    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
+    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> ClassifierOutputs:
         """Classify all prefixes of the hidden states in one pass, without randomness."""
         with torch.no_grad():
             hidden = self.denoiser.encode(x0, _zeros(x0))
@@ -129,7 +129,7 @@ class HiddenPrefixes:
         token = _real(x0, self.pad_id)
         real = torch.cat([torch.ones_like(token[:, :1]), token[:, :-1]], 1)
         seen = torch.arange(x0.shape[1], device=x0.device)
-        return Seen(outputs, (seen / token.sum(1, keepdim=True)).clamp(max=1), real)
+        return ClassifierOutputs(outputs, (seen / token.sum(1, keepdim=True)).clamp(max=1), real)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Clean:
     random: ClassVar[bool] = False
     guidance: ClassVar[str | None] = None
 
-    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> Seen:
+    def __call__(self, network: nn.Module, x0: Tensor, *, generator: Generator) -> ClassifierOutputs:
         """Classify the sequences, without randomness."""
         return _once(network(x0, _zeros(x0)), _zeros(x0))
 
@@ -219,5 +219,5 @@ def _zeros(x0: Tensor) -> Tensor:
     return torch.zeros(len(x0), device=x0.device)
 
 
-def _once(outputs: Tensor, levels: Tensor) -> Seen:
-    return Seen(outputs[:, None], levels[:, None], torch.ones_like(levels[:, None], dtype=torch.bool))
+def _once(outputs: Tensor, levels: Tensor) -> ClassifierOutputs:
+    return ClassifierOutputs(outputs[:, None], levels[:, None], torch.ones_like(levels[:, None], dtype=torch.bool))
