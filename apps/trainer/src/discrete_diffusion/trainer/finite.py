@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import Tensor
 
-from discrete_diffusion.trainer.fitting import Run, print_above_progress_bar
+from discrete_diffusion.trainer.fitting import TrainingRun, print_above_progress_bar
 
 KEPT = 100
 """Number of batches that are kept."""
@@ -103,6 +103,6 @@ class SkipNonFinite(L.Callback):
         save_file(columns, self.directory / f"step-{step:06d}{rank}.safetensors")
 
 
-def skip_non_finite(config: DictConfig, run: Run) -> SkipNonFinite:
+def skip_non_finite(config: DictConfig, run: TrainingRun) -> SkipNonFinite:
     """Build the callback of a run; runs of version 0.1 have no `max_skipped_steps`."""
     return SkipNonFinite(run.directory / "skipped", config.get("max_skipped_steps", 10))

@@ -47,7 +47,7 @@ ADVICE = (
 )
 
 
-class Run:
+class TrainingRun:
     """Output folder, settings, start time and console of a training run.
 
     Args:
@@ -187,7 +187,7 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def build_trainer(config: DictConfig, run: Run, stop: Stop, callbacks: Sequence[L.Callback]) -> L.Trainer:
+def build_trainer(config: DictConfig, run: TrainingRun, stop: Stop, callbacks: Sequence[L.Callback]) -> L.Trainer:
     """Build the configured Lightning trainer.
 
     Raises:
@@ -213,7 +213,7 @@ def build_trainer(config: DictConfig, run: Run, stop: Stop, callbacks: Sequence[
         raise ValueError(f"Lightning refuses the settings under `trainer`: {error}") from error
 
 
-def build_batches(config: DictConfig, data: SequenceData, run: Run) -> DataModule:
+def build_batches(config: DictConfig, data: SequenceData, run: TrainingRun) -> DataModule:
     """Build the data loaders."""
     sizes = ("batch_size=", "global_batch_size=", "trainer.accumulate_grad_batches=")
     return DataModule(
@@ -238,7 +238,7 @@ def describe_training(trainer: L.Trainer, network: nn.Module, config: DictConfig
     return f"{said} A step has {rows:,} sequences: {split}."
 
 
-def fit(trainer: L.Trainer, module: L.LightningModule, batches: DataModule, run: Run, stop: Stop) -> None:
+def fit(trainer: L.Trainer, module: L.LightningModule, batches: DataModule, run: TrainingRun, stop: Stop) -> None:
     """Train, and leave the process with the exit code of the signal if one has asked for a stop.
 
     A job of SLURM that SIGUSR1 stops is requeued.
@@ -298,7 +298,7 @@ def short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def print_row_report(run: Run, data: SequenceData) -> None:
+def print_row_report(run: TrainingRun, data: SequenceData) -> None:
     """Print one line for each reason for which rows are dropped, cut, altered or suspicious."""
     for line in data.report.describe().splitlines():
         run.print(escape(line + "."))

@@ -15,7 +15,7 @@ from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import FittedValueLabel, LabelRule, SequenceData, ValueLabel
 from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
-    Run,
+    TrainingRun,
     build_batches,
     build_trainer,
     describe_sequences,
@@ -36,11 +36,11 @@ COUNTED = 100_000
 
 def train(config: DictConfig) -> Checkpoint:
     """Load the data, train, and save a checkpoint in the run folder."""
-    with Run(config) as run:
+    with TrainingRun(config) as run:
         return _train(run.config, run)
 
 
-def _train(config: DictConfig, run: Run) -> Checkpoint:
+def _train(config: DictConfig, run: TrainingRun) -> Checkpoint:
     L.seed_everything(config.seed, verbose=False)
 
     settings = cast(dict[str, Any], OmegaConf.to_container(config.data, resolve=True))
@@ -152,7 +152,7 @@ def _describe(data: SequenceData) -> str:
     return said + "."
 
 
-def _closing(run: Run, checkpoint: Path, values: FittedValueLabel | None) -> str:
+def _closing(run: TrainingRun, checkpoint: Path, values: FittedValueLabel | None) -> str:
     directory = run.directory
     where = {
         "checkpoint": checkpoint,

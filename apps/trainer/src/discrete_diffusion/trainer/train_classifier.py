@@ -15,7 +15,7 @@ from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.classifier_views import View
 from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
-    Run,
+    TrainingRun,
     build_batches,
     build_trainer,
     describe_sequences,
@@ -38,12 +38,12 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     Args:
         view: Function from the generator to the view of a sequence that the classifier reads.
     """
-    with Run(config) as run:
+    with TrainingRun(config) as run:
         refuse(run.config)
         return _train(run.config, run, view)
 
 
-def _train(config: DictConfig, run: Run, view: Callable[[Checkpoint], View]) -> ClassifierCheckpoint:
+def _train(config: DictConfig, run: TrainingRun, view: Callable[[Checkpoint], View]) -> ClassifierCheckpoint:
     L.seed_everything(config.seed, verbose=False)
     folder = fetch(config.generator)
     run.fix("generator", str(folder))
@@ -166,7 +166,7 @@ def _kind_of(target: Target) -> str:
     return "regressor" if isinstance(target, Quantity) else "classifier"
 
 
-def _closing(run: Run, classifier: Path, generator: Path, view: View, report: LevelReport) -> str:
+def _closing(run: TrainingRun, classifier: Path, generator: Path, view: View, report: LevelReport) -> str:
     where = {"classifier": classifier, "metrics": run.directory / "metrics.csv"}
     if view.levels is not None:
         where |= {"by noise level": report.table, "": report.picture}
