@@ -24,7 +24,7 @@ from discrete_diffusion.trainer.fitting import (
     print_row_report,
 )
 from discrete_diffusion.trainer.generator import Generator
-from discrete_diffusion.trainer.initial import continued, initial_checkpoint
+from discrete_diffusion.trainer.initialization import continued, initial_checkpoint
 from discrete_diffusion.trainer.preview import Preview
 from discrete_diffusion.trainer.run_folder import SETTINGS
 from discrete_diffusion.trainer.stopping import Stop

@@ -14,7 +14,7 @@ from discrete_diffusion.backbones import DiT
 from discrete_diffusion.checkpoints import load
 from discrete_diffusion.datasets import molecules, smiles_tokenizer
 from discrete_diffusion.processes import ContinuousNELBO
-from discrete_diffusion.trainer.initial import continued, initial_checkpoint
+from discrete_diffusion.trainer.initialization import continued, initial_checkpoint
 
 KINDS = ["label=category", "label.column=kind"]
 STEPS = ["steps=2", "validate_every=2", "preview.samples=2"]
