@@ -67,9 +67,13 @@ FIXED = (
 MOVABLE = ("data.path",)
 """Settings below `FIXED` that say where something is, not what it is."""
 
+TRAINER = "discrete_diffusion.trainer"
 MOVED = {
-    f"discrete_diffusion.trainer.views.{name}": f"discrete_diffusion.trainer.classifier_views.{name}"
-    for name in ("clean", "hidden", "noisy", "prefixes")
+    **{f"{TRAINER}.scores.{name}": f"{TRAINER}.preview_scores.{name}" for name in ("distinct", "molecule_validity")},
+    **{
+        f"{TRAINER}.views.{name}": f"{TRAINER}.classifier_views.{name}"
+        for name in ("clean", "hidden", "noisy", "prefixes")
+    },
 }
 """Current target of each target that has moved since a run saved its settings."""
 
@@ -189,7 +193,9 @@ def _expect_trusted_run(config: DictConfig, file: Path) -> None:
         "muon": OPTIMIZERS,
         "optimizer": OPTIMIZERS,
         "picture": frozenset({"discrete_diffusion.trainer.pictures.image_samples"}),
-        "score": frozenset(f"discrete_diffusion.trainer.scores.{name}" for name in ("distinct", "molecule_validity")),
+        "score": frozenset(
+            f"discrete_diffusion.trainer.preview_scores.{name}" for name in ("distinct", "molecule_validity")
+        ),
         "task": frozenset(
             {
                 "discrete_diffusion.trainer.train.train",
