@@ -11,7 +11,7 @@ from discrete_diffusion.datasets import FittedCategoryLabel, ThresholdLabel
 from discrete_diffusion.processes import Absorbing
 from discrete_diffusion.schedules import Linear, LogLinear
 from discrete_diffusion.trainer.classifier_views import Clean, HiddenPrefixes, Noisy, NoisyHidden, Prefixes
-from discrete_diffusion.trainer.targets import Classes, Quantity, by_level
+from discrete_diffusion.trainer.prediction_targets import Classes, Quantity, by_level
 
 TWO = Classes(ThresholdLabel("qed", 0.5))
 

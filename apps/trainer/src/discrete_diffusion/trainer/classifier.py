@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from discrete_diffusion.datasets import Augmentation
 from discrete_diffusion.trainer.classifier_views import View
 from discrete_diffusion.trainer.noise import ResumableNoise
-from discrete_diffusion.trainer.targets import Target, by_level
+from discrete_diffusion.trainer.prediction_targets import Target, by_level
 
 
 class Classifier(ResumableNoise):

@@ -25,10 +25,10 @@ from discrete_diffusion.trainer.fitting import (
 )
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.initialization import continued, initial_checkpoint
+from discrete_diffusion.trainer.prediction_targets import Classes
 from discrete_diffusion.trainer.preview import Preview
 from discrete_diffusion.trainer.run_folder import SETTINGS
 from discrete_diffusion.trainer.stopping import Stop
-from discrete_diffusion.trainer.targets import Classes
 
 COUNTED = 100_000
 """Number of training sequences whose tokens are counted for marginal noise."""

@@ -25,9 +25,9 @@ from discrete_diffusion.trainer.fitting import (
     short,
 )
 from discrete_diffusion.trainer.level_report import LevelReport
+from discrete_diffusion.trainer.prediction_targets import Classes, Quantity, Target
 from discrete_diffusion.trainer.run_folder import SETTINGS
 from discrete_diffusion.trainer.stopping import Stop
-from discrete_diffusion.trainer.targets import Classes, Quantity, Target
 
 GENERATORS_OWN = ("model", "schedule", "parameterization", "objective", "lift", "tokenizer")
 
