@@ -11,9 +11,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 
+from discrete_diffusion.trainer.checkpointing import Checkpoints, WholeFiles
 from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.generator import Generator
-from discrete_diffusion.trainer.last_step import Checkpoints, WholeFiles
 from discrete_diffusion.trainer.muon import Muon
 from discrete_diffusion.trainer.saved_states import newest_whole
 

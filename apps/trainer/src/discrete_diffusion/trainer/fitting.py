@@ -27,7 +27,7 @@ from discrete_diffusion.checkpoints import fetch
 from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
-from discrete_diffusion.trainer.last_step import FinalValidation, WholeFiles
+from discrete_diffusion.trainer.checkpointing import FinalValidation, WholeFiles
 from discrete_diffusion.trainer.launching import count_accumulated, is_restarted, requeue
 from discrete_diffusion.trainer.resumption import read_run
 from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, write_synced

@@ -40,7 +40,7 @@ OPTIMIZERS = frozenset(
 )
 CALLBACKS = frozenset(
     {
-        "discrete_diffusion.trainer.last_step.Checkpoints",
+        "discrete_diffusion.trainer.checkpointing.Checkpoints",
         "discrete_diffusion.trainer.weight_average.WarmupEMA",
         "lightning.pytorch.callbacks.EMAWeightAveraging",
         "lightning.pytorch.callbacks.EarlyStopping",
@@ -69,6 +69,7 @@ MOVABLE = ("data.path",)
 
 TRAINER = "discrete_diffusion.trainer"
 MOVED = {
+    f"{TRAINER}.last_step.Checkpoints": f"{TRAINER}.checkpointing.Checkpoints",
     **{f"{TRAINER}.scores.{name}": f"{TRAINER}.preview_scores.{name}" for name in ("distinct", "molecule_validity")},
     **{
         f"{TRAINER}.views.{name}": f"{TRAINER}.classifier_views.{name}"

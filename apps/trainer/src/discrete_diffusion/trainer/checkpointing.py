@@ -1,4 +1,4 @@
-"""Validation and saving at the last step, and whole checkpoints."""
+"""Checkpoints of a training run, and the validation after its last step."""
 
 import logging
 import os
