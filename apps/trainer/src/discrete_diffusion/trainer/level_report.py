@@ -10,7 +10,7 @@ from discrete_diffusion.eval import draw_noise_levels, write_noise_levels
 from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.fitting import print_above_progress_bar
 
-SAID = {
+MEASURE_FORMATS = {
     "accuracy": "accuracy {:.0%} (always the most common class {majority:.0%})",
     "f1_positive": "F1 {:.2f}",
     "f1_macro": "macro F1 {:.2f}",
@@ -61,10 +61,12 @@ class LevelReport(L.Callback):
         if not trainer.is_global_zero:
             return
         overall = pl_module.overall
-        said = [
-            form.format(value, **overall) for name, form in SAID.items() if (value := overall.get(name)) is not None
+        measures = [
+            form.format(value, **overall)
+            for name, form in MEASURE_FORMATS.items()
+            if (value := overall.get(name)) is not None
         ]
-        line = " | ".join([f"step {self.step}", f"validation {overall['loss']:.3f} nats", *said])
+        line = " | ".join([f"step {self.step}", f"validation {overall['loss']:.3f} nats", *measures])
         print_above_progress_bar(trainer, line)
         if pl_module.view.levels is None:
             return

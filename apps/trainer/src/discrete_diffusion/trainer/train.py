@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import FittedValueLabel, LabelRule, SequenceData, ValueLabel
-from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
     TrainingRun,
     build_batches,
@@ -25,6 +24,7 @@ from discrete_diffusion.trainer.fitting import (
 )
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.initialization import continued, initial_checkpoint
+from discrete_diffusion.trainer.non_finite_steps import skip_non_finite
 from discrete_diffusion.trainer.prediction_targets import Classes
 from discrete_diffusion.trainer.preview import Preview
 from discrete_diffusion.trainer.run_folder import SETTINGS

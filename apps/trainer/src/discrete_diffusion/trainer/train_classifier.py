@@ -13,7 +13,6 @@ from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, des
 from discrete_diffusion.datasets import SequenceData, ValueLabel
 from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.classifier_views import View
-from discrete_diffusion.trainer.finite import skip_non_finite
 from discrete_diffusion.trainer.fitting import (
     TrainingRun,
     build_batches,
@@ -25,6 +24,7 @@ from discrete_diffusion.trainer.fitting import (
     short,
 )
 from discrete_diffusion.trainer.level_report import LevelReport
+from discrete_diffusion.trainer.non_finite_steps import skip_non_finite
 from discrete_diffusion.trainer.prediction_targets import Classes, Quantity, Target
 from discrete_diffusion.trainer.run_folder import SETTINGS
 from discrete_diffusion.trainer.stopping import Stop

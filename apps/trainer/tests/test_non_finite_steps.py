@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from discrete_diffusion.checkpoints import load
-from discrete_diffusion.trainer.finite import NonFiniteError
 from discrete_diffusion.trainer.generator import Generator
+from discrete_diffusion.trainer.non_finite_steps import NonFiniteError
 
 OPTIONS = ["validate_every=2", "preview.samples=0", "~callbacks.average"]
 
