@@ -1,4 +1,4 @@
-"""What is measured at each noise level, and what a classifier is shown there, on answers known by hand."""
+"""Measures of classifiers at each noise level, and their inputs, on answers known by hand."""
 
 import math
 from types import SimpleNamespace

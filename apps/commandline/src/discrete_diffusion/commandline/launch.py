@@ -71,28 +71,33 @@ def launch(
             failed.append(job.job.num)
 
     with report_errors(config_name, hints, debug=debug):
-        first = next(iter(sys.argv[1:]), "")
-        if first.isidentifier():
-            known = " or ".join([*commands, "settings such as NAME=VALUE"])
-            raise ValueError(f"Expected {known}, got {first}: see `--help`.")
+        _expect_settings(commands)
         _expect_known_options()
-        # Hydra then raises its errors, which it would print in several lines otherwise.
-        before = os.environ.get("HYDRA_FULL_ERROR")
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-        try:
-            hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(guarded)()
-        except HydraException as error:
-            if debug:
-                raise
-            raise ValueError(explain(error, config_path, config_name)) from error
-        finally:
-            if before is None:
-                del os.environ["HYDRA_FULL_ERROR"]
-            else:
-                os.environ["HYDRA_FULL_ERROR"] = before
-        if failed:
-            numbers = ", ".join(map(str, failed))
-            raise ValueError(f"{len(failed)} of the jobs failed (number {numbers}); their errors are above.")
+        _run_hydra(guarded, config_path, config_name, debug=debug)
+        _expect_no_failures(failed)
+
+
+def _run_hydra(task: Callable[[DictConfig], None], config_path: str, config_name: str, *, debug: bool) -> None:
+    """Compose the configuration and run the task, with errors of Hydra in one line.
+
+    Raises:
+        HydraException: With `debug`, if the configuration cannot be composed.
+        ValueError: Otherwise, if the configuration cannot be composed.
+    """
+    # Hydra then raises its errors, which it would print in several lines otherwise.
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(task)()
+    except HydraException as error:
+        if debug:
+            raise
+        raise ValueError(explain(error, config_path, config_name)) from error
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _arrange_options() -> bool:
@@ -104,11 +109,34 @@ def _arrange_options() -> bool:
     return debug
 
 
-def _expect_known_options() -> None:
-    """Refuse options that Hydra does not know, for which it prints its usage.
+def _expect_settings(commands: Sequence[str]) -> None:
+    """Check that the command line does not begin with an unknown command.
 
     Raises:
-        ValueError: For the first one.
+        ValueError: If its first argument is a word.
+    """
+    first = next(iter(sys.argv[1:]), "")
+    if first.isidentifier():
+        known = " or ".join([*commands, "settings such as NAME=VALUE"])
+        raise ValueError(f"Expected {known}, got {first}: see `--help`.")
+
+
+def _expect_no_failures(failed: Sequence[int]) -> None:
+    """Check that no job of a `--multirun` failed.
+
+    Raises:
+        ValueError: If one failed.
+    """
+    if failed:
+        numbers = ", ".join(map(str, failed))
+        raise ValueError(f"{len(failed)} of the jobs failed (number {numbers}); their errors are above.")
+
+
+def _expect_known_options() -> None:
+    """Check that Hydra knows the options, since it prints its usage for others.
+
+    Raises:
+        ValueError: If it does not know an option.
     """
     known = get_args_parser()._option_string_actions
     for one in sys.argv[1:]:

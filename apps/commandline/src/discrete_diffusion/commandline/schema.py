@@ -251,11 +251,15 @@ EXPECTED = {
     "too_short": "to have {min_length} entries or more",
     "too_long": "to have {max_length} entries or fewer",
 }
-"""What was expected, for each kind of error of pydantic."""
+"""Expected values, for each kind of error of pydantic."""
 
 
 def _report(error: ValidationError, values: Any, schema: type[Settings] | None, name: str = "") -> None:
-    """Raise the first problem of a validation in one line, if there is one with a known value."""
+    """Raise the first problem of a validation that has a known value.
+
+    Raises:
+        ValueError: If there is such a problem.
+    """
     problems: dict[str, list[Any]] = {}
     for one in error.errors(include_url=False):
         if one["input"] is UNKNOWN or (one["input"] == "???" and one["type"] != "extra_forbidden"):
@@ -271,10 +275,10 @@ def _report(error: ValidationError, values: Any, schema: type[Settings] | None, 
         raise ValueError(f"Unknown setting {path}{nearest(last, _fields(schema, found[0]['loc'][:-1]))}")
     if kinds == {"missing"}:
         raise ValueError(f"Expected the setting `{path}`, but it was removed.")
-    wanted = list(dict.fromkeys(_expected(one) for one in found))
-    if "to be a number" in wanted and "to be an integer" in wanted:
-        wanted.remove("to be an integer")
-    expected = " or ".join(wanted)
+    expectations = list(dict.fromkeys(_expected(one) for one in found))
+    if "to be a number" in expectations and "to be an integer" in expectations:
+        expectations.remove("to be an integer")
+    expected = " or ".join(expectations)
     # A union names the other types that it takes; "to be" once is enough.
     expected = expected.replace(" or to be ", " or ")
     raise ValueError(f"Expected `{path}` {expected}, got {found[0]['input']!r:.80}.")

@@ -13,7 +13,7 @@ SAME_REQUEST = 1.0
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has asked the command to stop.
+    """Stop of the command on a signal.
 
     Attributes:
         signum: The signal.

@@ -1,4 +1,4 @@
-"""`uv run trainer convert`: convert a published checkpoint to the format of this project."""
+"""`uv run trainer convert`: conversion of a published checkpoint to the format of this project."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,11 @@ LABELS = ("qed", "ring_count")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the command line that follows `trainer convert`."""
+    """Run `trainer convert` with the arguments of the command line.
+
+    Raises:
+        ValueError: If the arguments exclude each other, or an override is outside data, label and tokenizer.
+    """
     given = _parser().parse_intermixed_args(arguments)
     with report_errors("convert"):
         # Argument errors and --help do not wait for transformers.
@@ -106,22 +110,26 @@ def _with_data(converted: "Converted", overrides: Sequence[str]) -> "Converted":
     chosen = _chosen(converted, overrides)
     config = _compose([*chosen, f"data.length={converted.checkpoint.length}"])
     settings = cast(dict[str, Any], OmegaConf.to_container(config.data, resolve=True))
-    asked = converted.checkpoint.label is not None or any(override.startswith("label") for override in chosen)
-    return trained_on(converted, settings, instantiate(config.label) if asked and config.label else None)
+    labeled = converted.checkpoint.label is not None or any(override.startswith("label") for override in chosen)
+    return trained_on(converted, settings, instantiate(config.label) if labeled and config.label else None)
 
 
 def _chosen(converted: "Converted", overrides: Sequence[str]) -> list[str]:
-    """Return the overrides, completed from the published configuration."""
-    said = converted.said_of_data
+    """Return the overrides, completed from the published configuration.
+
+    Raises:
+        ValueError: If neither the overrides nor the published configuration name the data.
+    """
+    published = converted.said_of_data
     chosen = [override for override in overrides if not override.startswith("tokenizer")]
     if not any(override.startswith("data=") for override in chosen):
-        name = str(said.get("train"))
-        found = WRAPPED.get(name) if said.get("wrap") is True else None
+        name = str(published.get("train"))
+        found = WRAPPED.get(name) if published.get("wrap") is True else None
         option = found or DATA.get(name)
         if option is None:
             raise ValueError("Expected `data=NAME` beside the other overrides: the source does not name its data.")
         chosen.insert(0, f"data={option}")
-    column, percentile = said.get("label_col"), said.get("label_col_pctile")
+    column, percentile = published.get("label_col"), published.get("label_col_pctile")
     named = any(override.startswith("label=") for override in chosen)
     if converted.checkpoint.label is not None and column in LABELS and not named:
         chosen.append(f"label={column}")
@@ -196,8 +204,8 @@ def _closing_of_classifier(converted: "ConvertedClassifier", given: argparse.Nam
         f"Written to {given.directory}.",
     ]
     if "rows" in converted.generator.config["data"]:
-        asked = f"checkpoint={given.generator} guidance=classifier_based classifier={given.directory}"
-        lines += ["\nSteer with it:", f"  uv run evaluator {asked}"]
+        options = f"checkpoint={given.generator} guidance=classifier_based classifier={given.directory}"
+        lines += ["\nSteer with it:", f"  uv run evaluator {options}"]
     else:
         lines += [
             f"\nSteer from Python: load_classifier({given.directory!r}).likelihood(1) for ClassifierBased.",

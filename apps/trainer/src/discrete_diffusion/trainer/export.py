@@ -9,10 +9,10 @@ from discrete_diffusion.commandline import report_errors
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the command line that follows `trainer export`."""
-    asked = _parser().parse_args(arguments)
+    """Run `trainer export` with the arguments of the command line."""
+    given = _parser().parse_args(arguments)
     with report_errors("export"):
-        _export(asked)
+        _export(given)
 
 
 def _parser() -> ArgumentParser:
@@ -37,9 +37,9 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _export(asked: Namespace) -> None:
-    destination: Path = asked.destination
-    if asked.private and not asked.push_to_hub:
+def _export(given: Namespace) -> None:
+    destination: Path = given.destination
+    if given.private and not given.push_to_hub:
         raise ValueError("Expected `--push-to-hub NAME` beside `--private`.")
     # torch and transformers take seconds to import, and a typo should not wait for them.
     from discrete_diffusion.checkpoints import (
@@ -54,28 +54,32 @@ def _export(asked: Namespace) -> None:
     )
     from discrete_diffusion.trainer.run_results import read_results
 
-    if asked.push_to_hub:
-        expect_hub_name(asked.push_to_hub)
-    expect_free(destination, locate(asked.run), overwrite=asked.overwrite)
-    checkpoint = load(asked.run)
-    classifiers = [load_classifier(path) for path in asked.classifier]
-    for path, classifier in zip(asked.classifier, classifiers, strict=True):
+    if given.push_to_hub:
+        expect_hub_name(given.push_to_hub)
+    expect_free(destination, locate(given.run), overwrite=given.overwrite)
+    checkpoint = load(given.run)
+    classifiers = [load_classifier(path) for path in given.classifier]
+    for path, classifier in zip(given.classifier, classifiers, strict=True):
         try:
             classifier.matches(checkpoint)
         except ValueError as error:
             raise ValueError(f"{path} does not match this model. {error}") from error
     names = _names([classifier.kind for classifier in classifiers], taken=checkpoint.classifiers)
     checkpoint = checkpoint.with_classifiers(**dict(zip(names, classifiers, strict=True)))
-    name = asked.push_to_hub or destination.name
-    card = model_card(checkpoint, name=name, license=asked.license, results=read_results(locate(asked.run)))
+    name = given.push_to_hub or destination.name
+    card = model_card(checkpoint, name=name, license=given.license, results=read_results(locate(given.run)))
     export(checkpoint, destination, card=card)
     print(_closing(destination, name))
-    if asked.push_to_hub:
-        print(f"Uploaded to {push_to_hub(destination, asked.push_to_hub, private=asked.private)}")
+    if given.push_to_hub:
+        print(f"Uploaded to {push_to_hub(destination, given.push_to_hub, private=given.private)}")
 
 
 def _names(kinds: Sequence[str], taken: Container[str]) -> list[str]:
-    """Return a name for each classifier: its kind, numbered if there are several."""
+    """Return a name for each classifier: its kind, numbered if there are several.
+
+    Raises:
+        ValueError: If the model already has a classifier with the name.
+    """
     count, seen, names = Counter(kinds), Counter[str](), []
     for kind in kinds:
         seen[kind] += 1

@@ -229,17 +229,17 @@ def build_batches(config: DictConfig, data: SequenceData, run: TrainingRun) -> D
 def describe_training(trainer: L.Trainer, network: nn.Module, config: DictConfig) -> str:
     """Describe the size of the network, the steps, the devices and the rows of a step."""
     size = sum(parameter.numel() for parameter in network.parameters())
-    said = f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}."
+    description = f"Training {size:,} parameters for {config.steps:,} steps on {trainer.strategy.root_device}."
     processes, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     if processes * accumulated == 1:
-        return said
+        return description
     rows = config.batch_size * processes * accumulated
     split = f"{config.batch_size} × {processes} processes × {accumulated} accumulated"
-    return f"{said} A step has {rows:,} sequences: {split}."
+    return f"{description} A step has {rows:,} sequences: {split}."
 
 
 def fit(trainer: L.Trainer, module: L.LightningModule, batches: DataModule, run: TrainingRun, stop: Stop) -> None:
-    """Train, and leave the process with the exit code of the signal if one has asked for a stop.
+    """Train, and exit with the code of the signal if the run is stopped.
 
     A job of SLURM that SIGUSR1 stops is requeued.
 
@@ -307,5 +307,5 @@ def print_row_report(run: TrainingRun, data: SequenceData) -> None:
 def describe_sequences(data: SequenceData) -> str:
     """Describe the number and size of the sequences."""
     train = "A stream of" if isinstance(data.train, Stream) else f"{len(data.train):,}"
-    said = f"{train} training and {len(data.validation):,} validation sequences of {data.length} tokens, "
-    return said + f"{len(data.tokenizer)} symbols"
+    description = f"{train} training and {len(data.validation):,} validation sequences of {data.length} tokens, "
+    return description + f"{len(data.tokenizer)} symbols"

@@ -23,19 +23,20 @@ def initial_checkpoint(config: DictConfig, overrides: Sequence[str]) -> Checkpoi
     ignored. A published model without a tokenizer takes the configuration's.
 
     Args:
+        config: Composed configuration.
         overrides: Overrides of the command line.
 
     Raises:
         ValueError: If the checkpoint is named twice or not at all, or if a group that it fixes is overridden.
     """
     path = config.get("initial")
-    asked = any(NAME in group.keys() for group in (config.model, config.backbone))  # noqa: SIM118, `in` skips ???
+    expects_name = any(NAME in group.keys() for group in (config.model, config.backbone))  # noqa: SIM118, `in` skips ???
     if NAME in config.model:
         if path is not None:
             raise ValueError(f"Expected `initial` or `model.{NAME}`, not both.")
         path = config.model[NAME]
     if path is None:
-        if asked:
+        if expects_name:
             raise ValueError(
                 f"Expected a model for `model=hf` and `backbone=hf_dit`: name it by `model=hf model.{NAME}=`, a run, a "
                 "published model's folder, or its name on the Hugging Face hub."

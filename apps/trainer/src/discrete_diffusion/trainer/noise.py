@@ -66,7 +66,10 @@ class ResumableNoise(L.LightningModule):
     def count_validation_rows(self, batch: Any, batch_idx: int) -> int:
         """Point the noise to the rows of this process in a batch of the validation, and return their number.
 
-        It is 0 where the process has only a row that fills the batch, and must be left out of the results.
+        The number is 0 if the process has only a filler row, which must be left out of the results.
+
+        Raises:
+            ValueError: If a run with several processes has other data loaders than those of a `DataModule`.
         """
         if not isinstance(self.validation_noise, BatchGenerator):
             return len(batch["input_ids"])

@@ -75,16 +75,16 @@ class SkipNonFinite(L.Callback):
         self.count, self.in_row = self.count + 1, self.in_row + 1
         step, rate = trainer.global_step + 1, optimizer.param_groups[0]["lr"]
         self._keep(trainer, batches, step)
-        said = f"the loss is {loss.item():.3g} at a learning rate of {rate:.2g}"
+        cause = f"the loss is {loss.item():.3g} at a learning rate of {rate:.2g}"
         if not self.in_row < self.most:
             raise NonFiniteError(
-                f"Stopped at step {step}: {said}, and loss or gradient were not finite for {self.in_row} steps in a "
+                f"Stopped at step {step}: {cause}, and loss or gradient were not finite for {self.in_row} steps in a "
                 f"row, whose batches are in {self.directory}. Try a lower learning rate, a longer warm-up or "
                 "trainer.precision=32-true, from the last checkpoint with resume=RUN."
             )
         if trainer.is_global_zero and self.count <= KEPT:
             kept = f"; {self.count} skipped so far"
-            print_above_progress_bar(trainer, f"step {step} skipped: loss or gradient is not finite, {said}{kept}")
+            print_above_progress_bar(trainer, f"step {step} skipped: loss or gradient is not finite, {cause}{kept}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of skipped steps."""

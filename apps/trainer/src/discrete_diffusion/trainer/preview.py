@@ -81,10 +81,10 @@ class Preview(L.Callback):
         if self.picture is not None:
             self.picture(strings, path := path.with_suffix(".png"))
         nll = trainer.callback_metrics["val/nll"].item()
-        said = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
-        said += [f"{name} {value:.0%}" for name, value in scores.items()]
-        said.append("  ".join(shorten(one) for one in strings[: self.shown]) if self.picture is None else str(path))
-        print_above_progress_bar(trainer, " | ".join(said))
+        parts = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
+        parts += [f"{name} {value:.0%}" for name, value in scores.items()]
+        parts.append("  ".join(shorten(one) for one in strings[: self.shown]) if self.picture is None else str(path))
+        print_above_progress_bar(trainer, " | ".join(parts))
 
 
 def shorten(string: str, longest: int = 72) -> str:

@@ -34,10 +34,10 @@ def run_name(path: str | Path | None) -> str:
 
 def resumed_name(path: str | None, name: str) -> str:
     """Return the name of the resumed run, given its folder or checkpoint; `name` if it has none fit for a folder."""
-    told = None if path is None else settings_of(run_of(path))
-    if told is None or not told.is_file():
+    settings = None if path is None else settings_of(run_of(path))
+    if settings is None or not settings.is_file():
         return name
     # The file may be a stranger's, and the name becomes a part of a path.
-    config = OmegaConf.to_container(OmegaConf.load(told), resolve=False)
+    config = OmegaConf.to_container(OmegaConf.load(settings), resolve=False)
     found = config.get("name") if isinstance(config, dict) else None
     return found if isinstance(found, str) and re.fullmatch(r"\w[\w.-]*", found) else name

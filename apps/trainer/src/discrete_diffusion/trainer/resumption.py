@@ -65,7 +65,7 @@ FIXED = (
 )
 """Settings that a resumed run cannot change: its weights belong to them."""
 MOVABLE = ("data.path",)
-"""Settings below `FIXED` that say where something is, not what it is."""
+"""Locations below `FIXED`, which a resumed run can change."""
 
 TRAINER = "discrete_diffusion.trainer"
 MOVED = {
@@ -84,8 +84,8 @@ class ResumedRun(NamedTuple):
 
     Attributes:
         folder: Folder of the run.
-        settings: Settings of the run as its folder has them.
-        config: The same with the changes of the command line.
+        settings: Settings in the folder of the run.
+        config: Settings of the run with the changes of the command line.
         changes: Each change, as "NAME OLD -> NEW".
     """
 
@@ -101,12 +101,12 @@ def read_run(path: str, overrides: Sequence[str], *, trust_remote_code: bool) ->
     Args:
         path: Folder of the run, or one of its checkpoints.
         overrides: Settings of the command line. They are trusted.
-        trust_remote_code: Build whatever the run's settings name.
+        trust_remote_code: Build classes outside the closed lists.
 
     Raises:
         FileNotFoundError: If there is no run.
         UntrustedTargetError: If the settings name code outside the closed lists and `trust_remote_code` is false.
-        ValueError: If they cannot be read, or the command line changes one that a resumed run cannot change.
+        ValueError: If the settings cannot be read, or the command line changes a fixed setting.
     """
     if not Path(path).exists():
         raise FileNotFoundError(
@@ -142,7 +142,11 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
 
 
 def _apply(override: Override, config: DictConfig, run: Path) -> str | None:
-    """Apply one override, and return the change that it makes."""
+    """Apply one override, and return the change that it makes.
+
+    Raises:
+        ValueError: If the setting is unknown, is a group, or is fixed for a resumed run.
+    """
     name, text = override.key_or_group, (override.input_line or "").lstrip("+")
     if name in ("resume", "trust_remote_code"):
         return None
@@ -194,9 +198,7 @@ def _expect_trusted_run(config: DictConfig, file: Path) -> None:
         "muon": OPTIMIZERS,
         "optimizer": OPTIMIZERS,
         "picture": frozenset({"discrete_diffusion.trainer.pictures.image_samples"}),
-        "score": frozenset(
-            f"discrete_diffusion.trainer.preview_scores.{name}" for name in ("distinct", "molecule_validity")
-        ),
+        "score": frozenset(f"{TRAINER}.preview_scores.{name}" for name in ("distinct", "molecule_validity")),
         "task": frozenset(
             {
                 "discrete_diffusion.trainer.train.train",
@@ -220,7 +222,12 @@ def _expect_trusted_run(config: DictConfig, file: Path) -> None:
 
 
 def _expect_paths_inside(config: DictConfig, group: str, file: Path) -> None:
-    """Refuse names of files and folders that lead out of the run's folder, once interpolations are resolved."""
+    """Check that resolved names of files and folders stay inside the run's folder.
+
+    Raises:
+        UntrustedTargetError: If a name leads out of the folder.
+        ValueError: If an interpolation cannot be resolved.
+    """
     folder = os.path.abspath(HydraConfig.get().runtime.output_dir)  # noqa: PTH100, nothing is looked up
     try:
         found = list(_strings(OmegaConf.to_container(config[group], resolve=True)))

@@ -1,4 +1,4 @@
-"""Lightning's checkpoints of a run, and which of them is whole."""
+"""Lightning's checkpoints of a run, and the newest complete one."""
 
 import zipfile
 from pathlib import Path

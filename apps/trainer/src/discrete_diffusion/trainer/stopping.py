@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 
 class Stopped(BaseException):
-    """A signal has asked the run to stop.
+    """Stop of the run on a signal.
 
     Attributes:
         signum: The signal.

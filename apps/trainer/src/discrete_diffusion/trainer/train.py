@@ -1,4 +1,4 @@
-"""Train a generator from a configuration."""
+"""Training of a generator from a configuration."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -88,7 +88,11 @@ def _train(config: DictConfig, run: TrainingRun) -> Checkpoint:
 
 
 def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: SequenceData) -> Checkpoint:
-    """Build the untrained model, with the configuration that its checkpoint stores."""
+    """Build the untrained model, with the configuration that its checkpoint stores.
+
+    Raises:
+        ValueError: If the network reads in the wrong direction or takes another number of conditioning values.
+    """
     tokenizer = with_token(data.tokenizer, config.model.needs)
     tokens = data.examples(COUNTED)["input_ids"][:]
     vocab_size = len(tokenizer)
@@ -143,13 +147,13 @@ def _label(config: DictConfig, initial: Checkpoint | None) -> LabelRule | ValueL
 
 
 def _describe(data: SequenceData) -> str:
-    said = describe_sequences(data)
+    description = describe_sequences(data)
     if data.label is not None and data.labels is not None:
-        said += "; " + Classes(data.label).describe(data.labels)
+        description += "; " + Classes(data.label).describe(data.labels)
     if data.values is not None:
         each = zip(data.values.columns, data.values.means, data.values.stds, strict=True)
-        said += "; " + ", ".join(f"{column}: {mean:.3g} ± {std:.3g}" for column, mean, std in each)
-    return said + "."
+        description += "; " + ", ".join(f"{column}: {mean:.3g} ± {std:.3g}" for column, mean, std in each)
+    return description + "."
 
 
 def _closing(run: TrainingRun, checkpoint: Path, values: FittedValueLabel | None) -> str:

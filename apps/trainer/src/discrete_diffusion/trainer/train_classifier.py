@@ -1,4 +1,4 @@
-"""Train a classifier for a generator from a configuration."""
+"""Training of a classifier for a generator from a configuration."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +36,7 @@ def train_classifier(config: DictConfig, *, view: Callable[[Checkpoint], View]) 
     """Load the generator and its data, train, and save a classifier in the run folder.
 
     Args:
+        config: Composed configuration.
         view: Function from the generator to the view of a sequence that the classifier reads.
     """
     with TrainingRun(config) as run:
@@ -143,13 +144,17 @@ def load_data(config: DictConfig, generator: Checkpoint) -> tuple[SequenceData, 
 
 
 def refuse(config: DictConfig) -> None:
-    """Reject options that a classifier takes from its generator."""
-    said = [name for name in GENERATORS_OWN if config.get(name) is not None]
+    """Reject options that a classifier takes from its generator.
+
+    Raises:
+        ValueError: If the configuration has one of these options.
+    """
+    chosen = [name for name in GENERATORS_OWN if config.get(name) is not None]
     if "rows" in config.data:
-        said.append("data")
-    if said:
+        chosen.append("data")
+    if chosen:
         raise ValueError(
-            f"Expected no `{said[0]}`, nor an experiment that chooses one: a classifier's is its generator's."
+            f"Expected no `{chosen[0]}`, nor an experiment that chooses one: a classifier's is its generator's."
         )
 
 
