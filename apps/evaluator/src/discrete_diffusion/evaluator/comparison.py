@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from discrete_diffusion.eval import CostPanel, confidence_interval, distinct_n, draw_cost_panels, unigram_entropy
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run
 from discrete_diffusion.evaluator.pictures import pretty
-from discrete_diffusion.evaluator.report import number, with_interval
+from discrete_diffusion.evaluator.report import with_interval
+from discrete_diffusion.evaluator.report_numbers import number
 
 NGRAM = 4
 """Tokens in the n-grams whose distinct share is reported."""
@@ -58,7 +59,7 @@ def samplers_table(summary: Sequence[Mapping[str, Any]], domain: Domain, trainin
     ]
     if any(row["gamma"] is not None for row in summary):
         columns.append(("guidance", _guidance))
-    columns.append(("evaluations", lambda row: number(row["evaluations_per_sample"], 1)))
+    columns.append(("evaluations", lambda row: number(row["evaluations_per_sample"], decimals=1)))
     for column, heading in domain.shown.items():
         if column in ("valid", "novel"):
             columns.append((heading, partial(with_interval, name=column, decimals=0)))
@@ -66,15 +67,15 @@ def samplers_table(summary: Sequence[Mapping[str, Any]], domain: Domain, trainin
         columns.append((f"mean {domain.property_name}", partial(with_interval, name=_mean(summary), decimals=3)))
     for column, heading in COLUMNS.items():
         columns.append((heading, partial(with_interval, name=column, decimals=2)))
-    columns.append(("seconds", lambda row: number(row["seconds"], 1)))
+    columns.append(("seconds", lambda row: number(row["seconds"], decimals=1)))
     for heading, _ in columns:
         named = heading in ("sampler", "setting", "guidance")
         table.add_column(heading, justify="left" if named else "right", no_wrap=named)
     for row in summary:
         table.add_row(*(tell(row) for _, tell in columns))
     table.add_section()
-    known = {"sampler": "training data", f"mean {domain.property_name}": number(domain.training["mean"], 3)}
-    known |= {heading: number(training[column], 2) for column, heading in COLUMNS.items()}
+    known = {"sampler": "training data", f"mean {domain.property_name}": number(domain.training["mean"], decimals=3)}
+    known |= {heading: number(training[column], decimals=2) for column, heading in COLUMNS.items()}
     table.add_row(*(known.get(heading, "") for heading, _ in columns))
     table.caption = "evaluations: forward passes of the network for each sample; entropy: of tokens, in nats"
     table.caption_justify = "left"

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from discrete_diffusion.eval import Likelihood
 from discrete_diffusion.evaluator.domains.domain import Domain
+from discrete_diffusion.evaluator.report_numbers import number
 
 
 def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Table:
@@ -30,13 +31,13 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
     if not several:
         columns.append(("condition", lambda row: row["condition"]))
     if len(counts) > 1:
-        columns.append(("samples", lambda row: number(row["generated"], 0)))
+        columns.append(("samples", lambda row: number(row["generated"], decimals=0)))
     for column, heading in metrics.shown.items():
         if not several or column in ("valid", "novel", "distinct"):
             columns.append((heading, partial(with_interval, name=column, decimals=0)))
     columns.append((f"mean {name} of novel", partial(with_interval, name="novel_property_mean", decimals=3)))
     if not several:
-        columns.append(("median", lambda row: number(row["novel_property_median"], 3)))
+        columns.append(("median", lambda row: number(row["novel_property_median"], decimals=3)))
     if any(row.get("request_error") is not None for row in summary):
         columns.append(("distance from request", partial(with_interval, name="request_error", decimals=3)))
     if any(row.get("accuracy") is not None for row in summary):
@@ -44,11 +45,11 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
     if not several and any(row["mean_ess_share"] is not None for row in summary):
         columns.append(("ESS", lambda row: _share(row["mean_ess_share"])))
         columns.append(("resampled", lambda row: _share(row["resampled_share"])))
-    columns.append(("evaluations", lambda row: number(row["network_evaluations"], 0)))
+    columns.append(("evaluations", lambda row: number(row["network_evaluations"], decimals=0)))
     for column, heading in (("classifier_rows", "classifier"), ("reward_calls", "reward")):
         if any(row[column] for row in summary):
-            columns.append((heading, lambda row, column=column: number(row[column], 0)))  # type: ignore[misc]
-    columns.append(("seconds", lambda row: number(row["seconds"], 1)))
+            columns.append((heading, lambda row, column=column: number(row[column], decimals=0)))  # type: ignore[misc]
+    columns.append(("seconds", lambda row: number(row["seconds"], decimals=1)))
     for heading, _ in columns:
         named = heading in ("guidance", "condition")
         table.add_column(heading, justify="left" if named else "right", no_wrap=named)
@@ -58,13 +59,13 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
     training = metrics.training
     known = {
         "guidance" if several else "condition": "training data",
-        f"mean {name} of novel": number(training["mean"], 3),
+        f"mean {name} of novel": number(training["mean"], decimals=3),
     }
-    known["median"] = number(training["median"], 3)
+    known["median"] = number(training["median"], decimals=3)
     table.add_row(*(known.get(heading, "") for heading, _ in columns))
     table.caption = (
-        f"training data: {name} quartiles {number(training['lower_quartile'], 3)} and "
-        f"{number(training['upper_quartile'], 3)}, 90th percentile {number(training['p90'], 3)}"
+        f"training data: {name} quartiles {number(training['lower_quartile'], decimals=3)} and "
+        f"{number(training['upper_quartile'], decimals=3)}, 90th percentile {number(training['p90'], decimals=3)}"
     )
     if any(row["classifier_rows"] for row in summary):
         table.caption += "; classifier: its forward passes, a row each (backward passes are not counted)"
@@ -74,15 +75,16 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
 
 def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str, float | None] | None) -> str:
     """Return the likelihood in words, with bits per character or dimension if the data have such a unit."""
-    other = "" if per_unit is None else f"\n  {number(per_unit[1], 3)} bits per {per_unit[0]}"
+    precise = partial(number, decimals=3)
+    other = "" if per_unit is None else f"\n  {precise(per_unit[1])} bits per {per_unit[0]}"
     nats, bits = likelihood.nats_per_sequence, likelihood.bits_per_token
     parts = ", ".join(f"{name} {value:.3f}" for name, value in likelihood.parts.items())
     return (
         f"Negative log-likelihood of {likelihood.sequences:,} validation sequences"
         f"{', each given its label' * labeled}:\n"
-        f"  {number(nats, 3)} ± {number(likelihood.nats_per_sequence_error, 3)} nats per sequence ({parts})\n"
-        f"  {number(bits, 3)} ± {number(likelihood.bits_per_token_error, 3)} bits per token, perplexity "
-        f"{number(likelihood.perplexity, 3)} (± standard error; tokens counted without padding){other}"
+        f"  {precise(nats)} ± {precise(likelihood.nats_per_sequence_error)} nats per sequence ({parts})\n"
+        f"  {precise(bits)} ± {precise(likelihood.bits_per_token_error)} bits per token, perplexity "
+        f"{precise(likelihood.perplexity)} (± standard error; tokens counted without padding){other}"
     )
 
 
@@ -100,8 +102,10 @@ def likelihood_table(likelihood: Mapping[str, Any]) -> Table:
     rows |= {f"{name.replace('_', ' ')} first (exact)": row for name, row in likelihood["orders"].items()}
     for name, row in rows.items():
         keys = ("nats_per_sequence", "bits_per_token")
-        numbers = (f"{number(row[key], 3)} ± {number(row[f'{key}_error'], 3)}" for key in keys)
-        table.add_row(name, *numbers, number(row["perplexity"], 3), number(row["evaluations_per_sequence"], 1))
+        numbers = (f"{number(row[key], decimals=3)} ± {number(row[f'{key}_error'], decimals=3)}" for key in keys)
+        table.add_row(
+            name, *numbers, number(row["perplexity"], decimals=3), number(row["evaluations_per_sequence"], decimals=1)
+        )
     return table
 
 
@@ -128,7 +132,7 @@ def closing(directory: Path, domain: Domain) -> Panel:
 def with_interval(row: Mapping[str, Any], name: str, decimals: int) -> str:
     """Return a number of a row of the summary with the half-width of its interval, if it has one."""
     mean, half = row[name], row[f"{name}_ci95"]
-    return number(mean, decimals) + (f" ± {half:.{decimals}f}" if half is not None else "")
+    return number(mean, decimals=decimals) + (f" ± {half:.{decimals}f}" if half is not None else "")
 
 
 def _gamma(value: float | None) -> str:
@@ -137,8 +141,3 @@ def _gamma(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
-
-
-def number(value: float | None, decimals: int) -> str:
-    """Return a number to so many decimals, a dash for None."""
-    return "–" if value is None else f"{value:,.{decimals}f}"

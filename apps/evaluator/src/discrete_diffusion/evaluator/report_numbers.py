@@ -45,10 +45,13 @@ class Table:
     last: Sequence[Cell] = ()
 
 
-def number(value: float | str | None, half: float | None = None) -> str:
-    """Return a number as text, with two digits of its interval's half-width, or about four digits without interval.
+def number(value: float | str | None, half: float | None = None, *, decimals: int | None = None) -> str:
+    """Return a number as text, and a dash for None or NaN.
 
-    Infinities in summary.json are strings.
+    Args:
+        value: The number; infinities in summary.json are strings.
+        half: Half-width of the confidence interval, which sets two of its digits as the precision.
+        decimals: Fixed number of decimals; without `half` and `decimals`, about four significant digits.
     """
     if value is None:
         return "–"
@@ -57,14 +60,16 @@ def number(value: float | str | None, half: float | None = None) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if decimals is not None:
+        return f"{value:,.{decimals}f}"
     if half:
         return f"{value:,.{_decimals(half, 1)}f}"
     if value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}"
     if abs(value) < 1e-3:
         return f"{value:.2e}"
-    told = f"{value:,.{_decimals(value, 3)}f}"
-    return told.rstrip("0").rstrip(".") if "." in told else told
+    text = f"{value:,.{_decimals(value, 3)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def around(half: float | None) -> str:
