@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,14 @@ def test_a_copy_is_as_it_was_saved(checkpoint: Checkpoint, tmp_path: Path):
     shutil.copytree(checkpoint.save(tmp_path / "checkpoint"), tmp_path / "copy")
     (tmp_path / "copy" / "README.md").write_text("mine")
     assert load(load(tmp_path / "copy").save(tmp_path / "again")).config == checkpoint.config
+
+
+def test_process_tells_diffusion_from_autoregressive_models(checkpoint: Checkpoint):
+    denoiser = checkpoint.config["model"]["denoiser"]
+    assert type(checkpoint.process).__name__ == denoiser["process"]["_target_"].rpartition(".")[2]
+    left_to_right = {"_target_": "discrete_diffusion.processes.NextToken", "_partial_": True, "bos_id": 0}
+    model = {**checkpoint.config["model"], "denoiser": left_to_right}
+    found = replace(checkpoint, config={**checkpoint.config, "model": model})
+    assert found.process is None
+    with pytest.raises(ValueError, match="has no kernel"):
+        found.kernel()

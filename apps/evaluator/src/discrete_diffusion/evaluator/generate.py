@@ -69,7 +69,7 @@ def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
     if sweep.searches:
         sweep = replace(sweep, reward=_reward(config, checkpoint, canonical))
     template = read_infill(config, checkpoint)
-    if template is not None and not isinstance(getattr(checkpoint.denoiser(), "process", None), MaskingNoise):
+    if template is not None and not isinstance(checkpoint.process, MaskingNoise):
         console.print("Infilling is a heuristic for this model: it is exact for masked diffusion alone.")
     if not ranks.first:
         _assist(config, sweep, template)

@@ -5,12 +5,13 @@ A view is built from the generator of the classifier and rejects unsuitable gene
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
 from discrete_diffusion.checkpoints import Checkpoint
+from discrete_diffusion.guidance import Latent
 from discrete_diffusion.processes import Process
 from discrete_diffusion.schedules import LowDiscrepancyTimes, draw_rows
 
@@ -71,7 +72,7 @@ class Noisy:
 class NoisyHidden:
     """Hidden states of a frozen diffusion generator at x_t, for NOS (arXiv 2305.20009)."""
 
-    denoiser: Any
+    denoiser: Latent
     process: Process
     times: Times = LowDiscrepancyTimes()
     kind: ClassVar[str] = "hidden"
@@ -113,7 +114,7 @@ class HiddenPrefixes:
     State i has read the tokens before i, see `NextToken.encode`.
     """
 
-    denoiser: Any
+    denoiser: Latent
     pad_id: int | None
     kind: ClassVar[str] = "hidden"
     levels: ClassVar[str | None] = "share of the sequence seen"
@@ -152,7 +153,7 @@ def noisy(generator: Checkpoint) -> Noisy:
     Raises:
         ValueError: If the generator is autoregressive.
     """
-    process = getattr(generator.denoiser(), "process", None)
+    process = generator.process
     if process is None:
         raise ValueError(
             "Expected a diffusion generator for a noisy classifier, and this one goes from left to right: train it a "
@@ -167,7 +168,7 @@ def prefixes(generator: Checkpoint) -> Prefixes:
     Raises:
         ValueError: If the generator is a diffusion model.
     """
-    if getattr(generator.denoiser(), "process", None) is not None:
+    if generator.process is not None:
         raise ValueError(
             "Expected a generator that goes from left to right for a prefix classifier, and this one is a diffusion: "
             "train it a `task=noisy_classifier` (D-CBG) or a `task=hidden_classifier` (NOS)."
@@ -182,12 +183,12 @@ def hidden(generator: Checkpoint) -> NoisyHidden | HiddenPrefixes:
         ValueError: If the network does not expose its hidden states.
     """
     denoiser = generator.denoiser()
-    if not hasattr(denoiser, "encode"):
+    if not isinstance(denoiser, Latent):
         raise ValueError(
             f"Expected a generator that can be opened for a hidden classifier, and {type(generator.network).__name__} "
             "has no `encode`: train it another kind of classifier."
         )
-    process = getattr(denoiser, "process", None)
+    process = generator.process
     if process is None:
         return HiddenPrefixes(denoiser, generator.tokenizer.pad_token_id)
     return NoisyHidden(denoiser, process, _times(generator))

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint, ClassifierCheckpoint, describe_generator, fetch, load
 from discrete_diffusion.datasets import SequenceData, ValueLabel
+from discrete_diffusion.guidance import Latent
 from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.classifier_views import View
 from discrete_diffusion.trainer.fitting import (
@@ -161,7 +162,7 @@ def refuse(config: DictConfig) -> None:
 def _hidden_size(generator: Checkpoint) -> int | None:
     """Return the width of the generator's hidden states, or None if it does not expose them."""
     denoiser = generator.denoiser()
-    if not hasattr(denoiser, "encode"):
+    if not isinstance(denoiser, Latent):
         return None
     with torch.no_grad():
         return denoiser.encode(torch.zeros(1, generator.length, dtype=torch.long), torch.ones(1)).shape[-1]

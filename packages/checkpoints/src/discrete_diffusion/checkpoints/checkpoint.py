@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheckpoint
+from discrete_diffusion.checkpoints.compatibility import DiffusionDenoiser
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.errors import MissingDataError, UndescribedDataError
 from discrete_diffusion.checkpoints.infill import read_template
@@ -34,7 +35,7 @@ from discrete_diffusion.checkpoints.storage import (
 )
 from discrete_diffusion.datasets import FittedValueLabel, Label, SequenceData, decode, save_label
 from discrete_diffusion.guidance import RandomSource, SampleStreams, State, last
-from discrete_diffusion.processes import Ancestral, Objective
+from discrete_diffusion.processes import Ancestral, Objective, Process
 
 Request: TypeAlias = float | Sequence[float | None] | Mapping[str, float | None]
 """Numbers to ask for: one for each column, None to leave it free; or by the names of columns; or one number."""
@@ -89,6 +90,12 @@ class Checkpoint:
             raise ValueError("Expected no numbers: this model is not conditional on any.")
         return replace(self, requests=torch.from_numpy(np.stack([self.values.request(one) for one in wanted])))
 
+    @property
+    def process(self) -> Process | None:
+        """Forward process of a diffusion model, None for an autoregressive model."""
+        denoiser = self.denoiser()
+        return denoiser.process if isinstance(denoiser, DiffusionDenoiser) else None
+
     def denoiser(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
         """Return the denoiser, log p(x_0 | x_t, y), of the network or of a function that wraps it."""
         network = network or self.network
@@ -106,7 +113,7 @@ class Checkpoint:
             ValueError: If the model is autoregressive.
         """
         denoiser = self.denoiser(network)
-        if not hasattr(denoiser, "process"):
+        if not isinstance(denoiser, DiffusionDenoiser):
             raise ValueError("Expected a diffusion model: one that goes from left to right has no kernel.")
         return Ancestral(denoiser.process, denoiser)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -11,6 +11,16 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.storage import fingerprint
 from discrete_diffusion.processes import Process
+
+
+@runtime_checkable
+class DiffusionDenoiser(Protocol):
+    """Denoiser of a diffusion model, as opposed to an autoregressive one."""
+
+    @property
+    def process(self) -> Process:
+        """The forward process."""
+        ...
 
 
 class Generator(Protocol):
@@ -50,7 +60,8 @@ HASHED = {"tokenizer": "the vocabulary", "weights": "the weights", "noise": "the
 
 def describe_generator(generator: Generator) -> dict[str, Any]:
     """Return the properties of a generator that classifiers depend on, as JSON values."""
-    process = getattr(generator.denoiser(), "process", None)
+    denoiser = generator.denoiser()
+    process = denoiser.process if isinstance(denoiser, DiffusionDenoiser) else None
     return {
         "process": None if process is None else type(process).__name__,
         "schedule": None if process is None else repr(process.schedule),

@@ -53,13 +53,13 @@ def model_card(
         license: License of the weights, an identifier of the hub such as "apache-2.0"; by default unknown.
         results: Measurements to report.
     """
-    process = getattr(checkpoint.denoiser(), "process", None)
+    process = checkpoint.process
     results = RunResults() if results is None else results
     kind = checkpoint.config["data"].get("kind", "strings")
     classes = () if checkpoint.label is None else checkpoint.label.class_names
     own = not checkpoint.config["backbone"]["_target_"].startswith("discrete_diffusion.backbones.HuggingFace")
     auto = "AutoModelForCausalLM" if process is None else "AutoModelForMaskedLM"
-    law = "autoregressive" if process is None else f"{type(process).__name__.lower()}-diffusion"
+    tag = "autoregressive" if process is None else f"{type(process).__name__.lower()}-diffusion"
     shown = _samples(checkpoint) if kind != "images" else []
     page = (
         _environment()
@@ -68,7 +68,7 @@ def model_card(
             name=name,
             license=license or "unknown",
             pipeline_tag=_task(kind, process),
-            tags=["discrete-diffusion", law, kind, *(["classifier-free-guidance"] if classes else [])],
+            tags=["discrete-diffusion", tag, kind, *(["classifier-free-guidance"] if classes else [])],
             summary=_summary(checkpoint, process, kind),
             code=_code(checkpoint, name, auto, own),
             own=own,
@@ -159,7 +159,7 @@ def _model_rows(checkpoint: Checkpoint, process: Any) -> Iterator[tuple[str, str
     if process is None:
         yield "order", "from left to right"
     else:
-        yield "process", f"`{type(process).__name__}`, {_law(process)}"
+        yield "process", f"`{type(process).__name__}`, {_noise(process)}"
         yield "schedule", f"`{process.schedule!r}`"
         if hasattr(process, "parameterization"):
             yield "parameterization", f"`{process.parameterization!r}`"
@@ -168,16 +168,16 @@ def _model_rows(checkpoint: Checkpoint, process: Any) -> Iterator[tuple[str, str
     yield "network", f"`{target}({', '.join(f'{key}={value!r}' for key, value in backbone.items())})`"
     yield "parameters", f"{sum(parameter.numel() for parameter in checkpoint.network.parameters()):,}"
     if steps := checkpoint.config["model"]["sampler"].get("steps"):
-        yield "steps of sampling", f"{steps}, if nothing else is asked for"
+        yield "steps of sampling", f"{steps} by default"
 
 
-def _law(process: Any) -> str:
-    laws = {
+def _noise(process: Any) -> str:
+    names = {
         "Absorbing": "masks (MDLM, arXiv 2406.07524)",
         "Uniform": "uniform noise (UDLM, arXiv 2412.10193)",
         "Marginal": "noise drawn from the data's token frequencies (DiGress, arXiv 2209.14734)",
     }
-    return laws.get(type(process).__name__, "noise of its own law")
+    return names.get(type(process).__name__, "noise of another distribution")
 
 
 def _data_rows(checkpoint: Checkpoint, kind: str) -> Iterator[tuple[str, str]]:

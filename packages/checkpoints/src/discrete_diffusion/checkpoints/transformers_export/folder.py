@@ -102,8 +102,7 @@ def _name_tokenizer(path: Path) -> None:
 
 
 def _class(checkpoint: Checkpoint) -> str:
-    left_to_right = getattr(checkpoint.denoiser(), "left_to_right", False)
-    return f"DiscreteDiffusionFor{'Causal' if left_to_right else 'Masked'}LM"
+    return f"DiscreteDiffusionFor{'Causal' if checkpoint.process is None else 'Masked'}LM"
 
 
 def _targets(node: Any) -> Iterator[str]:
