@@ -1,4 +1,4 @@
-"""What every package's tests share: seeded randomness, and the Oracle that enumerates tiny worlds exactly.
+"""Fixtures shared by the tests of all packages: seeded randomness, and the Oracle that enumerates tiny worlds exactly.
 
 The Oracle is the specification. It knows nothing of the packages: it multiplies explicit matrices over all sequences.
 """

@@ -1,4 +1,4 @@
-"""What is measured: the same work by this library and by the textbook formula, on the same weights."""
+"""Measured computations: each by this library and by the textbook formula, on the same weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

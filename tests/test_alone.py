@@ -1,4 +1,4 @@
-"""What is installed where a member's wheel is tested: itself and the members that it asks for, all of them files."""
+"""Installed packages in the test of a member's wheel: the member and the members that it requires, as files."""
 
 import runpy
 from pathlib import Path

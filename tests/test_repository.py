@@ -1,4 +1,4 @@
-"""What may not be in the repository."""
+"""Forbidden content of the repository."""
 
 import re
 import shutil

@@ -28,7 +28,7 @@ def reward(x0: Tensor) -> Tensor:
 
 
 def draw(path: Path) -> None:
-    """The data, the law that is asked for, and what the ways to ask for it draw."""
+    """Draw the data, the target distribution, and the samples of each method."""
     wanted = ring().where(torch.arange(SIZE)[:, None] >= FIRST, 0)
     laws = {
         "data": ring(),

@@ -1,4 +1,4 @@
-"""What is counted of images agrees with what one counts by hand, and their pictures are drawn."""
+"""Metrics of images against counts by hand, and figures of images."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -19,7 +19,7 @@ LABELS = "needs labels, and the model was trained without"
 RIGHT = "diffusion"  # "Expected a diffusion model", in the words of each method
 YES = ""
 
-# What refuses says why; "" is what draws.
+# Expected error of each combination; "" if it draws samples.
 DIFFUSION = {"udlm": YES, "mdlm": YES, "marginal": YES, "unlabeled": YES, "ar": RIGHT, "unlabeled_ar": RIGHT}
 EXPECTED = {
     "none": dict.fromkeys(MODELS, YES),

@@ -1,4 +1,4 @@
-"""What is measured of molecules, against what RDKit says of them one by one."""
+"""Metrics of molecules, against RDKit on each molecule."""
 
 from itertools import product
 from statistics import mean

@@ -1,4 +1,4 @@
-"""What cannot be done is refused in one clear line."""
+"""One-line errors of unsupported requests."""
 
 import json
 import shutil

@@ -139,7 +139,7 @@ def test_forward_is_the_network_written_out(
 
 
 def naive_logistic(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Differences of the logistic function at the edges of the levels, normalised."""
+    """Differences of the logistic function at the edges of the levels, normalized."""
     edges = torch.linspace(-1 - 1 / (levels - 1), 1 + 1 / (levels - 1), levels + 1, dtype=torch.float64)
     below = 1 / (1 + torch.exp(-(edges - mean[:, None]) / (log_scale[:, None] - 2).exp()))
     return below.diff(dim=1) / (below[:, -1:] - below[:, :1])

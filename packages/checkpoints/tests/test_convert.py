@@ -1,4 +1,4 @@
-"""From a file of the published code to a checkpoint that says the same."""
+"""Conversion of files of the published code to checkpoints with the same outputs."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is exported loads in transformers without any of our packages, and in ours."""
+"""Exported folders, loaded in transformers without our packages and in ours."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What NextToken remembers between calls changes what they cost and never what they return."""
+"""Cache of NextToken between calls: cost and unchanged results."""
 
 import copy
 import dataclasses

@@ -1,4 +1,4 @@
-"""What language models and classifiers of `transformers` say of strings, against plain loops over them."""
+"""Scores of strings by language models and classifiers of `transformers`, against plain loops."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How varied generated text is."""
+"""Diversity of generated text."""
 
 import math
 

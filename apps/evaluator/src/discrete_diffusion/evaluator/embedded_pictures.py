@@ -45,7 +45,7 @@ def plots(directory: Path, domain: Domain) -> list[Plot]:
     captions = {
         "samplers": "Quality and token entropy of every sampler against its network evaluations for each sample.",
         "frontier": f"How many novel {noun} each strength of guidance leaves, and their mean {property}.",
-        "accuracy": f"How many novel {noun} there are, and how many samples a judge puts in the class asked for.",
+        "accuracy": f"Number of novel {noun}, and fraction of samples that a judge assigns to the target class.",
         "distribution": f"{property[:1].upper()}{property[1:]} {of_data}",
         "cost": f"What a higher {property} takes in seconds.",
         "particles": "Effective particles, and how often they are resampled, from noise (t = 1) to data (t = 0).",

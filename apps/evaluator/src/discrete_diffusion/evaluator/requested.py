@@ -1,4 +1,4 @@
-"""Numbers that a model is asked for, in place of a class."""
+"""Requested values of a conditional model, in place of a class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-# What stands in the cut text and what stands there instead, one after another: no rule sees what a later one changes.
+# Patterns and their replacements, applied in order: no rule sees the changes of a later one.
 _RULES: Final = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (

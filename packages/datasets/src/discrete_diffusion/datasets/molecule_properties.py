@@ -1,4 +1,4 @@
-"""The two properties that molecules are labelled with."""
+"""Two properties of molecules that serve as labels."""
 
 from rdkit import Chem
 from rdkit.Chem import QED

@@ -13,7 +13,7 @@ Condition: TypeAlias = Int[Tensor, " b"] | Float[Tensor, "b m"]
 """Labels of a batch, or numbers in standard units, NaN where one is missing."""
 
 PrefixPast: TypeAlias = tuple[tuple[Tensor, ...], ...]
-"""What a causal classifier keeps of prefixes: tensors whose first axis is the batch."""
+"""Cache of a causal classifier for prefixes: tensors whose first axis is the batch."""
 
 
 @runtime_checkable

@@ -217,7 +217,7 @@ def by_order(
         xt: Tokens to start from, masks where they are to be generated.
         order: Rule that selects the positions of each step.
         mask_id: Token that stands for a mask.
-        time: From the share of masked positions of each row, (b,), to the time at which the denoiser is asked; the
+        time: From the share of masked positions of each row, (b,), to the time of the call of the denoiser; the
             share itself is the time of a log-linear schedule. Irrelevant to a network that reads no time.
         y: Labels, passed to the denoiser.
         clamp: Token that each position must hold, -1 where it is free.

@@ -44,7 +44,7 @@ def confidence_remasking(
     their sum is sigma, and masks are revealed as if it were zero.) Which tokens are masked depends on the samples: for
     sigma > 0 the marginals of x_t, and the limit of many steps, are not exactly those of the model.
 
-    The positions to reveal are drawn first, and the denoiser is asked for them alone.
+    The positions to reveal are drawn first, and the denoiser is evaluated at them alone.
 
     Args:
         denoiser: Log-probabilities of the clean tokens.

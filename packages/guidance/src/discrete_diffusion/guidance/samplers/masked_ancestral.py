@@ -41,8 +41,8 @@ def masked_ancestral(
 
         (alpha_s - alpha_t) / (1 - alpha_t),
 
-    whatever the network predicts. The positions are therefore drawn first, and the denoiser is asked for them alone, in
-    the rows that have any: the distribution is that of `trajectory` with the ancestral kernel, and the output layer
+    whatever the network predicts. The positions are therefore drawn first, and the denoiser is evaluated at them alone,
+    in the rows that have any: the distribution is that of `trajectory` with the ancestral kernel, and the output layer
     runs at the positions that change. Of L masks in n equal steps of survival a row is evaluated in
 
         n (1 - (1 - 1 / n)^L)
