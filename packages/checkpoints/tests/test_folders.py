@@ -72,3 +72,10 @@ def test_a_shipped_model_samples_molecules(name: str):
     assert len(set(samples)) == 8
     assert all(set(one) <= set("".join(checkpoint.tokenizer.get_vocab())) for one in samples)
     assert all(parameter.dtype == torch.float32 for parameter in checkpoint.network.parameters())
+
+
+@pytest.mark.parametrize("read", [expect_checkpoint, load])
+def test_a_misspelled_name_is_answered_with_the_shipped_models(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"; the shipped models are {', '.join(models.names())}\\.$"):
+        read("qm9-udlm-smal")

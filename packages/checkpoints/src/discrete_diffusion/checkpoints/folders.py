@@ -55,7 +55,14 @@ def expect_checkpoint(path: str | Path | None) -> None:
     """
     folder = locate(path)
     if (folder.exists() or path is None or str(path).count("/") != 1) and not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"Expected a checkpoint in {folder}, but it has no config.json.")
+        raise FileNotFoundError(f"Expected a checkpoint in {folder}, but it has no config.json{shipped(folder)}.")
+
+
+def shipped(folder: Path) -> str:
+    """Return the end of a message that lists the shipped models if a folder may be a misspelled name, or ""."""
+    if folder.exists() or len(folder.parts) != 1:
+        return ""
+    return f"; the shipped models are {', '.join(models.names())}"
 
 
 def evaluations(checkpoint: str | Path) -> Path:

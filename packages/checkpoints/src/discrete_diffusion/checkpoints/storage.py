@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from discrete_diffusion.checkpoints.errors import first_line
+from discrete_diffusion.checkpoints.folders import shipped
 from discrete_diffusion.checkpoints.legacy import with_current_names
 from discrete_diffusion.checkpoints.trust import expect_trusted
 from discrete_diffusion.datasets import FittedValueLabel, Label, label_from_dict
@@ -182,7 +183,8 @@ def read_config(
     restore(directory)
     missing = [name for name in ("config.json", "model.safetensors") if not (directory / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"Expected a {what} in {directory}, but it has no {' and no '.join(missing)}.")
+        names = shipped(directory) if what == "checkpoint" else ""
+        raise FileNotFoundError(f"Expected a {what} in {directory}, but it has no {' and no '.join(missing)}{names}.")
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     except (RecursionError, ValueError) as error:
