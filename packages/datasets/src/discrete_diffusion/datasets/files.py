@@ -37,6 +37,7 @@ NAMES = (*SMILES_NAMES, *SEQUENCE_NAMES, *TEXT_NAMES)
 _FORMATS = "CSV, TSV, JSON, JSON lines, text, SMILES, FASTA, SDF, Excel (each plain or .gz) or Parquet"
 _DELIMITERS = (",", ";", "\t")
 _SNIFFED = 20
+_LISTED = 20
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +79,7 @@ def read_table(
     column = find_column(rows.column_names, column, names, origin=path)
     if rows.num_rows == 0:
         raise ValueError(f"Expected rows in {path}, got none.")
-    if rows.column_names.count(column) > 1:
-        raise ValueError(f"Expected one column {column!r} in {path}, but there are {rows.column_names.count(column)}.")
+    rows = _distinct(rows, path)
     place = rows.column_names.index(column)
     strings = rows.column(column)
     if not pa.types.is_string(strings.type):
@@ -98,6 +98,20 @@ def read_table(
     if blank.any():
         rows = mark_rows(rows, {int(i): f"no string in the column {column!r}" for i in blank.nonzero()[0]})
     return datasets.Dataset(datasets.table.InMemoryTable(rows.replace_schema_metadata(None).combine_chunks()))
+
+
+def _distinct(rows: pa.Table, path: object) -> pa.Table:
+    """Return the rows without columns that share a blank name, which spreadsheets write beside a table.
+
+    Raises:
+        ValueError: If columns share another name.
+    """
+    names = rows.column_names
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    for name in repeated:
+        if name.strip():
+            raise ValueError(f"Expected one column {name!r} in {path}, but there are {names.count(name)}.")
+    return rows.select([i for i, name in enumerate(names) if name not in repeated]) if repeated else rows
 
 
 def find_column(
@@ -125,7 +139,13 @@ def find_column(
         return next(iter(lower.values()))
     where = "" if origin is None else f" in {origin}"
     expected = " or ".join(map(repr, wanted))
-    raise ValueError(f"Expected a column {expected}{where}; its columns are {', '.join(map(repr, found)) or 'none'}.")
+    raise ValueError(f"Expected a column {expected}{where}; its columns are {_listed(found)}.")
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """Return the names of columns for a message, shortened."""
+    shown = [f"{name!r:.40}" for name in columns[:_LISTED]]
+    return ", ".join([*shown, *(["..."] if len(columns) > _LISTED else [])]) or "none"
 
 
 def mark_rows(table: pa.Table, reasons: Mapping[int, str]) -> pa.Table:
@@ -169,8 +189,8 @@ def check_columns(table: pa.Table, expected: Sequence[str], path: object) -> Non
     """
     missing = [column for column in expected if column not in table.column_names]
     if missing:
-        found = ", ".join(map(repr, table.column_names)) or "none"
-        raise ValueError(f"Expected a column {', '.join(map(repr, missing))} in {path}; its columns are {found}.")
+        names = ", ".join(map(repr, missing))
+        raise ValueError(f"Expected a column {names} in {path}; its columns are {_listed(table.column_names)}.")
 
 
 def _files(path: Source) -> list[Path]:
@@ -182,7 +202,10 @@ def _files(path: Source) -> list[Path]:
         elif found := [Path(match) for match in sorted(glob.glob(name)) if Path(match).is_file()]:  # noqa: PTH207
             files += found
         else:
-            raise FileNotFoundError(f"Expected a {_FORMATS} file, but {one} does not exist.")
+            reason = "is a folder" if Path(name).is_dir() else "is no file" if Path(name).exists() else "does not exist"
+            raise FileNotFoundError(f"Expected a {_FORMATS} file, but {one} {reason}.")
+    if not files:
+        raise ValueError(f"Expected a {_FORMATS} file, got none.")
     return files
 
 
@@ -214,7 +237,7 @@ def _read(path: Path, text: set[str], header: Sequence[str] | None) -> pa.Table:
             return _columns(reader(_decoded(content, name)), text)
     except RecursionError as error:
         raise ValueError(f"{name} cannot be read: it is nested too deeply.") from error
-    except (pa.ArrowException, ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
+    except (pa.ArrowException, csv.Error, ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
     raise ValueError(f"Expected a {_FORMATS} file, got {path.name}.")
 
@@ -273,19 +296,26 @@ def _guessed(content: bytes) -> str:
         return "fasta"
     if start[:1] in (b"{", b"[") and start.rstrip()[-1:] in (b"}", b"]", b",") and b":" in start:
         return "json"
-    first = next(csv.reader(io.StringIO(start.decode("latin-1")), delimiter=_delimiter(start.decode("latin-1"))), [])
+    text = start.decode("latin-1")
+    first = next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
     known = {name.lower() for name in NAMES}
     return "csv" if len(first) > 1 or {name.strip().lower() for name in first} & known else "lines"
 
 
 def _decoded(content: bytes, name: str) -> str:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        logger.warning("%s is not UTF-8: it is read as Latin-1.", name)
-        return content.decode("latin-1")
+        text = content.decode("utf-16")
+    elif b"\0" in content:
+        text = "\0"
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            logger.warning("%s is not UTF-8: it is read as Latin-1.", name)
+            text = content.decode("latin-1")
+    if "\0" in text:
+        raise ValueError("expected text, got NUL characters: save it as UTF-8, and remove them")
+    return text
 
 
 def _delimiter(content: str) -> str:
@@ -293,7 +323,8 @@ def _delimiter(content: str) -> str:
     head = "\n".join(content.split("\n", 4 * _SNIFFED)[: 4 * _SNIFFED])
 
     def columns(delimiter: str) -> int:
-        counts = [len(row) for row in islice(csv.reader(io.StringIO(head), delimiter=delimiter), _SNIFFED) if row]
+        rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+        counts = [len(row) for row in islice(rows, _SNIFFED) if row]
         return counts[0] if counts and max(counts) == min(counts) else min(len(counts), 1)
 
     try:
@@ -305,7 +336,7 @@ def _delimiter(content: str) -> str:
 def _delimited(content: str, text: set[str], header: Sequence[str] | None) -> pa.Table:
     content = content.rstrip("\r\n") + "\n" if content.strip() else content
     delimiter = _delimiter(content)
-    first = next(csv.reader(io.StringIO(content), delimiter=delimiter), [])
+    first = next(csv.reader(io.StringIO(content, newline=""), delimiter=delimiter), [])
     names = [name.strip() for name in first]
     has_header = header is None or bool({name.lower() for name in names} & {name.lower() for name in header})
     if header is not None and not has_header:

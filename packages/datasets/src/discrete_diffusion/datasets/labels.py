@@ -20,6 +20,7 @@ import datasets
 COMPARISONS = {">": gt, ">=": ge, "<": lt, "<=": le}
 _ROWS_PER_CLASS = 2
 _ALWAYS_CLASSES = 20  # as many classes may have a single row each
+_LARGEST = 1e100  # squares of numbers stay finite
 _OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 
@@ -528,8 +529,10 @@ def _numbers(rows: datasets.Dataset, column: str) -> np.ndarray:
     values = [math.nan if value is None else value for value in _values(rows, column)]
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"Expected numbers in the column {column!r}: {error}.") from error
     if np.isinf(numbers).any():
         raise ValueError(f"Expected finite numbers in the column {column!r}.")
+    if (abs(numbers) > _LARGEST).any():
+        raise ValueError(f"Expected numbers from -{_LARGEST:g} to {_LARGEST:g} in the column {column!r}.")
     return numbers

@@ -6,6 +6,9 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+LONGEST = 2**20
+"""Largest length of sequences."""
+
 
 class Ragged(NamedTuple):
     """Concatenated token ids of strings: string i is ids[ends[i - 1] : ends[i]]."""
@@ -85,6 +88,11 @@ class Padded:
         lengths = tokens.lengths
         longest = int(lengths.max(initial=0))
         length = longest if length is None else length
+        if length > LONGEST:
+            raise ValueError(
+                f"Expected sequences of at most {LONGEST:,} tokens, got one of {longest:,}: choose a shorter "
+                "`length`, with `longer=drop` or `longer=truncate`."
+            )
         fits = lengths <= length
         if not fits.all() and self.longer != "drop":
             raise ValueError(

@@ -168,6 +168,8 @@ def sequence_data(
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         tokenizer, everything, unreadable = _built(tokenizer, everything, column)
         changes += unreadable
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise ValueError(f"Expected `tokenizer` to build a tokenizer, got {tokenizer!r:.80}.")
     RowReport(total, tuple(changes)).check(max_dropped)
     made = None if augment is None else augment(tokenizer)
     fitted = None if label is None else label.fit(everything.rows)
