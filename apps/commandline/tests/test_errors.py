@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from hydra.errors import ConfigCompositionException, InstantiationException
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError
 
 from discrete_diffusion.commandline import report_errors
@@ -24,6 +25,11 @@ def fail(error: BaseException) -> None:
         (ConfigKeyError("Unknown key"), "Unknown key"),
         (ConfigCompositionException("Could not find 'a'\nSearch path:\n..."), "Could not find 'a'"),
         (ValueError(), "ValueError"),
+        (MemoryError(), "The memory of this machine does not suffice: MemoryError"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "The memory of this machine does not suffice: [enforce fail] DefaultCPUAllocator: can't allocate memory",
+        ),
     ],
 )
 def test_an_error_that_the_user_can_fix_is_one_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]):
@@ -31,6 +37,14 @@ def test_an_error_that_the_user_can_fix_is_one_line(error: Exception, line: str,
         fail(error)
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"evaluator: {line}\n"
+
+
+def test_a_removed_setting_is_named(capsys: pytest.CaptureFixture[str]):
+    config = OmegaConf.create({"data": {}})
+    OmegaConf.set_struct(config, True)
+    with pytest.raises(SystemExit), report_errors("trainer"):
+        _ = config.data.path
+    assert capsys.readouterr().err == "trainer: Expected the setting `data.path`, but it was removed.\n"
 
 
 def test_the_cause_of_a_failed_instantiation_is_reported(capsys: pytest.CaptureFixture[str]):

@@ -54,6 +54,25 @@ def test_a_mistake_exits_with_2(run, argument: str, message: str):
     assert "Traceback" not in done.stderr
 
 
+def test_a_value_that_an_option_does_not_take_is_one_line(run):
+    done = run("--cfg", "jbo")
+    assert done.returncode == 2
+    assert done.stderr.startswith("program: Argument --cfg/-c: invalid choice: 'jbo'")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_job_that_writes_nothing_leaves_no_folder(run, tmp_path: Path):
+    log = ["hydra.job_logging.handlers.file.filename=${hydra.runtime.output_dir}/${hydra.job.name}.log"]
+    assert run("hydra.run.dir=new", "hydra.job.name=program", "steps=3", *log).returncode == 0
+    assert (tmp_path / "new" / "program.log").is_file()
+    assert run("hydra.run.dir=other", "hydra.job.name=program", "steps=0", *log).returncode == 2
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "results.csv").write_text("")
+    assert run("hydra.run.dir=kept", "hydra.job.name=program", "steps=0", *log).returncode == 2
+    assert (tmp_path / "kept" / "results.csv").is_file()
+
+
 def test_threads_that_wait_do_not_spin_for_long(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is restored
     monkeypatch.delenv("GOMP_SPINCOUNT")

@@ -188,3 +188,9 @@ def test_any_value_is_accepted_or_refused_in_one_line(name: str, value: Any):
     else:
         message = ""
     assert "\n" not in message
+
+
+def test_arguments_without_a_target_are_refused():
+    check_targets(OmegaConf.create({"sampler": {"_target_": None, "_partial_": True, "steps": None}}))
+    with pytest.raises(ValueError, match=r"Nothing reads `sampler\.steps` unless `sampler\._target_` names"):
+        check_targets(OmegaConf.create({"sampler": {"_target_": None, "steps": 3}}))

@@ -247,6 +247,19 @@ def test_the_schema_holds_every_setting_of_a_command(command: str, schema: type)
     check_settings(composed(command), schema)
 
 
+@pytest.mark.parametrize(
+    ("command", "schema", "override", "message"),
+    [
+        ("generate", GenerateSettings, "gap=[5,1]", "Expected `gap` to be two integers, the smaller one first"),
+        ("score", ScoreSettings, "data.path=null", r"Expected `data\.path` to be a text or a list, got None"),
+        ("score", ScoreSettings, "data.path=[]", r"Expected `data\.path` to be a text .* 1 entries or more"),
+    ],
+)
+def test_the_schema_refuses_what_no_command_can_use(command: str, schema: type, override: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        check_settings(composed(command, override), schema)
+
+
 @pytest.mark.parametrize(("group", "name"), GROUPS)
 def test_the_schema_holds_every_setting_of_an_option(group: str, name: str):
     check_settings(composed("evaluator", f"{group}={name}"), EvaluatorSettings)

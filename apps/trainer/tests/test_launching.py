@@ -54,6 +54,7 @@ def test_a_global_batch_that_does_not_split_is_refused(config, message: str):
     [
         ({}, settings(devices=2)),
         ({"WORLD_SIZE": "4"}, settings()),
+        ({"MASTER_ADDR": "10.0.0.1", "NODE_RANK": "1"}, settings(num_nodes=2)),
         ({"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4"}, settings(devices=2, num_nodes=2)),
         ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, settings(devices=2)),
         ({**SRUN, "SLURM_NTASKS": "4"}, settings(devices=2, num_nodes=2)),
@@ -69,6 +70,7 @@ def test_processes_that_agree_with_the_settings(environment: dict[str, str], con
     ("environment", "config", "message"),
     [
         ({"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2"}, settings(), "of torchrun, which is 2, got 1 × 1"),
+        ({}, settings(num_nodes=2), "`trainer.num_nodes` of 1 without a launcher, got 2"),
         ({"LOCAL_RANK": "0", "WORLD_SIZE": "2"}, settings(), "of LOCAL_RANK and WORLD_SIZE, which is 2, got 1 × 1"),
         ({**SRUN, "SLURM_NTASKS": "2"}, settings(), "of srun, which is 2, got 1 × 1"),
         ({**SRUN, "SLURM_NTASKS": "1"}, settings(devices=2), "of srun, which is 1, got 2 × 1"),

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from hydra.errors import HydraException, InstantiationException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, MissingMandatoryValue, OmegaConfBaseException
 
-USER_ERRORS = (ValueError, ImportError, OSError, OmegaConfBaseException, HydraException)
+USER_ERRORS = (ValueError, ImportError, OSError, MemoryError, OmegaConfBaseException, HydraException)
 """Errors that a user can fix."""
 LIBRARY_ERRORS = {
     "lightning": ("MisconfigurationException",),
@@ -37,6 +37,8 @@ def is_for_the_user(error: BaseException) -> bool:
     """Return whether an error tells the user what to fix; every other one is a bug."""
     if isinstance(error, InstantiationException):
         return error.__cause__ is None or is_for_the_user(error.__cause__)
+    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
+        return True
     return isinstance(error, USER_ERRORS) or any(
         kind.__name__ in LIBRARY_ERRORS.get(kind.__module__.partition(".")[0], ()) for kind in type(error).__mro__
     )
@@ -98,8 +100,12 @@ def _describe_bug(error: BaseException, name: str) -> str:
 
 def _message(error: BaseException, hints: Hints) -> str:
     message = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in message:
+        message = f"The memory of this machine does not suffice: {message:.200}"
     if isinstance(error, MissingMandatoryValue):
         message = f"Expected a value for `{error.full_key}`: it has none by default."
+    elif isinstance(error, ConfigAttributeError) and error.full_key:
+        message = f"Expected the setting `{error.full_key}`, but it was removed."
     elif isinstance(error, OmegaConfBaseException):
         message = str(error).strip().partition("\n")[0]  # the rest is the key and the type of the node
     elif isinstance(error, HydraException) and not isinstance(error, InstantiationException):

@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import cast
+from pathlib import Path
+from typing import NoReturn, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -66,6 +68,8 @@ def launch(
                     check_settings(config, schema)
                 task(config)
         except SystemExit as stop:
+            if stop.code == 2:
+                _remove_unused_folder(Path(job.runtime.output_dir), job.job.name)
             if job.mode != RunMode.MULTIRUN or stop.code not in (2, BUG):
                 raise
             failed.append(job.job.num)
@@ -98,6 +102,15 @@ def _run_hydra(task: Callable[[DictConfig], None], config_path: str, config_name
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _remove_unused_folder(folder: Path, name: str) -> None:
+    """Remove the output folder of a job that failed before it wrote anything but its log."""
+    if folder.resolve() == Path.cwd() or not (folder / f"{name}.log").is_file():
+        return
+    # A lock that is held has the id of its process beside it.
+    if {one.name for one in folder.iterdir()} <= {f"{name}.log", ".lock"}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _arrange_options() -> bool:
@@ -133,12 +146,13 @@ def _expect_no_failures(failed: Sequence[int]) -> None:
 
 
 def _expect_known_options() -> None:
-    """Check that Hydra knows the options, since it prints its usage for others.
+    """Check that Hydra takes the options and their values, since it prints its usage for others.
 
     Raises:
-        ValueError: If it does not know an option.
+        ValueError: For the first one that it does not take.
     """
-    known = get_args_parser()._option_string_actions
+    parser = get_args_parser()
+    known = parser._option_string_actions
     for one in sys.argv[1:]:
         name, equals, value = one.partition("=")
         if not re.match("--?[A-Za-z]", one) or name in known:
@@ -146,3 +160,9 @@ def _expect_known_options() -> None:
         if equals:
             raise ValueError(f"Unknown option {name}: write {name.lstrip('-')}={value} without dashes.")
         raise ValueError(f"Unknown option {name}{nearest(name, known)}")
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(f"{message[:1].upper()}{message[1:]}: see `--help`.")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(sys.argv[1:])

@@ -96,6 +96,8 @@ def check_targets(config: DictConfig, *, fills_in: bool = False) -> None:
     """
     for name, found in _nodes(_values(config, fills_in=fills_in), ""):
         target = found["_target_"]
+        if target is None:
+            _expect_no_arguments(found, name)
         if target is None or target is UNKNOWN or target == "???":
             continue
         if not isinstance(target, str):
@@ -108,6 +110,12 @@ def check_targets(config: DictConfig, *, fills_in: bool = False) -> None:
                 f"Expected `{name}._target_` to name a class or function, got {target}: {reason.rstrip('.')}."
             ) from error
         check_arguments(function, found, name)
+
+
+def _expect_no_arguments(found: Mapping[str, Any], name: str) -> None:
+    for key, value in found.items():
+        if not (key.startswith("_") and key.endswith("_")) and value is not None:
+            raise ValueError(f"Nothing reads `{name}.{key}` unless `{name}._target_` names a class or function.")
 
 
 def check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> None:

@@ -105,9 +105,11 @@ def target_class(wanted: Any, label: Label | None) -> int:
         return -1
     if wanted is None or isinstance(label, RequestedValues):
         return label.num_classes - 1
+    if isinstance(wanted, bool) and str(wanted).lower() in label.class_names:
+        wanted = str(wanted).lower()  # YAML reads the name of a class true as a boolean
     if wanted in label.class_names:
         return label.class_names.index(str(wanted))
-    if not isinstance(wanted, int) or not 0 <= wanted < label.num_classes:
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 0 <= wanted < label.num_classes:
         names = ", ".join(f"{i} ({name})" for i, name in enumerate(label.class_names))
         raise ValueError(f"Expected `label` to be one of {names}, got {wanted}.")
     return wanted

@@ -26,6 +26,12 @@ def _infinite(value: float) -> float:
     return value
 
 
+def _ordered(bounds: list[int]) -> list[int]:
+    if bounds != sorted(bounds):
+        raise ValueError("two integers, the smaller one first")
+    return bounds
+
+
 Infinity = Annotated[float, AfterValidator(_infinite)]
 """A search keeps the best sample at this strength."""
 BatchSize = Annotated[int, Field(ge=1, le=2**20)]
@@ -85,6 +91,12 @@ class Data(Settings):
 
     path: Text | list[Text] | None
     column: Text | None = None
+
+
+class ScoredData(Data):
+    """Sequences to score."""
+
+    path: Text | Annotated[list[Text], Field(min_length=1)]
 
 
 class Function(OpenSettings):
@@ -190,13 +202,13 @@ class GenerateSettings(Guided):
     gamma: Gamma | None
     infill: Text | None
     infill_file: Text | None
-    gap: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    gap: Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
 class ScoreSettings(Common):
     """Every setting of `evaluator score`."""
 
-    data: Data
+    data: ScoredData
     output: Text
     draws: Annotated[int, Field(ge=1, le=2**20)]
     order: Literal["highest_confidence", "largest_margin", "lowest_entropy"] | None

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from discrete_diffusion.commandline import report_errors
+from discrete_diffusion.commandline.parser import OneLineParser
 from discrete_diffusion.trainer import resolvers
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="trainer convert",
         description="Make a checkpoint of ours of a published one: a Lightning .ckpt of the code of UDLM or MDLM, a "
         "folder of their hub format, or its name on the Hugging Face hub; or a classifier's .ckpt, with --generator. "

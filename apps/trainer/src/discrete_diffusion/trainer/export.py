@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 from discrete_diffusion.commandline import report_errors
+from discrete_diffusion.commandline.parser import OneLineParser
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -16,7 +17,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = OneLineParser(
         prog="trainer export",
         description="Write a folder that transformers loads with trust_remote_code=True, without any of our packages. "
         "`load` reads it too.",

@@ -13,6 +13,9 @@ from omegaconf import DictConfig
 RESTARTS = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
 """Variables in which SLURM and torchrun count the restarts of a job."""
 
+CLUSTER = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK", "SLURM_NTASKS", "LSB_JOBID", "PBS_NODEFILE", "KUBERNETES_PORT")
+"""Variables of launchers that Lightning reads, of which each process finds the others."""
+
 
 def count_processes(config: DictConfig) -> int:
     """Return the number of processes that the settings request: devices of a node times nodes."""
@@ -60,6 +63,11 @@ def expect_processes(config: DictConfig, environment: Mapping[str, str] = os.env
             raise ValueError(
                 f"Expected one process for each job of this --multirun, got `trainer.devices={devices}`: train on "
                 "several devices with hydra/launcher=submitit_slurm, or one run after the other."
+            )
+        if nodes > 1 and not any(name in environment for name in CLUSTER):
+            raise ValueError(
+                f"Expected `trainer.num_nodes` of 1 without a launcher, got {nodes}: start the command on every node "
+                "by torchrun or srun, or this process waits for the others."
             )
         return
     if started != requested:

@@ -1,10 +1,11 @@
 """Types and ranges of the trainer's settings."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 from omegaconf import DictConfig
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from discrete_diffusion.commandline.schema import (
     Count,
@@ -26,6 +27,12 @@ from discrete_diffusion.trainer.launching import count_accumulated, expect_proce
 Size = Annotated[int, Field(ge=1, le=2**20)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 ExclusiveShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+def _inside_outputs(name: str) -> str:
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise ValueError("the name of a folder")
+    return name
 
 
 class Layout(OpenSettings):
@@ -117,7 +124,7 @@ class LearningRateSchedule(OpenSettings):
 class Preview(Settings):
     """Samples at each validation."""
 
-    samples: Natural
+    samples: Annotated[int, Field(ge=0, le=100_000)]
 
 
 class LightningTrainer(OpenSettings):
@@ -151,7 +158,7 @@ class Callback(OpenSettings):
 class TrainerSettings(Settings):
     """Every setting of the trainer; `check_targets` checks what else a class takes that the settings name."""
 
-    name: Text
+    name: Annotated[Text, AfterValidator(_inside_outputs)]
     task: dict[str, Any]
     data: Data
     label: Label | None = None

@@ -16,6 +16,7 @@ from discrete_diffusion.evaluator.carried_data import CarriedData
 from discrete_diffusion.evaluator.point import Point
 
 Number = float | int | None
+_EXAMPLES = 64
 Layout = Literal["text", "dna", "drawn", "images"]
 
 
@@ -154,7 +155,7 @@ def build_domain(config: DictConfig, kind: str, data: SequenceData | CarriedData
     """Return the domain that `config` names, or that of this kind of data.
 
     Raises:
-        ValueError: If `config` names none and there is none for `kind`.
+        ValueError: If `config` names none and there is none for `kind`, or if it is for other strings than the data.
     """
     if "_target_" not in config:
         if not _file(kind).is_file():
@@ -163,7 +164,19 @@ def build_domain(config: DictConfig, kind: str, data: SequenceData | CarriedData
     settings: Any = OmegaConf.to_container(config, resolve=True)
     if (settings.get("property") or {}).get("_target_", "") is None:
         settings["property"] = None
-    return instantiate(settings)(data=data)
+    domain: Domain = instantiate(settings)(data=data)
+    if domain.checks_validity and isinstance(data, SequenceData):
+        _expect_valid(domain, data, kind)
+    return domain
+
+
+def _expect_valid(domain: Domain, data: SequenceData, kind: str) -> None:
+    strings = data.examples(_EXAMPLES).with_format(None)[data.column][:]
+    if not any(domain.accepts(one) for one in strings):
+        raise ValueError(
+            f"Expected `metrics` for data of the kind {kind!r}, but none of {len(strings)} training strings, such as "
+            f"{strings[0]!r:.60}, is valid for metrics of {domain.noun}."
+        )
 
 
 def name_of(function: Callable[..., Any]) -> str:
