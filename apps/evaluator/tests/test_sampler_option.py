@@ -96,5 +96,5 @@ def test_another_sampler_changes_the_samples(configured: Configured, checkpoint:
     model = load(checkpoint("mdlm"))
     plain = build_sampler(configured(), model)
     remasking = build_sampler(configured("sampler=remasking", "sampler.lift.rate.eta=1.0"), model)
-    assert type(plain.lift(denoiser=model.denoiser())).__name__ == "Ancestral"
+    assert type(plain.lift(denoiser=model.denoiser())).__name__ == "PredictorCorrector"
     assert type(remasking.lift(denoiser=model.denoiser())).__name__ == "Remasking"

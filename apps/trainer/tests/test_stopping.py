@@ -115,10 +115,10 @@ def test_a_stop_in_a_validation_saves_the_weights_of_the_training(run, whole, in
 
 @pytest.mark.filterwarnings("default")
 def test_samples_are_left_at_once(run, whole, interrupt, tmp_path: Path):
-    from discrete_diffusion.processes import Ancestral
+    from discrete_diffusion.processes import PredictorCorrector
 
     expected = whole()
-    interrupt(Ancestral, "__call__", 2, signal.SIGTERM)
+    interrupt(PredictorCorrector, "__call__", 2, signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path / "run", *OPTIONS)
     assert stopped.value.code == 143

@@ -29,7 +29,9 @@ class CandidateCache:
     def __init__(self) -> None:
         self._forget(())
 
-    def scores(self, network: object, x: Int[Tensor, "n l"], t: Float[Tensor, " n"]) -> Float[Tensor, "n o"] | None:
+    def scores(
+        self, network: object, x: Int[Tensor, "n l"] | Float[Tensor, "n l d"], t: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n o"] | None:
         """Return the outputs for every row, or None if the whole rows should be read.
 
         t = 0 is the last step, whose prefixes are not kept.
