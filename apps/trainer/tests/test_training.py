@@ -41,6 +41,12 @@ def test_a_run_leaves_a_checkpoint_that_samples_and_measures(run, tmp_path: Path
     assert len(samples) == 64
 
 
+def test_wrong_settings_of_the_sampler_are_refused_before_the_training(run, tmp_path: Path):
+    with pytest.raises(ValueError, match="Expected 0 <= `psi` <= 1, got 2"):
+        run(tmp_path / "run", "lift.psi=2")
+    assert not (tmp_path / "run" / "settings.yaml").exists()
+
+
 @pytest.mark.filterwarnings("default")
 def test_training_learns(run, tmp_path: Path):
     """More steps on few rows must bring the validation bound down: a loss that is not descended would not."""

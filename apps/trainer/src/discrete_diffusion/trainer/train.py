@@ -56,6 +56,8 @@ def _train(config: DictConfig, run: TrainingRun) -> Checkpoint:
     print_row_report(run, data)
     run.print(_describe(data))
     checkpoint = build_checkpoint(config, settings, data) if initial is None else continued(initial, settings, data)
+    # Without drawing: wrong settings of the sampler would otherwise be found in the first preview.
+    checkpoint.sampler()(checkpoint.denoiser(), (1, checkpoint.length))
     module = Generator(
         checkpoint.network,
         checkpoint.denoiser,
