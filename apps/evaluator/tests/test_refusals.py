@@ -22,6 +22,7 @@ Checkpoint = Callable[[str], Path]
     [
         ("udlm", "gammas=[-1]", "Expected distinct numbers >= 0 in `gammas`, got"),
         ("udlm", "gammas=[1,1]", "Expected distinct numbers >= 0 in `gammas`, got"),
+        ("udlm", "gamma=2", r"Expected no `gamma`, .*: set gammas=\[2\]"),
         ("udlm", "label=2", r"Expected `label` to be one of 0 \(qed <= .*\), 1 \(qed > .*\), got 2"),
         ("udlm", "label=true", r"Expected `label` to be one of 0 \(qed <= .*\), got True"),
         ("udlm", "metrics=dna", "Expected `metrics` for data of the kind .*, but none of .* valid for metrics of"),

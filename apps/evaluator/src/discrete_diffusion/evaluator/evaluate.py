@@ -273,6 +273,8 @@ def check(config: DictConfig) -> None:
     for name in ("samples", "batch_size", "repeats"):
         if not isinstance(config[name], int) or config[name] < 1:
             raise ValueError(f"Expected `{name}` >= 1, got {config[name]}.")
+    if config.gamma is not None:
+        raise ValueError(f"Expected no `gamma`, which is filled in for each of `gammas`: set gammas=[{config.gamma}].")
     seeds = list(config.seeds)
     if not seeds or len(set(seeds)) < len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"Expected distinct integers >= 0 in `seeds`, got {seeds}.")
