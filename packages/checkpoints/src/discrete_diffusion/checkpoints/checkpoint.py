@@ -75,20 +75,20 @@ class Checkpoint:
             return NO_REQUEST
         return None if self.label is None else self.label.num_classes
 
-    def requesting(self, *wanted: Request) -> "Checkpoint":
+    def requesting(self, *requests: Request) -> "Checkpoint":
         """Return the checkpoint whose label i stands for the i-th of these requests, and `null_label` for none.
 
         Guidance and samplers pass labels, one integer for each sequence. `sample` and `complete` do this themselves.
 
         Args:
-            *wanted: A number for each of `values`, None to leave it free; or numbers by name; or the number itself.
+            *requests: A number for each of `values`, None to leave it free; or numbers by name; or the number itself.
 
         Raises:
             ValueError: If the model is not conditional on numbers, or has no such numbers.
         """
         if self.values is None:
             raise ValueError("Expected no numbers: this model is not conditional on any.")
-        return replace(self, requests=torch.from_numpy(np.stack([self.values.request(one) for one in wanted])))
+        return replace(self, requests=torch.from_numpy(np.stack([self.values.request(one) for one in requests])))
 
     @property
     def process(self) -> Process | None:
@@ -252,8 +252,8 @@ class Checkpoint:
         if y.shape != (count, len(self.values.columns)):
             expected = f"({count}, {len(self.values.columns)})"
             raise ValueError(f"Expected numbers of {self.values.column} in `y`, {expected}, got {tuple(y.shape)}.")
-        wanted = [[None if math.isnan(number) else number for number in row] for row in y.double().tolist()]
-        return self.requesting(*wanted), torch.arange(count)
+        requests = [[None if math.isnan(number) else number for number in row] for row in y.double().tolist()]
+        return self.requesting(*requests), torch.arange(count)
 
     def _classes(self, y: Any, count: int) -> Tensor:
         if self.label is None or self.null_label is None:

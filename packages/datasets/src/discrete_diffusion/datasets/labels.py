@@ -375,32 +375,32 @@ class FittedValueLabel:
         """
         return self._standardized(np.stack([_numbers(rows, column) for column in self.columns], -1))
 
-    def request(self, wanted: float | Sequence[float | None] | Mapping[str, float | None]) -> np.ndarray:
+    def request(self, numbers: float | Sequence[float | None] | Mapping[str, float | None]) -> np.ndarray:
         """Return requested numbers in standard units, float32 (columns,); NaN for those left free.
 
         Args:
-            wanted: A number for each column in order, None to leave it free, or numbers by the names of their columns.
+            numbers: A number for each column in order, None to leave it free, or numbers by the names of their columns.
                 For one column, the number itself.
 
         Raises:
             ValueError: If a column is unknown, a number is missing or not finite, or all are left free.
         """
-        if isinstance(wanted, Mapping):
-            unknown = [str(name) for name in wanted if name not in self.columns]
+        if isinstance(numbers, Mapping):
+            unknown = [str(name) for name in numbers if name not in self.columns]
             if unknown:
                 raise ValueError(f"Expected numbers of {self.column}, got {', '.join(unknown)}.")
-            wanted = [wanted.get(column) for column in self.columns]
-        elif isinstance(wanted, int | float):
-            wanted = [wanted]
-        if isinstance(wanted, str) or not isinstance(wanted, Sequence) or len(wanted) != len(self.columns):
+            numbers = [numbers.get(column) for column in self.columns]
+        elif isinstance(numbers, int | float):
+            numbers = [numbers]
+        if isinstance(numbers, str) or not isinstance(numbers, Sequence) or len(numbers) != len(self.columns):
             several = f"{len(self.columns)} numbers, of {self.column}" if len(self.columns) > 1 else "one number"
-            raise ValueError(f"Expected {several}, got {wanted!r:.80}.")
-        for number in wanted:
+            raise ValueError(f"Expected {several}, got {numbers!r:.80}.")
+        for number in numbers:
             if number is not None and not _finite(number):
                 raise ValueError(f"Expected finite numbers of {self.column}, got {number!r:.80}.")
-        if all(number is None for number in wanted):
+        if all(number is None for number in numbers):
             raise ValueError(f"Expected a number of {self.column}, got none.")
-        return self._standardized(np.array([math.nan if one is None else one for one in wanted], dtype=np.float64))
+        return self._standardized(np.array([math.nan if one is None else one for one in numbers], dtype=np.float64))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON that `from_dict` reads."""
