@@ -14,7 +14,7 @@ RESTARTS = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
 """Variables in which SLURM and torchrun count the restarts of a job."""
 
 CLUSTER = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK", "SLURM_NTASKS", "LSB_JOBID", "PBS_NODEFILE", "KUBERNETES_PORT")
-"""Variables of launchers that Lightning reads, of which each process finds the others."""
+"""Variables of launchers from which Lightning finds the other processes."""
 
 
 def count_processes(config: DictConfig) -> int:
@@ -83,7 +83,7 @@ def is_restarted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def requeue(folder: Path, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Ask SLURM to run the job of this process again, and return what came of it; None outside of a SLURM job.
+    """Ask SLURM to run the job of this process again, and return a line for the user; None outside of a SLURM job.
 
     The job has to name its run folder, or it would not find its run again.
     """
@@ -116,7 +116,7 @@ def _devices(config: DictConfig) -> int:
 
 
 def _started(environment: Mapping[str, str]) -> tuple[str | None, int]:
-    """Return what has started the processes of this run, and their number; None if nothing but this command has."""
+    """Return the launcher of the processes of this run, None without one, and their number."""
     if "TORCHELASTIC_RUN_ID" in environment:
         return "torchrun", int(environment.get("WORLD_SIZE", "1"))
     if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
