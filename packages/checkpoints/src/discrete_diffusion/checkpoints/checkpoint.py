@@ -104,7 +104,7 @@ class Checkpoint:
         return build(self.config["model"]["denoiser"])(network=network)
 
     def kernel(self, network: Callable[..., Tensor] | None = None) -> Callable[..., Tensor]:
-        """Return the kernel, log p(x_s | x_t, y), of a diffusion model.
+        """Return the ancestral kernel, log p(x_s | x_t, y), of a diffusion model, whatever its sampler is.
 
         Args:
             network: Function that wraps the network, by default the network itself.
