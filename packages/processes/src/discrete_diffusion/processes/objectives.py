@@ -189,11 +189,9 @@ class CrossEntropy:
         """Return the cross-entropy in nats per token; it does not bound the likelihood."""
         t = self.times(len(x0), generator=generator).to(x0.device)
         xt = self.process.corrupt(x0, t, generator=generator)
-
-        def surprise(log_x0: Tensor, x0: Tensor, xt: Tensor, t: Tensor) -> Tensor:
-            return self.process.cross_entropy(log_x0, x0, xt)
-
-        return _loss(self.process, surprise, denoiser, x0, xt, y, t)
+        return _loss(
+            self.process, lambda log_x0, x0, xt, t: self.process.cross_entropy(log_x0, x0, xt), denoiser, x0, xt, y, t
+        )
 
     def terms(
         self,

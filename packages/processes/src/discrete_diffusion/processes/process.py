@@ -86,15 +86,10 @@ class Process(ABC):
         """Draw x_t from q(x_t | x_0)."""
         device = x0.device if generator is None else generator.device
         lost = -torch.expm1(-self.schedule.sigma(t))
-
-        def uniform(rows: int, source: Generator | None) -> Tensor:
-            return torch.rand((rows, *x0.shape[1:]), generator=source, device=device)
-
-        def noise(rows: int, source: Generator | None) -> Tensor:
-            return self.prior((rows, *x0.shape[1:]), generator=source)
-
-        u, prior = (draw_rows(draw, len(x0), generator).to(x0.device) for draw in (uniform, noise))
-        return torch.where(u < lost[:, None], prior, x0)
+        n, length = x0.shape
+        u = draw_rows(lambda rows, source: torch.rand((rows, length), generator=source, device=device), n, generator)
+        prior = draw_rows(lambda rows, source: self.prior((rows, length), generator=source), n, generator)
+        return torch.where(u.to(x0.device) < lost[:, None], prior.to(x0.device), x0)
 
     def log_posterior(
         self, log_x0: Float[Tensor, "b l v"], xt: Int[Tensor, "b l"], t: Float[Tensor, " b"], s: Float[Tensor, " b"]

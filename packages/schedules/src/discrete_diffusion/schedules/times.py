@@ -81,11 +81,14 @@ class LowDiscrepancyTimes:
     def __call__(self, n: int, *, generator: Generator | None = None) -> Float[Tensor, " n"]:
         """Draw n times on the generator's device."""
         device = None if generator is None else generator.device
-
-        def spread(rows: int, source: Generator | None) -> Tensor:
-            return (torch.rand(1, generator=source, device=device) + torch.arange(rows, device=device) / rows) % 1
-
-        return 1 - (1 - self.t_min) * draw_rows(spread, n, generator)
+        strata = draw_rows(
+            lambda rows, source: (
+                (torch.rand(1, generator=source, device=device) + torch.arange(rows, device=device) / rows) % 1
+            ),
+            n,
+            generator,
+        )
+        return 1 - (1 - self.t_min) * strata
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,12 @@ class DiscreteTimes:
     def __call__(self, n: int, *, generator: Generator | None = None) -> Float[Tensor, " n"]:
         """Draw n times on the generator's device."""
         device = None if generator is None else generator.device
-
-        def step(rows: int, source: Generator | None) -> Tensor:
-            return torch.randint(self.first, self.steps + 1, (rows,), generator=source, device=device)
-
-        return draw_rows(step, n, generator) / self.steps
+        index = draw_rows(
+            lambda rows, source: torch.randint(self.first, self.steps + 1, (rows,), generator=source, device=device),
+            n,
+            generator,
+        )
+        return index / self.steps
 
 
 def _expect_steps(steps: int) -> None:
