@@ -1,5 +1,6 @@
 """The evaluator's option `sampler`."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from omegaconf import DictConfig
 from discrete_diffusion import evaluator
 from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.evaluate import evaluate
-from discrete_diffusion.evaluator.sampler import build_sampler
+from discrete_diffusion.evaluator.sampler import build_grid, build_sampler
 from discrete_diffusion.evaluator.sweep import build_sweep
+from discrete_diffusion.processes import step_costs
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
@@ -65,9 +67,29 @@ def test_a_grid_changes_the_times(grid: str, configured: Configured, checkpoint:
     folder = checkpoint("mdlm")
     for sampler in ("ancestral", "remasking"):
         config = configured(f"checkpoint={folder}", f"grid={grid}", f"sampler={sampler}", "sampling.steps=5")
-        built = build_sampler(config, load(folder))
+        model = load(folder)
+        built = build_sampler(config, model, build_grid(config, model))
         assert built.grid.func.__name__ == f"{grid}_times"  # type: ignore[attr-defined]
         assert built.steps == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["mdlm", "udlm"])
+def test_a_fitted_grid_has_the_smallest_bound(kind: str, configured: Configured, checkpoint: Checkpoint):
+    model = load(checkpoint(kind))
+    settings = ["grid=fitted", "grid.sequences=16", "grid.candidates=7", "sampling.steps=3", "sampler=ancestral"]
+    config = configured(f"checkpoint={checkpoint(kind)}", *settings)
+    grid = build_grid(config, model)
+    assert grid is not None
+    process = model.sampler().process  # type: ignore[attr-defined]
+    candidates = torch.linspace(1, 0, 7)
+    x0 = model.sample(16, steps=7, seed=0)
+    costs = step_costs(process, model.denoiser(), x0, candidates, generator=torch.Generator().manual_seed(0))
+    sums = {inner: costs[[0, *inner], [*inner, 6]].sum().item() for inner in itertools.combinations(range(1, 6), 2)}
+    best = min(sums, key=lambda inner: sums[inner])
+    assert torch.equal(grid(3, process.schedule), candidates[[0, *best, 6]])
+    assert sums[best] < max(sums.values())
+    built = build_sampler(config, model, grid)
+    assert built.grid is grid  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +98,14 @@ def test_a_grid_changes_the_times(grid: str, configured: Configured, checkpoint:
         ("udlm", "remasking", "Expected masked diffusion for remasking, got Uniform"),
         ("ar", "predictor_corrector", "Expected no `sampler`: this model is sampled from left to right"),
         ("ar", "ancestral grid=cosine", "Expected no `grid`: this model is sampled from left to right"),
+        ("ar", "ancestral grid=fitted", "Expected no `grid`: this model is sampled from left to right"),
+        ("mdlm", "ancestral grid=fitted grid.sequences=0", "Expected `grid.sequences` >= 1, got 0"),
+        ("mdlm", "ancestral grid=fitted grid.candidates=1", "Expected `grid.candidates` >= 2, got 1"),
+        (
+            "mdlm",
+            "ancestral grid=fitted grid.candidates=5 sampling.steps=5 guidance=none",
+            "Expected 1 <= `steps` <= 4 for 5 candidates, got 5",
+        ),
         ("mdlm", "remasking sampler.lift.rate.eta=2", "Expected 0 <= `eta` <= 1, got 2"),
         ("mdlm", "first_hitting", "On the command line: `guidance.classifier_free.level=denoiser`"),
         ("mdlm", "first_hitting guidance=none sampling.steps=5", "Expected no `sampling.steps`: FirstHittingSampler"),
@@ -94,7 +124,7 @@ def test_a_sampler_that_does_not_fit_is_refused(
 
 def test_another_sampler_changes_the_samples(configured: Configured, checkpoint: Checkpoint):
     model = load(checkpoint("mdlm"))
-    plain = build_sampler(configured(), model)
-    remasking = build_sampler(configured("sampler=remasking", "sampler.lift.rate.eta=1.0"), model)
+    plain = build_sampler(configured(), model, None)
+    remasking = build_sampler(configured("sampler=remasking", "sampler.lift.rate.eta=1.0"), model, None)
     assert type(plain.lift(denoiser=model.denoiser())).__name__ == "PredictorCorrector"
     assert type(remasking.lift(denoiser=model.denoiser())).__name__ == "Remasking"

@@ -99,7 +99,7 @@ def test_a_sampler_of_the_suite_draws_what_it_draws_alone(configured: Configured
 def test_settings_change_as_configured(configured: Configured, checkpoint: Checkpoint):
     model = load(checkpoint("mdlm"))
     config = configured("suite=samplers", "samplers.first_hitting.vary.k=[3]", "samplers.remasking.vary.steps=[2,4]")
-    found = read_samplers(config, model)
+    found = read_samplers(config, model, None)
     (hitting,) = [one for one in found if one.name == "first hitting"]
     assert (hitting.setting, hitting.steps, hitting.sampler.k) == ("k=3", None, 3)  # type: ignore[attr-defined]
     remasking = [one for one in found if one.name == "remasking"]

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint, with_steps
 from discrete_diffusion.evaluator.supplied import supply
-from discrete_diffusion.guidance import AncestralSampler, MaskingNoise, Sampler
+from discrete_diffusion.guidance import AncestralSampler, MaskingNoise, Sampler, TimeGrid, equal_times
 
 NOISE = ("any", "masks", "unmasked")
 
@@ -31,7 +31,23 @@ class SamplerSetting:
     sampler: Sampler
 
 
-def build_sampler(config: DictConfig, checkpoint: Checkpoint) -> Sampler:
+def build_grid(config: DictConfig, checkpoint: Checkpoint) -> TimeGrid | None:
+    """Return the times of the configuration, None for the model's own. Fitted times evaluate the model.
+
+    Raises:
+        ValueError: If the model goes from left to right and the configuration has times, or a setting is out of range.
+    """
+    settings = OmegaConf.to_container(config.grid, resolve=True)
+    assert isinstance(settings, dict)
+    if settings["_target_"] == "discrete_diffusion.guidance.equal_times":
+        return None
+    if not isinstance(checkpoint.sampler(), AncestralSampler):
+        raise ValueError("Expected no `grid`: this model is sampled from left to right.")
+    grid, fits = supply(instantiate(settings), settings, "checkpoint", checkpoint)
+    return grid() if fits else grid
+
+
+def build_sampler(config: DictConfig, checkpoint: Checkpoint, grid: TimeGrid | None) -> Sampler:
     """Return the sampler of the configuration, by default the checkpoint's own with its steps and times.
 
     `process`, `steps` and `grid` are filled in wherever the settings of the sampler, or of a partial inside of it,
@@ -39,34 +55,31 @@ def build_sampler(config: DictConfig, checkpoint: Checkpoint) -> Sampler:
 
     Raises:
         ValueError: If the model or the sampler has no steps or times and the configuration sets them, or if the model
-            goes from left to right and the configuration has a sampler or times.
+            goes from left to right and the configuration has a sampler.
     """
     own = with_steps(checkpoint.sampler(), config.sampling.steps)
     settings = OmegaConf.to_container(config.sampler, resolve=True)
     assert isinstance(settings, dict)
-    equal = config.grid._target_ == "discrete_diffusion.guidance.equal_times"
     if not isinstance(own, AncestralSampler):
-        for name, chosen in (("sampler", settings["_target_"] is not None), ("grid", not equal)):
-            if chosen:
-                raise ValueError(f"Expected no `{name}`: this model is sampled from left to right.")
+        if settings["_target_"] is not None:
+            raise ValueError("Expected no `sampler`: this model is sampled from left to right.")
         return own
-    grid = instantiate(config.grid)
     if settings["_target_"] is None:
-        return own if equal else replace(own, grid=grid)
+        return own if grid is None else replace(own, grid=grid)
     sampler = instantiate(settings)
     sampler, _ = supply(sampler, settings, "process", own.process)
     sampler, takes_steps = supply(sampler, settings, "steps", own.steps)
-    sampler, takes_grid = supply(sampler, settings, "grid", grid)
+    sampler, takes_grid = supply(sampler, settings, "grid", grid or equal_times)
     for name, taken, chosen in (
         ("sampling.steps", takes_steps, config.sampling.steps is not None),
-        ("grid", takes_grid, not equal),
+        ("grid", takes_grid, grid is not None),
     ):
         if chosen and not taken:
             raise ValueError(f"Expected no `{name}`: {sampler.func.__name__} chooses its own.")
     return sampler()
 
 
-def read_samplers(config: DictConfig, checkpoint: Checkpoint) -> list[SamplerSetting]:
+def read_samplers(config: DictConfig, checkpoint: Checkpoint, grid: TimeGrid | None) -> list[SamplerSetting]:
     """Return the samplers under `samplers` that are defined for the model's noise, at each value of their settings.
 
     `sampling.steps` replaces the numbers of steps of every sampler.
@@ -85,7 +98,7 @@ def read_samplers(config: DictConfig, checkpoint: Checkpoint) -> list[SamplerSet
         setting
         for key, row in settings.items()
         if _checked(key, row)["for"] in ("any", noise)
-        for setting in _at_each_value(config, checkpoint, key.replace("_", " "), row)
+        for setting in _at_each_value(config, checkpoint, grid, key.replace("_", " "), row)
     ]
     if not found:
         raise ValueError(f"Expected one of `samplers` to be for {noise} noise, got {', '.join(settings)}.")
@@ -108,22 +121,18 @@ def _checked(key: str, row: Any) -> Mapping[str, Any]:
 
 
 def _at_each_value(
-    config: DictConfig, checkpoint: Checkpoint, name: str, row: Mapping[str, Any]
+    config: DictConfig, checkpoint: Checkpoint, grid: TimeGrid | None, name: str, row: Mapping[str, Any]
 ) -> list[SamplerSetting]:
     found = []
     steps = config.sampling.steps
     for key, values in row["vary"].items() or [("", [None])]:
         for value in [steps] if key == "steps" and steps is not None else values:
             one = OmegaConf.create(
-                {
-                    "sampler": row["sampler"],
-                    "grid": config.grid,
-                    "sampling": {"steps": value if key == "steps" else None},
-                }
+                {"sampler": row["sampler"], "sampling": {"steps": value if key == "steps" else None}}
             )
             if key not in ("", "steps"):
                 OmegaConf.update(one, f"sampler.{key}", value)
             setting = f"{key.rpartition('.')[2]}={value:g}" if key else ""
-            sampler = build_sampler(one, checkpoint)
+            sampler = build_sampler(one, checkpoint, grid)
             found.append(SamplerSetting(name, setting, value if key == "steps" else None, sampler))
     return found

@@ -26,7 +26,7 @@ from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.requested import RequestedValues
 from discrete_diffusion.evaluator.rewards import Reward
-from discrete_diffusion.evaluator.sampler import SamplerSetting, build_sampler, read_samplers
+from discrete_diffusion.evaluator.sampler import SamplerSetting, build_grid, build_sampler, read_samplers
 from discrete_diffusion.guidance import KernelGuidanceError, is_left_to_right
 
 GAMMAS = (0.0, 1.0, 2.0, 3.0, 5.0)
@@ -143,9 +143,10 @@ def build_sweep(
     left_to_right = is_left_to_right(checkpoint.denoiser())
     combinations = read_combinations(config, checkpoint.label, left_to_right, report)
     clamp = read_prompt(config.prompt, checkpoint)
+    grid = build_grid(config, checkpoint)
     generation = Generation(
         checkpoint,
-        build_sampler(config, checkpoint),
+        build_sampler(config, checkpoint, grid),
         batch_size=config.batch_size,
         device=device,
         clamp=clamp,
@@ -153,7 +154,7 @@ def build_sweep(
         keep_states_of=config.pictures.trajectories if config.pictures.draw else 0,
         ranks=ranks,
     )
-    samplers = [] if config.get("samplers") is None else read_samplers(config, checkpoint)
+    samplers = [] if config.get("samplers") is None else read_samplers(config, checkpoint, grid)
     if samplers:
         samplers = _fitting(config, generation, combinations, samplers, report)
     else:

@@ -26,6 +26,7 @@ from discrete_diffusion.processes.protocols import (
 from discrete_diffusion.processes.rates import ReverseRates
 from discrete_diffusion.processes.raw import RawPrediction
 from discrete_diffusion.processes.remasking import Capped, Remasking, RemaskingRate, Rescaled
+from discrete_diffusion.processes.step_costs import step_costs
 from discrete_diffusion.processes.uniform import Uniform
 
 __all__ = [
@@ -68,4 +69,5 @@ __all__ = [
     "Terms",
     "TokenwiseNetwork",
     "Uniform",
+    "step_costs",
 ]
