@@ -68,7 +68,7 @@ def test_a_grid_changes_the_times(grid: str, configured: Configured, checkpoint:
     for sampler in ("ancestral", "remasking"):
         config = configured(f"checkpoint={folder}", f"grid={grid}", f"sampler={sampler}", "sampling.steps=5")
         model = load(folder)
-        built = build_sampler(config, model, build_grid(config, model))
+        built = build_sampler(config, model, build_grid(config, model, print))
         assert built.grid.func.__name__ == f"{grid}_times"  # type: ignore[attr-defined]
         assert built.steps == 5  # type: ignore[attr-defined]
 
@@ -78,7 +78,9 @@ def test_a_fitted_grid_has_the_smallest_bound(kind: str, configured: Configured,
     model = load(checkpoint(kind))
     settings = ["grid=fitted", "grid.sequences=16", "grid.candidates=7", "sampling.steps=3", "sampler=ancestral"]
     config = configured(f"checkpoint={checkpoint(kind)}", *settings)
-    grid = build_grid(config, model)
+    reported: list[str] = []
+    grid = build_grid(config, model, reported.append)
+    assert len(reported) == 1
     assert grid is not None
     process = model.sampler().process  # type: ignore[attr-defined]
     candidates = torch.linspace(1, 0, 7)

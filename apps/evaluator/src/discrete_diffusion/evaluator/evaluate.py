@@ -3,7 +3,7 @@
 import logging
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from discrete_diffusion.evaluator.report import closing, likelihood_lines, likel
 from discrete_diffusion.evaluator.requested import request_error, requested_number, requesting
 from discrete_diffusion.evaluator.rewards import build_reward
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
+from discrete_diffusion.evaluator.user_functions import build_properties, with_properties
 from discrete_diffusion.guidance import State
 
 LONGEST = 1024
@@ -88,10 +89,11 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
         console.print("Loading the training data for comparison ...")
     with ranks.first_before_others():
         domain = build_domain(config.metrics, checkpoint.config["data"]["kind"], data)
-    reward = None
+    properties: dict[str, Callable[[str], float | None]] = dict(
+        build_properties(config.properties, domain, example_string(data))
+    )
     if sweep.searches:
-        reward = build_reward(config.reward, domain, checkpoint.tokenizer, example_string(data))
-        sweep = replace(sweep, reward=reward)
+        sweep = replace(sweep, reward=build_reward(config.reward, domain, checkpoint.tokenizer, example_string(data)))
     points = sweep.points()
     if not ranks.first:
         assist(config, sweep, data, device, ranks)
@@ -114,8 +116,10 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
         if sweep.samplers:
             rows = with_rows(data, "suite=samplers").examples(config.samples)["input_ids"][:]
             record.note(training_diversity=diversity(rows, checkpoint.tokenizer))
-        if reward is not None:
+        if (reward := sweep.reward) is not None:
             record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
+            if config.reward.function._target_ is not None:
+                properties["reward"] = reward.unscaled
         states: dict[Point, list[State]] = {}
         weights: dict[Point, list[ParticleWeights]] = {}
 
@@ -137,7 +141,7 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
                     console.print("The likelihood was measured before, see summary.json.")
                 elif config.likelihood and not isinstance(data, CarriedData):
                     record.note(likelihood=likelihood(config, checkpoint, data, device, console, ranks))
-                sample(config, sweep, data, judge, record, journal, states, weights, console)
+                sample(config, sweep, data, judge, properties, record, journal, states, weights, console)
                 report(config.pictures.draw, config.pictures.gamma)
             journal.close()
         except KeyboardInterrupt as stop:
@@ -150,7 +154,7 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
     if sweep.samplers:
         console.print(samplers_table(record.summary(), domain, record.facts["training_diversity"]))
     else:
-        console.print(results_table(record.summary(), domain))
+        console.print(results_table(record.summary(), domain, properties))
     console.print(closing(directory, domain))
     return directory
 
@@ -179,6 +183,7 @@ def sample(
     sweep: Sweep,
     data: SequenceData | CarriedData,
     judge: Judge | None,
+    properties: Mapping[str, Callable[[str], float | None]],
     record: Record,
     journal: Journal,
     states: dict[Point, list[State]],
@@ -221,6 +226,7 @@ def sample(
                 known = () if label is None else label.class_names
                 verdict = judged(judge, known, generated.strings, generated.ids, wanted)
             outcome = record.domain(generated.strings, None if wanted is None else wanted.tolist())
+            outcome = with_properties(outcome, properties, record.domain)
             requested = requested_number(sweep.generation.checkpoint, record.domain.property_name)
             told = verdict | request_error(requested, outcome.values) | generated.numbers()
             if point.sampler:

@@ -6,7 +6,7 @@ import torch
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.guidance import AncestralSampler, TimeGrid, fitted_times
-from discrete_diffusion.processes import step_costs
+from discrete_diffusion.processes import Process, step_costs
 
 
 def fit_grid(checkpoint: Checkpoint, sequences: int, candidates: int, seed: int) -> TimeGrid:
@@ -29,6 +29,7 @@ def fit_grid(checkpoint: Checkpoint, sequences: int, candidates: int, seed: int)
             raise ValueError(f"Expected `grid.{name}` >= {least}, got {value}.")
     sampler = checkpoint.sampler()
     assert isinstance(sampler, AncestralSampler)
+    assert isinstance(sampler.process, Process)
     x0 = checkpoint.sample(sequences, steps=candidates, seed=seed)
     times = torch.linspace(1, 0, candidates, device=x0.device)
     generator = torch.Generator().manual_seed(seed)

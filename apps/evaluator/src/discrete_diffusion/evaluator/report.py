@@ -1,7 +1,7 @@
 """Printed results of an evaluation."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,14 @@ from discrete_diffusion.evaluator.domains.domain import Domain
 from discrete_diffusion.evaluator.report_numbers import number
 
 
-def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Table:
-    """Return the table of results: one row for each condition, then the training data. Empty columns are left out."""
+def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain, properties: Iterable[str] = ()) -> Table:
+    """Return the table of results: one row for each condition, then the training data. Empty columns are left out.
+
+    Args:
+        summary: Rows of summary.csv.
+        metrics: Kind of data.
+        properties: Names of the further properties of samples.
+    """
     name = metrics.property_name
     seeds = max(row["seeds"] for row in summary)
     counts = {row["generated"] for row in summary}
@@ -36,6 +42,8 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain) -> Tabl
         if not several or column in ("valid", "novel", "distinct"):
             columns.append((heading, partial(with_interval, name=column, decimals=0)))
     columns.append((f"mean {name} of novel", partial(with_interval, name="novel_property_mean", decimals=3)))
+    for column in properties:
+        columns.append((f"mean {column}", partial(with_interval, name=f"mean_{column}", decimals=3)))
     if not several:
         columns.append(("median", lambda row: number(row["novel_property_median"], decimals=3)))
     if any(row.get("request_error") is not None for row in summary):

@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from numbers import Real
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.domains.domain import Domain, name_of
+from discrete_diffusion.evaluator.user_functions import UserFunction
 
 REMEMBERED = 2**16  # strings
 
@@ -53,13 +53,19 @@ class Reward:
             raise ValueError(f"Expected a number or -inf for `reward.invalid`, got {invalid}.")
         self.tokenizer, self.function, self.accepts = tokenizer, function, accepts
         self.invalid, self.scale, self.name = float(invalid), scale, name or name_of(function)
+        self._named = UserFunction(function, f"reward {self.name}")
         self.rewarded: set[bytes] = set()
-        self.of = lru_cache(maxsize=REMEMBERED)(self._judge)
+        self.unscaled = lru_cache(maxsize=REMEMBERED)(self._unscaled)
 
     def __call__(self, x0: Tensor) -> Tensor:
         """Return the reward of each sequence."""
         values = [self.of(one) for one in decode(self.tokenizer, x0.cpu())]
         return torch.tensor(values, dtype=torch.float32, device=x0.device)
+
+    def of(self, string: str) -> float:
+        """Return the reward of a string."""
+        value = self.unscaled(string)
+        return self.invalid if value is None else value / self.scale
 
     @property
     def calls(self) -> int:
@@ -68,23 +74,13 @@ class Reward:
 
     def reset(self) -> None:
         """Forget all strings."""
-        self.of.cache_clear()
+        self.unscaled.cache_clear()
         self.rewarded.clear()
 
-    def _judge(self, string: str) -> float:
+    def _unscaled(self, string: str) -> float | None:
         # Hashes of all strings fit in memory, and are the same on every process.
         self.rewarded.add(hashlib.blake2b(string.encode(errors="surrogatepass"), digest_size=8).digest())
-        if not self.accepts(string):
-            return self.invalid
-        try:
-            value = self.function(string)
-        except Exception as error:  # a function of the user
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise ValueError(f"The reward {self.name} failed on {string!r}: {reason}") from error
-        if value is not None and not isinstance(value, Real):
-            raise ValueError(f"Expected the reward {self.name} to return a number, got {value!r} of {string!r}.")
-        number = math.nan if value is None else float(value)
-        return self.invalid if math.isnan(number) else number / self.scale
+        return self._named(string) if self.accepts(string) else None
 
 
 def build_reward(config: DictConfig, domain: Domain, tokenizer: PreTrainedTokenizerBase, example: str) -> Reward:

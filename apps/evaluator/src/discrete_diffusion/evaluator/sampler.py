@@ -1,6 +1,6 @@
 """Samplers in the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,8 +31,13 @@ class SamplerSetting:
     sampler: Sampler
 
 
-def build_grid(config: DictConfig, checkpoint: Checkpoint) -> TimeGrid | None:
-    """Return the times of the configuration, None for the model's own. Fitted times evaluate the model.
+def build_grid(config: DictConfig, checkpoint: Checkpoint, report: Callable[[str], None]) -> TimeGrid | None:
+    """Return the times of the configuration, None for the model's own.
+
+    Args:
+        config: The configuration.
+        checkpoint: The model, which is evaluated if the times are fitted to it.
+        report: Called with a line before the times are fitted.
 
     Raises:
         ValueError: If the model goes from left to right and the configuration has times, or a setting is out of range.
@@ -44,7 +49,10 @@ def build_grid(config: DictConfig, checkpoint: Checkpoint) -> TimeGrid | None:
     if not isinstance(checkpoint.sampler(), AncestralSampler):
         raise ValueError("Expected no `grid`: this model is sampled from left to right.")
     grid, fits = supply(instantiate(settings), settings, "checkpoint", checkpoint)
-    return grid() if fits else grid
+    if not fits:
+        return grid
+    report("Fitting the times of the steps to samples of the model ...")
+    return grid()
 
 
 def build_sampler(config: DictConfig, checkpoint: Checkpoint, grid: TimeGrid | None) -> Sampler:

@@ -173,6 +173,7 @@ class Guided(Common):
 class EvaluatorSettings(Guided):
     """Every setting of `evaluator`."""
 
+    properties: dict[str, Text | Function] | None
     metrics: dict[str, Any]
     judge: dict[str, Any]
     output: Text | None

@@ -143,7 +143,7 @@ def build_sweep(
     left_to_right = is_left_to_right(checkpoint.denoiser())
     combinations = read_combinations(config, checkpoint.label, left_to_right, report)
     clamp = read_prompt(config.prompt, checkpoint)
-    grid = build_grid(config, checkpoint)
+    grid = build_grid(config, checkpoint, report)
     generation = Generation(
         checkpoint,
         build_sampler(config, checkpoint, grid),

@@ -126,6 +126,10 @@ class Domain(Protocol):
         """Return whether the property is defined for a string."""
         return True
 
+    def readable(self, string: str) -> str:
+        """Return what functions of the user receive in place of a sample that `accepts` takes."""
+        return string
+
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """Write pictures of all runs and of `shown` samples of the chosen condition; return their paths."""
         return []

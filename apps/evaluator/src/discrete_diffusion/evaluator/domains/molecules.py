@@ -118,7 +118,11 @@ class Molecules(Domain):
 
     def property(self, string: str) -> float:
         """Return the property of a string of the data that is a molecule."""
-        return float(self.of_molecule(string if self.read is None else str(self.read(string))))
+        return float(self.of_molecule(self.readable(string)))
+
+    def readable(self, string: str) -> str:
+        """Return the SMILES of a string of the data that is a molecule."""
+        return string if self.read is None else str(self.read(string))
 
     def accepts(self, string: str) -> bool:
         """Return whether a string is a molecule."""

@@ -82,7 +82,7 @@ class Text(Domain):
 
     def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
-        texts = {one: remove_special_tokens(one, self.tokenizer.all_special_tokens) for one in dict.fromkeys(strings)}
+        texts = {one: self.readable(one) for one in dict.fromkeys(strings)}
         values = {one: float(self.property(text)) for one, text in texts.items() if text}
         novel = [one for one in values if _key(texts[one]) not in self.known]
         numbers: dict[str, Number] = {"generated": len(strings), "distinct": len(texts), "novel": len(novel)}
@@ -112,12 +112,16 @@ class Text(Domain):
 
     def entropy(self, text: str) -> float:
         """Return the unigram entropy of a text's tokens in nats, NaN if it is empty."""
-        value = unigram_entropy(self._tokens([remove_special_tokens(text, self.tokenizer.all_special_tokens)])[0])
+        value = unigram_entropy(self._tokens([self.readable(text)])[0])
         return math.nan if value is None else value
 
     def accepts(self, string: str) -> bool:
         """Return whether a text holds more than special tokens."""
-        return bool(remove_special_tokens(string, self.tokenizer.all_special_tokens))
+        return bool(self.readable(string))
+
+    def readable(self, string: str) -> str:
+        """Return a text without special tokens."""
+        return remove_special_tokens(string, self.tokenizer.all_special_tokens)
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """Draw generative perplexity against entropy, if there is a language model."""
