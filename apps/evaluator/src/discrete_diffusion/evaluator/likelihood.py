@@ -147,7 +147,7 @@ def check_orders(names: Sequence[str], checkpoint: Checkpoint) -> None:
     unknown = [name for name in names if name not in ORDERS]
     if unknown:
         raise ValueError(f"Expected `likelihood_orders` among {', '.join(ORDERS)}, got {', '.join(map(str, unknown))}.")
-    if names and not isinstance(getattr(checkpoint.sampler(), "process", None), MaskingNoise):
+    if names and not isinstance(checkpoint.process, MaskingNoise):
         raise ValueError("Expected no `likelihood_orders`: only masked diffusion reveals tokens in an order.")
 
 
@@ -175,7 +175,7 @@ def measure_order_likelihood(
     Returns:
         The likelihood, and the network evaluations for each sequence.
     """
-    process = checkpoint.sampler().process  # type: ignore[attr-defined]
+    process = checkpoint.process
     assert isinstance(process, MaskingNoise)
     network = CountEvaluations(checkpoint.network)
     denoiser, time = checkpoint.denoiser(network), OrderSampler(process, order).time

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.guidance import Latent
-from discrete_diffusion.processes import Process
+from discrete_diffusion.processes import ContinuousNELBO, CrossEntropy, Process
 from discrete_diffusion.schedules import LowDiscrepancyTimes, draw_rows
 
 Times = Callable[..., Tensor]
@@ -200,7 +200,8 @@ def clean(generator: Checkpoint) -> Clean:
 
 
 def _times(generator: Checkpoint) -> Times:
-    return getattr(generator.objective(), "times", LowDiscrepancyTimes())
+    objective = generator.objective()
+    return objective.times if isinstance(objective, ContinuousNELBO | CrossEntropy) else LowDiscrepancyTimes()
 
 
 def _shuffled(times: Times, x0: Tensor, generator: Generator) -> Tensor:

@@ -10,9 +10,7 @@ from typing import Any, Self, TypeVar
 import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
-SAME_REQUEST = 1.0
-"""Seconds within which a second Ctrl-C counts as the first: some programs send it to a process and to its group."""
+from discrete_diffusion.commandline.stopping import SAME_REQUEST, SIGNALS
 
 Value = TypeVar("Value")
 

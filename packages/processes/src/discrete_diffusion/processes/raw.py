@@ -1,6 +1,7 @@
 """Predictions of a masked-diffusion network at visible positions."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,6 +11,14 @@ from discrete_diffusion.processes.absorbing import Absorbing
 from discrete_diffusion.processes.denoiser import NetworkDenoiser
 from discrete_diffusion.processes.process import Process
 from discrete_diffusion.processes.protocols import Condition, Denoiser, given
+
+
+@runtime_checkable
+class _Wrapper(Protocol):
+    """Denoiser around another one."""
+
+    @property
+    def base(self) -> Denoiser: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class RawPrediction:
     def _innermost(self) -> NetworkDenoiser:
         model = self.denoiser
         while not isinstance(model, NetworkDenoiser):
-            if not hasattr(model, "base"):
+            if not isinstance(model, _Wrapper):
                 raise ValueError(f"Expected a NetworkDenoiser, or wrappers of one, got {type(model).__name__}.")
             model = model.base
         return model

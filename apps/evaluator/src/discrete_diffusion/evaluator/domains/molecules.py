@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from discrete_diffusion import eval as evaluation
-from discrete_diffusion.datasets import SequenceData, Stream, selfies_to_smiles
+from discrete_diffusion.datasets import FittedJointLabel, SequenceData, Stream, ThresholdLabel, selfies_to_smiles
 from discrete_diffusion.eval import (
     MoleculeProperty,
     ReferenceMolecules,
@@ -63,8 +63,8 @@ class Molecules(Domain):
         read: Callable[[str], str | None] | None = None,
         property_rows: int = 10_000,
     ) -> None:
-        parts = () if data.label is None else getattr(data.label, "labels", (data.label,))
-        label = next((part for part in parts if part.column in OURS), None)
+        parts = data.label.labels if isinstance(data.label, FittedJointLabel) else (data.label,)
+        label = next((part for part in parts if part is not None and part.column in OURS), None)
         columns = () if data.values is None else data.values.columns
         column = next((one for one in columns if one in OURS), "qed") if label is None else label.column
         self.read = read
@@ -80,7 +80,7 @@ class Molecules(Domain):
             self.training_values = []
         else:
             self.training_values = [float(self.of_molecule(one)) for one in self.known.some]
-        self.threshold = getattr(label, "threshold", None) if property is None else None
+        self.threshold = label.threshold if isinstance(label, ThresholdLabel) and property is None else None
         self.training = described(self.training_values)
 
     def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
