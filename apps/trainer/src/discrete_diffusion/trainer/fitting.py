@@ -57,6 +57,7 @@ class TrainingRun:
         config: Settings of the run: those of the resumed run with the changes of the command line, if it resumes one.
         checkpoint: Lightning checkpoint to resume from; None for a new run.
         overrides: Settings of the command line.
+        dry: Whether this is a dry run, which checks the folder as a run does and writes nothing into it.
 
     The folder is locked until `close`.
 
@@ -71,11 +72,15 @@ class TrainingRun:
         self.directory = short(Path(HydraConfig.get().runtime.output_dir))
         self.overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
         self.directory.mkdir(parents=True, exist_ok=True)
+        # The settings that are compared with those of a run are those of a run.
+        self.dry, config.dry_run = config.dry_run, False
         quiet()
-        self.print(f"Run folder: {escape(str(self.directory))}")
+        self.print(
+            "Dry run: nothing is trained or saved." if self.dry else f"Run folder: {escape(str(self.directory))}"
+        )
         # Lightning starts the other ranks with the same command.
         self.lock = None
-        if is_first_process():
+        if is_first_process() and (not self.dry or (self.directory / ".lock").exists()):
             self.lock = FolderLock(self.directory, work=f"training in {self.directory}", setting="hydra.run.dir")
         try:
             self._begin(config)

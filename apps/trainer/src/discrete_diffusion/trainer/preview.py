@@ -1,6 +1,6 @@
 """Samples of the model during training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import torch
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
-from discrete_diffusion.guidance import last
+from discrete_diffusion.guidance import State, last
 from discrete_diffusion.trainer.fitting import print_above_progress_bar
 from discrete_diffusion.trainer.generator import Generator
 from discrete_diffusion.trainer.stopping import Stop
@@ -56,6 +56,23 @@ class Preview(L.Callback):
             or not isinstance(pl_module, Generator)
         ):
             return
+        strings = decode(self.checkpoint.tokenizer, last(self.states(trainer, pl_module)))
+        scores = {} if self.score is None else dict(self.score(strings))
+        if trainer.logger is not None:
+            trainer.logger.log_metrics({f"samples/{k}": v for k, v in scores.items()}, step=trainer.global_step)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / f"step-{trainer.global_step:06d}.txt"
+        path.write_text("\n".join(strings) + "\n", encoding="utf-8")
+        if self.picture is not None:
+            self.picture(strings, path := path.with_suffix(".png"))
+        nll = trainer.callback_metrics["val/nll"].item()
+        parts = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
+        parts += [f"{name} {value:.0%}" for name, value in scores.items()]
+        parts.append("  ".join(shorten(one) for one in strings[: self.shown]) if self.picture is None else str(path))
+        print_above_progress_bar(trainer, " | ".join(parts))
+
+    def states(self, trainer: L.Trainer, pl_module: Generator) -> Iterator[State]:
+        """Yield the states of the sampler, until the run is stopped."""
         generator = torch.Generator(pl_module.device).manual_seed(pl_module.seed)
         y, checkpoint = None, self.checkpoint
         if self.labels is not None:
@@ -71,20 +88,7 @@ class Preview(L.Callback):
             generator=generator,
             device=pl_module.device,
         )
-        strings = decode(self.checkpoint.tokenizer, last(self.stop.watched(trainer, states)))
-        scores = {} if self.score is None else dict(self.score(strings))
-        if trainer.logger is not None:
-            trainer.logger.log_metrics({f"samples/{k}": v for k, v in scores.items()}, step=trainer.global_step)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / f"step-{trainer.global_step:06d}.txt"
-        path.write_text("\n".join(strings) + "\n", encoding="utf-8")
-        if self.picture is not None:
-            self.picture(strings, path := path.with_suffix(".png"))
-        nll = trainer.callback_metrics["val/nll"].item()
-        parts = [f"step {trainer.global_step}", f"validation {nll:.2f} nats per sequence"]
-        parts += [f"{name} {value:.0%}" for name, value in scores.items()]
-        parts.append("  ".join(shorten(one) for one in strings[: self.shown]) if self.picture is None else str(path))
-        print_above_progress_bar(trainer, " | ".join(parts))
+        return self.stop.watched(trainer, states)
 
 
 def shorten(string: str, longest: int = 72) -> str:

@@ -148,7 +148,7 @@ def _apply(override: Override, config: DictConfig, run: Path) -> str | None:
         ValueError: If the setting is unknown, is a group, or is fixed for a resumed run.
     """
     name, text = override.key_or_group, (override.input_line or "").lstrip("+")
-    if name in ("resume", "trust_remote_code"):
+    if name in ("dry_run", "resume", "trust_remote_code"):
         return None
     before = OmegaConf.select(config, name, default=None)
     after = override.value()

@@ -183,6 +183,7 @@ class TrainerSettings(Settings):
     resume: Text | None
     initial: Text | None
     trust_remote_code: bool
+    dry_run: bool = False  # absent from runs of version 0.1
     steps: Count
     batch_size: Annotated[int, Field(ge=1, le=2**17)]
     global_batch_size: Annotated[int, Field(ge=1, le=2**30)] | None = None

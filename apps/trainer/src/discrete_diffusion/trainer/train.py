@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import FittedValueLabel, LabelRule, SequenceData, ValueLabel
+from discrete_diffusion.trainer.dry_run import dry_run
 from discrete_diffusion.trainer.fitting import (
     TrainingRun,
     build_batches,
@@ -80,9 +81,13 @@ def _train(config: DictConfig, run: TrainingRun) -> Checkpoint:
         samples=config.preview.samples,
     )
     trainer = build_trainer(config, run, stop, [skip_non_finite(config, run), preview])
-    run.keep_settings()
+    batches = build_batches(config, data, run)
     run.print(describe_training(trainer, checkpoint.network, config))
-    fit(trainer, module, build_batches(config, data, run), run, stop)
+    if run.dry:
+        dry_run(run, trainer, module, batches, stop, preview=preview)
+        return checkpoint
+    run.keep_settings()
+    fit(trainer, module, batches, run, stop)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "checkpoint")
         run.print(_closing(run, where, checkpoint.values))

@@ -14,6 +14,7 @@ from discrete_diffusion.datasets import SequenceData, ValueLabel
 from discrete_diffusion.guidance import Latent
 from discrete_diffusion.trainer.classifier import Classifier
 from discrete_diffusion.trainer.classifier_views import View
+from discrete_diffusion.trainer.dry_run import dry_run
 from discrete_diffusion.trainer.fitting import (
     TrainingRun,
     build_batches,
@@ -77,10 +78,14 @@ def _train(config: DictConfig, run: TrainingRun, view: Callable[[Checkpoint], Vi
     report = LevelReport(run.directory, title=title, note=note)
     stop = Stop()
     trainer = build_trainer(config, run, stop, [skip_non_finite(config, run), report])
+    batches = build_batches(config, data, run)
     generator.network.to(trainer.strategy.root_device)
-    run.keep_settings()
     run.print(describe_training(trainer, checkpoint.network, config))
-    fit(trainer, module, build_batches(config, data, run), run, stop)
+    if run.dry:
+        dry_run(run, trainer, module, batches, stop, frozen=generator.network, answers=target.column)
+        return checkpoint
+    run.keep_settings()
+    fit(trainer, module, batches, run, stop)
     if trainer.is_global_zero:
         where = checkpoint.save(run.directory / "classifier")
         run.print(_closing(run, where, folder, shown, report))
