@@ -22,6 +22,8 @@ KINDS = {
     "ar": [*TINY, "model=ar"],
     "unlabeled": [*TINY, "label=none"],
     "values": [*TINY, "label=values", "label.column=[qed,ring_count]"],
+    "safe": ["data=safe", "+data.rows.source.size=300", *TINY[1:], "model=mdlm"],
+    "safe_ar": ["data=safe", "+data.rows.source.size=300", *TINY[1:], "model=ar"],
     "unlabeled_ar": [*TINY, "label=none", "model=ar"],
     "table": [
         "data=table",

@@ -47,6 +47,7 @@ def test_a_file_holds_the_sequences_and_its_first_ones_are_those_of_a_smaller_ru
         "drawn": 9,
         "written": 9,
         "invalid": 0,
+        "without the fragments": 0,
         "repeated": 0,
     }
     rows = read(tmp_path / "a.csv")
@@ -159,7 +160,7 @@ def test_filters_discard_and_count(model: str, tmp_path: Path, monkeypatch: pyte
     counts = generate(configured(model, f"output={path}", "count=50", "max_draws=60", *filters, STEPS))
     assert counts["drawn"] == 60
     assert sum(counts[name] for name in ("written", "invalid", "repeated")) == 60
-    assert min(counts.values()) > 0
+    assert min(counts[name] for name in ("written", "invalid", "repeated")) > 0
     sequences = [row["sequence"] for row in read(path)]
     assert all(len(sequence) % 2 for sequence in sequences)
     assert len({sequence[:1] for sequence in sequences}) == len(sequences) == counts["written"]
@@ -261,3 +262,71 @@ def test_infilling_goes_with_guidance_and_constraints(checkpoint: Checkpoint, tm
 def test_what_cannot_be_filled_is_refused(options: list[str], message: str, model: str):
     with pytest.raises(ValueError, match=message):
         generate(configured(model, *options))
+
+
+HELD = "constraints.only={4:['C','N','O'],5:['%10'],6:['<eos>']}"
+"""One atom at the attachment point of a fragment of three tokens, and the end."""
+
+
+def heavy_atoms(string: str) -> float:
+    return float(sum(letter in "CNO" for letter in string))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("safe", [STEPS]),
+        (
+            "safe",
+            ["sampler=first_hitting", "guidance=classifier_free", "guidance.classifier_free.level=denoiser", "gamma=2"],
+        ),
+        ("safe", [STEPS, "guidance=particles", "gamma=1", "guidance.particles.method.particles=2"]),
+        ("safe_ar", []),
+    ],
+    ids=["ancestral", "first hitting, classifier-free", "particles", "left to right"],
+)
+def test_molecules_hold_the_fragments(
+    kind: str,
+    options: list[str],
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(module, "heavy_atoms", heavy_atoms, raising=False)
+    reward = "reward.function._target_=discrete_diffusion.evaluator.generate.heavy_atoms"
+    chosen = [f"checkpoint={checkpoint(kind)}", 'fragments="C[*]"', HELD, "count=6", *options, reward]
+    counts = generate(configured(*chosen, f"output={tmp_path / 'a.csv'}"))
+    assert counts == {"drawn": 6, "written": 6, "invalid": 0, "without the fragments": 0, "repeated": 0}
+    assert {row["sequence"] for row in read(tmp_path / "a.csv")} <= {"CC", "CN", "CO"}
+    assert "heuristic" not in capsys.readouterr().err
+
+
+def test_molecules_without_the_fragments_are_discarded_and_counted(
+    checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    unjoined = "constraints.only={4:['C'],5:['%10'],6:['.','<eos>'],7:['C'],8:['<eos>']}"
+    chosen = [f"checkpoint={checkpoint('safe')}", 'fragments="C[*]"', unjoined, STEPS, "unique=true"]
+    counts = generate(configured(*chosen, "count=2", "max_draws=40", f"output={tmp_path / 'a.smi'}"))
+    assert counts["written"] == 1
+    assert min(counts["without the fragments"], counts["repeated"]) > 0
+    assert counts["invalid"] == 0
+    assert counts["drawn"] == 40 == 1 + counts["without the fragments"] + counts["repeated"]
+    assert f"{counts['without the fragments']} without the fragments discarded" in capsys.readouterr().err
+    assert (tmp_path / "a.smi").read_text().split()[0] == "CC"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("mdlm", ['fragments="C[*]"'], "Expected a model of SAFE strings for `fragments`"),
+        ("safe", ['fragments="C[*]"', "prompt=C"], "Expected either `fragments` or `prompt`, got both"),
+        ("safe", ['fragments="C[*]"', 'infill="C[*]"'], "Expected either `fragments` or `infill`, got both"),
+        ("safe", ['fragments="C=[*]"'], r"Expected attachment points `\[\*\]` with one single bond"),
+        ("safe", ['fragments="[Pt][*]"'], r"Expected a text of tokens that the model knows, got '\[Pt\]"),
+        ("safe", [f'fragments="{"C" * 90}[*]"'], "Expected a text that fits the model's"),
+    ],
+)
+def test_fragments_that_cannot_be_held_are_refused(kind: str, options: list[str], message: str, checkpoint: Checkpoint):
+    with pytest.raises(ValueError, match=message):
+        generate(configured(f"checkpoint={checkpoint(kind)}", *options))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from discrete_diffusion.checkpoints import Checkpoint
-from discrete_diffusion.checkpoints.infill import FREE, read_template, tokens_of
+from discrete_diffusion.checkpoints.infill import FREE, read_template, read_templates, tokens_of
 from discrete_diffusion.datasets import character_tokenizer, letter_tokenizer, smiles_tokenizer, word_tokenizer
 from discrete_diffusion.guidance import SampleStreams
 
@@ -57,6 +57,28 @@ def test_each_string_depends_on_the_seed_and_its_index_alone(checkpoint: Checkpo
     assert len({len(string) for string in whole}) > 1
     generator = torch.Generator().manual_seed(0)
     assert len(checkpoint.complete("C[*]O", 3, generator=generator, steps=1)) == 3
+
+
+def test_each_string_fills_one_of_several_texts(checkpoint: Checkpoint):
+    texts = ["C[*]", "O[*]C", "N[*]C"]
+    with pytest.raises(ValueError, match="tokens that the model knows, got 'N'"):
+        checkpoint.complete(texts, 2)
+    texts[2] = "c1[*]c1"
+    strings = checkpoint.complete(texts, 60, seed=0, gap=(1, 2))
+    assert checkpoint.complete(texts, 5, seed=0, first=55, gap=(1, 2)) == strings[55:]
+    counts = [sum(string.startswith(beginning) for string in strings) for beginning in ("C", "O", "c1")]
+    assert sum(counts) == 60
+    assert min(counts) >= 10
+    sizes = {len(re.findall(r"\[.*?\]|.", string)) for string in strings if string.startswith("O")}
+    assert sizes == {3, 4}
+    with pytest.raises(ValueError, match="Expected at least one text, got none"):
+        checkpoint.complete([], 2)
+
+
+def test_a_beginning_has_its_free_places_at_the_end():
+    tokenizer = smiles_tokenizer(["CCO"])
+    read = [read_templates(text, tokenizer, 9, {}) for text in ("CC[*]", "C_[*]", "CC_", "C[*]O[*]", ["C[*]", "O[*]"])]
+    assert [template.is_beginning for template in read] == [True, False, False, False, True]
 
 
 def test_an_allowed_table_binds_free_places_alone(checkpoint: Checkpoint):

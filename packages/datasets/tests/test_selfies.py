@@ -69,11 +69,14 @@ def test_any_symbols_in_any_order_are_a_molecule(small):
         assert chem.MolFromSmiles(selfies_to_smiles(string)) is not None
 
 
-def test_what_cannot_be_written_is_left_out_and_counted(caplog):
-    rows = datasets.Dataset.from_dict({"smiles": ["CCO", "CN(=O)=O", "C1CC"], "selfies": ["", "", ""], "x": [1, 2, 3]})
+def test_rows_that_cannot_be_written_are_dropped_and_counted():
+    smiles = ["CCO", "CN(=O)=O", None, "CCN", "CCC"]
+    rows = datasets.Dataset.from_dict({"smiles": smiles, "selfies": [""] * 5, "x": [1, 2, 3, 4, 5]})
     written = selfies_rows(lambda: rows, column="smiles")
-    assert written.to_dict() == {"smiles": ["CCO"], "x": [1], "selfies": ["[C][C][O]"]}
-    assert "2 of 3 molecules cannot be written as SELFIES and are left out." in caplog.text
+    assert written["selfies"][:] == ["[C][C][O]", None, None, "[C][C][N]", "[C][C][C]"]
+    data = sequence_data(written, "selfies", tokenizer=selfies_tokenizer, max_dropped=0.5)
+    assert data.report.dropped == 2
+    assert "2 of 5 rows (40%) dropped: cannot be written as SELFIES ('CN(=O)=O') (rows 2, 3)" in data.report.describe()
     with pytest.raises(ValueError, match="Expected molecules that SELFIES can write in 'smiles', got none"):
         selfies_rows(lambda: rows.select([1, 2]), column="smiles")
     with pytest.raises(ValueError, match=r"Expected a column 'canonical_smiles' in the source"):

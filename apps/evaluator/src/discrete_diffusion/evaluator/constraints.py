@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, infill
-from discrete_diffusion.checkpoints.infill import FREE, Template, read_template, tokens_of
+from discrete_diffusion.checkpoints.infill import FREE, Alternatives, Template, read_template, read_templates, tokens_of
+from discrete_diffusion.datasets import Fragments
 from discrete_diffusion.guidance.constraints import anything, ban, exact_length, only
 
 
@@ -51,6 +52,31 @@ def read_infill(config: DictConfig, checkpoint: Checkpoint) -> Template | None:
     if len(gap) != 2:
         raise ValueError(f"Expected the smallest and the largest number of tokens in `gap`, got {list(gap)}.")
     return read_template(str(config.infill), checkpoint.tokenizer, checkpoint.length, _layout(checkpoint), gap)
+
+
+def read_fragments(config: DictConfig, checkpoint: Checkpoint) -> Fragments | None:
+    """Return the fragments that all molecules must hold, None if there are none.
+
+    Raises:
+        ValueError: If they are no fragments, the model is none of SAFE strings, or there is another template.
+    """
+    if config.fragments is None:
+        return None
+    for name in ("infill", "prompt"):
+        if config[name] is not None:
+            raise ValueError(f"Expected either `fragments` or `{name}`, got both.")
+    if not {".", "%10"} <= checkpoint.tokenizer.get_vocab().keys():
+        raise ValueError("Expected a model of SAFE strings for `fragments`: `uv run trainer data=safe` trains one.")
+    return Fragments(config.fragments)
+
+
+def fragment_templates(fragments: Fragments, checkpoint: Checkpoint) -> Template | Alternatives:
+    """Return the beginnings of SAFE strings that hold the fragments.
+
+    Raises:
+        ValueError: If they do not fit the model.
+    """
+    return read_templates(fragments.templates, checkpoint.tokenizer, checkpoint.length, _layout(checkpoint))
 
 
 def read_constraints(

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
-from discrete_diffusion.checkpoints.infill import Template
-from discrete_diffusion.datasets import decode
-from discrete_diffusion.evaluator.constraints import read_infill
+from discrete_diffusion.checkpoints.infill import Alternatives, Template
+from discrete_diffusion.datasets import Fragments, decode
+from discrete_diffusion.evaluator.constraints import fragment_templates, read_fragments, read_infill
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import domain_class, name_of
 from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
@@ -31,6 +31,9 @@ from discrete_diffusion.guidance import Denoiser, MaskingNoise, SampleStreams, l
 
 WITHOUT_EFFECT = ("output", "device", "devices", "batch_size", "count", "max_draws", "hydra")
 """Settings that the sequences do not depend on."""
+
+DISCARDED = ("invalid", "without the fragments", "repeated")
+"""Names of the filters, in their order."""
 
 
 def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
@@ -68,8 +71,9 @@ def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
     sweep = build_sweep(_as_sweep(config), checkpoint, folder, device, console.print, ranks)
     if sweep.searches:
         sweep = replace(sweep, reward=_reward(config, checkpoint, canonical))
-    template = read_infill(config, checkpoint)
-    if template is not None and not isinstance(checkpoint.process, MaskingNoise):
+    fragments = read_fragments(config, checkpoint)
+    template = read_infill(config, checkpoint) if fragments is None else fragment_templates(fragments, checkpoint)
+    if template is not None and not _is_exact(template, checkpoint):
         console.print("Infilling is a heuristic for this model: it is exact for masked diffusion alone.")
     if not ranks.first:
         _assist(config, sweep, template)
@@ -81,7 +85,7 @@ def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
             console.print(f"Going on with {config.output}, which has {file.state['rows']:,} sequences.")
         try:
             with advise_on_full_disk(f"make room, and the same command goes on with {config.output}."):
-                counts = _write(config, sweep, template, file, canonical, console)
+                counts = _write(config, sweep, template, fragments, file, canonical, console)
         except KeyboardInterrupt:
             if config.output != STDOUT:
                 console.print(f"\nStopped after {file.state['rows']:,} sequences.")
@@ -125,6 +129,13 @@ def _with_text(config: DictConfig) -> DictConfig:
     return OmegaConf.merge(config, {"infill": text, "infill_file": None})  # type: ignore[return-value]
 
 
+def _is_exact(template: Template | Alternatives, checkpoint: Checkpoint) -> bool:
+    """Return whether samples follow the model's distribution given the held tokens."""
+    if checkpoint.process is None:
+        return template.is_beginning
+    return isinstance(checkpoint.process, MaskingNoise)
+
+
 def _as_sweep(config: DictConfig) -> DictConfig:
     """Return the configuration of an evaluation with one point."""
     one: Any = {
@@ -157,7 +168,8 @@ def _reward(config: DictConfig, checkpoint: Checkpoint, canonical: Callable[[str
 def _write(
     config: DictConfig,
     sweep: Sweep,
-    template: Template | None,
+    template: Template | Alternatives | None,
+    fragments: Fragments | None,
     file: SequenceFile,
     canonical: Callable[[str], str | None] | None,
     console: Console,
@@ -166,8 +178,9 @@ def _write(
     (point,) = sweep.points()
     draw = _drawing(config, sweep, template)
     size = generation.rows(sweep.guidance(point))
-    counts = dict.fromkeys(("drawn", "written", "invalid", "repeated"), 0) | file.state.get("counts", {})
+    counts = dict.fromkeys(("drawn", "written", *DISCARDED), 0) | file.state.get("counts", {})
     form = canonical or (lambda string: string)
+    filtered = config.valid or config.unique or fragments is not None
     seen = {hash(form(string) or string) for string in file.written()} if config.unique else set()
     requested = (
         {"label": label.class_names[target_class(config.label, label)]}
@@ -181,7 +194,7 @@ def _write(
         while counts["written"] < config.count and counts["drawn"] < limit:
             first, missing = counts["drawn"], config.count - counts["written"]
             # With filters the batch stays whole: how many pass is not known before.
-            end = limit if config.valid or config.unique else first + missing
+            end = limit if filtered else first + missing
             starts = range(first, min(end, first + size * generation.ranks.count), size)
             for strings in draw([range(start, min(start + size, end)) for start in starts]):
                 if counts["written"] == config.count:
@@ -192,10 +205,16 @@ def _write(
                         break
                     index = counts["drawn"]
                     counts["drawn"] += 1
-                    known = form(string) if config.valid or config.unique else string
-                    if config.valid and known is None:
+                    known = form(string) if filtered else string
+                    if (config.valid or fragments is not None) and known is None:
                         counts["invalid"] += 1
                         continue
+                    if fragments is not None:
+                        molecule = fragments.molecule(string)
+                        if molecule is None:
+                            counts["without the fragments"] += 1
+                            continue
+                        string = molecule
                     if config.unique:
                         key = hash(known or string)
                         if key in seen:
@@ -212,7 +231,7 @@ def _write(
     return counts
 
 
-def _assist(config: DictConfig, sweep: Sweep, template: Template | None) -> None:
+def _assist(config: DictConfig, sweep: Sweep, template: Template | Alternatives | None) -> None:
     """Draw this process's share of the batches of the first process, until it needs no more."""
     draw = _drawing(config, sweep, template)
     while draw([]):
@@ -220,7 +239,7 @@ def _assist(config: DictConfig, sweep: Sweep, template: Template | None) -> None
 
 
 def _drawing(
-    config: DictConfig, sweep: Sweep, template: Template | None
+    config: DictConfig, sweep: Sweep, template: Template | Alternatives | None
 ) -> Callable[[Sequence[range]], list[list[str]]]:
     """Return a function from the indices of several batches to their strings, which all processes have to call.
 
@@ -244,7 +263,7 @@ def _drawing(
 
 def _ids(
     generation: Generation,
-    template: Template | None,
+    template: Template | Alternatives | None,
     denoiser: Denoiser,
     indices: range,
     seed: int,
@@ -265,6 +284,6 @@ def _ids(
 
 def _summary(counts: dict[str, int], output: str) -> str:
     where = "" if output == STDOUT else f" in {output}"
-    discarded = "".join(f", {counts[name]:,} {name} discarded" for name in ("invalid", "repeated") if counts[name])
+    discarded = "".join(f", {counts[name]:,} {name} discarded" for name in DISCARDED if counts[name])
     plural = "s" * (counts["written"] != 1)
     return f"{counts['written']:,} sequence{plural}{where}; {counts['drawn']:,} drawn{discarded}."

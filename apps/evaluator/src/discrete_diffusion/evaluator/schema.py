@@ -203,6 +203,7 @@ class GenerateSettings(Guided):
     gamma: Gamma | None
     infill: Text | None
     infill_file: Text | None
+    fragments: Text | None
     gap: Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 

@@ -24,7 +24,7 @@ from discrete_diffusion.checkpoints.classifier_checkpoint import ClassifierCheck
 from discrete_diffusion.checkpoints.compatibility import DiffusionDenoiser
 from discrete_diffusion.checkpoints.data import build_data
 from discrete_diffusion.checkpoints.errors import MissingDataError, UndescribedDataError
-from discrete_diffusion.checkpoints.infill import read_template
+from discrete_diffusion.checkpoints.infill import read_templates
 from discrete_diffusion.checkpoints.networks import expect_finite
 from discrete_diffusion.checkpoints.requests import NO_REQUEST, RequestedNetwork
 from discrete_diffusion.checkpoints.samplers import with_steps
@@ -161,7 +161,7 @@ class Checkpoint:
 
     def complete(
         self,
-        text: str,
+        text: str | Sequence[str],
         count: int = 1,
         *,
         y: int | str | Tensor | Request | None = None,
@@ -185,7 +185,7 @@ class Checkpoint:
         the end is free.
 
         Args:
-            text: String with free places.
+            text: String with free places; or several, of which each sample fills one, drawn uniformly.
             count: Number of strings.
             y: Label of all strings, its index or its name, or the label of each, (count,); or numbers as in `sample`;
                 None means "no condition".
@@ -202,7 +202,7 @@ class Checkpoint:
             TypeError: If `count` is no integer.
         """
         source = self._source(count, seed, first, options.get("generator"))
-        template = read_template(text, self.tokenizer, self.length, self.config["data"].get("layout") or {}, gap)
+        template = read_templates(text, self.tokenizer, self.length, self.config["data"].get("layout") or {}, gap)
         asked, labels = self._labels(y, count)
         strings = [""] * count
         for rows, clamp, own in template.groups(source, count, allowed):

@@ -5,12 +5,12 @@ of several free tokens, unless the model has a token `[*]`. Everything else is h
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -53,6 +53,11 @@ class Template:
         return len(self.parts) > 1 and not self.parts[-1]
 
     @property
+    def is_beginning(self) -> bool:
+        """Whether all free places come after the held ones, so that a left-to-right model is exact."""
+        return self.is_open and len(self.parts) == 2 and FREE not in self.parts[0]
+
+    @property
     def gaps(self) -> int:
         """Number of gaps inside the string."""
         return len(self.parts) - 1 - self.is_open
@@ -65,12 +70,10 @@ class Template:
 
     def sizes(self, generator: SampleStreams | torch.Generator | None, count: int) -> list[tuple[int, ...]]:
         """Draw the number of tokens in each gap, for each sample: uniform over the numbers in `gap` that fit."""
-        if not self.gaps:
-            return [()] * count
-        if isinstance(generator, SampleStreams):
-            uniform = generator.apart().uniform((count, self.gaps))
-        else:
-            uniform = torch.rand((count, self.gaps), generator=generator, dtype=torch.float64)
+        return self.sizes_of(_drawn(generator, count, self.gaps))
+
+    def sizes_of(self, uniform: Float[Tensor, "n g"]) -> list[tuple[int, ...]]:
+        """Return the number of tokens in each gap for uniform numbers, one for each sample and gap."""
         low, high = self.gap
         drawn = []
         for row in uniform.tolist():
@@ -94,7 +97,12 @@ class Template:
             count: Number of samples.
             allowed: Tokens that a free position may hold.
         """
-        sizes = self.sizes(generator, count)
+        yield from self.groups_of(self.sizes(generator, count), allowed)
+
+    def groups_of(
+        self, sizes: Sequence[tuple[int, ...]], allowed: Bool[Tensor, "l v"] | None
+    ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, "n l"], Bool[Tensor, "l v"]]]:
+        """Yield the samples with gaps of the same sizes, as `groups` does, for the sizes of each sample."""
         for own in sorted(set(sizes)):
             rows = torch.tensor([row for row, size in enumerate(sizes) if size == own])
             clamp, inside = self._tokens(own)
@@ -115,6 +123,54 @@ class Template:
         tokens += [FREE] * (self.length - len(tokens))
         clamp = torch.tensor(tokens)
         return clamp, (clamp == FREE) & (torch.arange(self.length) < inside)
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Several strings with free places, of which each sample fills one, drawn uniformly."""
+
+    templates: tuple[Template, ...]
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether all free places come after the held ones, so that a left-to-right model is exact."""
+        return all(template.is_beginning for template in self.templates)
+
+    def groups(
+        self,
+        generator: SampleStreams | torch.Generator | None,
+        count: int,
+        allowed: Bool[Tensor, "l v"] | None = None,
+    ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, "n l"], Bool[Tensor, "l v"]]]:
+        """Yield the samples with the same template and gaps of the same sizes, as `Template.groups` does."""
+        uniform = _drawn(generator, count, 1 + max(template.gaps for template in self.templates))
+        choice = (uniform[:, 0] * len(self.templates)).long()
+        for number, template in enumerate(self.templates):
+            rows = (choice == number).nonzero()[:, 0]
+            for own, clamp, free in template.groups_of(
+                template.sizes_of(uniform[rows, 1 : 1 + template.gaps]), allowed
+            ):
+                yield rows[own], clamp, free
+
+
+def read_templates(
+    texts: str | Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    layout: Mapping[str, Any],
+    gap: tuple[int, int] = (1, 10),
+) -> Template | Alternatives:
+    """Read a string with free places, or several of which each sample fills one; see `read_template`.
+
+    Raises:
+        ValueError: If there is no string, or as in `read_template`.
+    """
+    if isinstance(texts, str):
+        return read_template(texts, tokenizer, length, layout, gap)
+    if not texts:
+        raise ValueError("Expected at least one text, got none.")
+    templates = tuple(read_template(text, tokenizer, length, layout, gap) for text in texts)
+    return templates[0] if len(templates) == 1 else Alternatives(templates)
 
 
 def read_template(
@@ -181,6 +237,15 @@ def tokens_of(text: str, tokenizer: PreTrainedTokenizerBase, name: str) -> list[
 def first_position(tokenizer: PreTrainedTokenizerBase, layout: Mapping[str, Any]) -> int:
     """Return the position of a string's first token: 1 after `<bos>`, 0 for sequences without it."""
     return int(layout.get("special_tokens", True) and tokenizer.bos_token_id is not None)
+
+
+def _drawn(generator: SampleStreams | torch.Generator | None, count: int, columns: int) -> Float[Tensor, "n c"]:
+    """Draw uniform numbers, one row for each sample, apart from those of the sampler."""
+    if not columns:
+        return torch.empty((count, 0), dtype=torch.float64)
+    if isinstance(generator, SampleStreams):
+        return generator.apart().uniform((count, columns))
+    return torch.rand((count, columns), generator=generator, dtype=torch.float64)
 
 
 def _held(pieces: list[str], tokenizer: PreTrainedTokenizerBase, text: str, name: str) -> list[int]:

@@ -18,6 +18,7 @@ _ROWS = _named(
         "proteins",
         "qm9",
         "reviews",
+        "safe_rows",
         "selfies_rows",
         "sentences",
         "species10",

@@ -9,6 +9,7 @@ from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.fasta import read_fasta
 from discrete_diffusion.datasets.files import read_table
 from discrete_diffusion.datasets.flips import HorizontalFlip
+from discrete_diffusion.datasets.fragments import Fragments
 from discrete_diffusion.datasets.hub import UnreachableDataError, UnreachableTokenizerError
 from discrete_diffusion.datasets.image_folder import image_folder
 from discrete_diffusion.datasets.labels import (
@@ -43,6 +44,8 @@ from discrete_diffusion.datasets.qm9 import qm9
 from discrete_diffusion.datasets.reverse_complement import ReverseComplement
 from discrete_diffusion.datasets.reviews import review_polarity, reviews, sentences
 from discrete_diffusion.datasets.row_report import RowChange, RowReport, TooManyRowsDroppedError, UnreadableStringsError
+from discrete_diffusion.datasets.safe import safe_to_smiles, smiles_to_safe
+from discrete_diffusion.datasets.safe_rows import safe_rows
 from discrete_diffusion.datasets.selfies_rows import selfies_rows, selfies_to_smiles
 from discrete_diffusion.datasets.selfies_tokenizer import selfies_tokenizer
 from discrete_diffusion.datasets.sequences import SequenceData, decode, sequence_data
@@ -62,6 +65,7 @@ __all__ = [
     "FittedCategoryLabel",
     "FittedJointLabel",
     "FittedValueLabel",
+    "Fragments",
     "HorizontalFlip",
     "JointLabel",
     "Label",
@@ -109,12 +113,15 @@ __all__ = [
     "read_table",
     "review_polarity",
     "reviews",
+    "safe_rows",
+    "safe_to_smiles",
     "save_label",
     "selfies_rows",
     "selfies_to_smiles",
     "selfies_tokenizer",
     "sentences",
     "sequence_data",
+    "smiles_to_safe",
     "smiles_tokenizer",
     "smiles_tokenizer_from_vocab",
     "species10",

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from discrete_diffusion.datasets.cache import cache_folder, keep
 
-WORTH_KEEPING = 50_000
+WORTH_KEEPING = 10_000
 """Least number of strings whose columns are cached: fewer take seconds."""
 
 logger = logging.getLogger(__name__)

@@ -1,22 +1,11 @@
 """Molecules as SELFIES."""
 
 import importlib.util
-import inspect
-import logging
 import os
 from collections.abc import Callable
-from typing import TypeAlias
 
-import pyarrow as pa
-
-import datasets
-from discrete_diffusion.datasets.derived_columns import derived_columns
-from discrete_diffusion.datasets.files import check_columns
+from discrete_diffusion.datasets.rewritten_rows import Rows, rewritten_rows
 from discrete_diffusion.datasets.selfies_tokenizer import selfies_symbols
-
-logger = logging.getLogger(__name__)
-
-Rows: TypeAlias = datasets.Dataset | datasets.DatasetDict
 
 
 def selfies_rows(
@@ -26,7 +15,7 @@ def selfies_rows(
 
     SELFIES (Krenn et al., Machine Learning: Science and Technology 1, 045024, 2020; arXiv 1905.13741) is a language in
     which every sequence of symbols is a molecule with correct valences. Rows with molecules that it cannot express,
-    such as those with more bonds than it allows, are left out, and their number is logged.
+    such as those with more bonds than it allows, are marked in `drop_reason`.
 
     Args:
         source: Source of molecules, such as `molecules`, `qm9` or `zinc250k`.
@@ -39,12 +28,9 @@ def selfies_rows(
     """
     if importlib.util.find_spec("selfies") is None:
         raise ImportError("`selfies_rows` needs SELFIES: install `discrete-diffusion-datasets[selfies]`.")
-    if path is not None and "path" not in inspect.signature(source).parameters:
-        raise ValueError("Expected no `path`: this source reads no file.")
-    rows = source() if path is None else source(path=path)
-    if isinstance(rows, datasets.DatasetDict):
-        return datasets.DatasetDict({split: _written(part, column) for split, part in rows.items()})
-    return _written(rows, column)
+    import selfies
+
+    return rewritten_rows(source, path, column, "SELFIES", _written, selfies.__version__)
 
 
 def selfies_to_smiles(string: str) -> str | None:
@@ -62,24 +48,10 @@ def selfies_to_smiles(string: str) -> str | None:
         return None
 
 
-def _written(rows: datasets.Dataset, column: str) -> datasets.Dataset:
+def _written(smiles: str) -> str | None:
     import selfies
 
-    def write(smiles: str) -> dict[str, str | None]:
-        try:
-            return {"selfies": selfies.encoder(smiles)}
-        except selfies.EncoderError:
-            return {"selfies": None}
-
-    table = rows.with_format("arrow")[:].replace_schema_metadata(None)
-    check_columns(table, [column], "the source")
-    smiles = table.column(column).to_pylist()
-    made = derived_columns(smiles, write, name="selfies", version=selfies.__version__).column("selfies")
-    if made.null_count == len(made):
-        raise ValueError(f"Expected molecules that SELFIES can write in {column!r}, got none.")
-    if made.null_count:
-        logger.warning("%d of %d molecules cannot be written as SELFIES and are left out.", made.null_count, len(made))
-    kept = [name for name in table.column_names if name != "selfies"]
-    table = table.select(kept).append_column("selfies", made.cast(pa.string()))
-    # In one piece, so that what is computed of it and kept is found again, wherever the column came from.
-    return datasets.Dataset(datasets.table.InMemoryTable(table.filter(made.is_valid()).combine_chunks()))
+    try:
+        return str(selfies.encoder(smiles))
+    except selfies.EncoderError:
+        return None
