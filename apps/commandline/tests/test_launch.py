@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from discrete_diffusion.commandline import launch
+from discrete_diffusion.commandline.sweeps import Job
 
 PROGRAM = """
 from discrete_diffusion.commandline import launch
@@ -52,6 +53,24 @@ def test_a_mistake_exits_with_2(run, argument: str, message: str):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_lists_how_its_jobs_ended(run, tmp_path: Path):
+    yaml = (tmp_path / "configuration" / "program.yaml").read_text()
+    callback = "  callbacks: {sweep: {_target_: discrete_diffusion.commandline.sweeps.SweepFolder}}\n"
+    (tmp_path / "configuration" / "program.yaml").write_text(yaml + "  sweep: {dir: sweep}\n" + callback)
+    program = PROGRAM.replace("    print(", "    if config.steps == 2:\n        raise KeyboardInterrupt\n    print(")
+    last = "\nfinally:\n    from discrete_diffusion.commandline.sweeps import ended_jobs\n    print(ended_jobs())\n"
+    program = program.replace("\nlaunch(", "\ntry:\n    launch(").rstrip() + last
+    (tmp_path / "program.py").write_text(program)
+    done = run("--multirun", "steps=3,0,2,5")
+    assert done.returncode == 130
+    jobs = [
+        Job(number, [f"steps={steps}"], status, str(tmp_path / "sweep" / str(number)))
+        for number, (steps, status) in enumerate([(3, "ok"), (0, "failed"), (2, "stopped")])
+    ]
+    assert done.stdout.splitlines()[-1] == repr((Path("sweep"), jobs))
+    assert run("steps=3").stdout.splitlines()[-1] == "(None, [])"
 
 
 def test_a_value_that_an_option_does_not_take_is_one_line(run):

@@ -19,6 +19,7 @@ from discrete_diffusion.commandline.allocation import keep_freed_memory
 from discrete_diffusion.commandline.errors import BUG, Hints, report_errors, shows_tracebacks
 from discrete_diffusion.commandline.schema import Settings, check_settings
 from discrete_diffusion.commandline.settings import explain, nearest, refuse_ignored
+from discrete_diffusion.commandline.sweeps import record_job
 
 
 def launch(
@@ -33,7 +34,8 @@ def launch(
 ) -> None:
     """Run a task under Hydra's command line, with the error handling of `report_errors`.
 
-    A job of a `--multirun` that fails is reported, and the others run; the exit code is then 2.
+    A job of a `--multirun` that fails is reported, and the others run; the exit code is then 2. `sweeps.ended_jobs`
+    lists the jobs if the configuration has the callback `sweeps.SweepFolder`.
 
     Args:
         task: Function of the composed configuration.
@@ -58,7 +60,7 @@ def launch(
     debug = _arrange_options() or shows_tracebacks()
 
     def guarded(config: DictConfig) -> None:
-        job = HydraConfig.get()
+        job, status = HydraConfig.get(), "failed"
         try:
             with report_errors(config_name, hints, debug=debug):
                 # An override may hold an interpolation, which is none of the list of overrides.
@@ -67,12 +69,17 @@ def launch(
                 if schema is not None:
                     check_settings(config, schema)
                 task(config)
+            status = "ok"
         except SystemExit as stop:
+            if stop.code not in (2, BUG):
+                status = "stopped"
             if stop.code == 2:
                 _remove_unused_folder(Path(job.runtime.output_dir), job.job.name)
             if job.mode != RunMode.MULTIRUN or stop.code not in (2, BUG):
                 raise
             failed.append(job.job.num)
+        finally:
+            record_job(job, status)
 
     with report_errors(config_name, hints, debug=debug):
         _expect_settings(commands)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from discrete_diffusion.commandline import describe_versions, launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
 from discrete_diffusion.trainer import resolvers
+from discrete_diffusion.trainer.comparison import compare_jobs
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 from discrete_diffusion.trainer.run_folder import for_resumption
 from discrete_diffusion.trainer.schema import TrainerSettings, check_run
@@ -32,15 +33,18 @@ def main() -> None:
         refuse_former_experiments(sys.argv[1:])
     resolvers.register()
     sys.argv[1:] = for_resumption(sys.argv[1:])
-    launch(
-        _train,
-        config_path="pkg://discrete_diffusion.trainer.config",
-        config_name="trainer",
-        commands=COMMANDS,
-        hints=_hints,
-        open_keys=OPEN,
-        schema=TrainerSettings,
-    )
+    try:
+        launch(
+            _train,
+            config_path="pkg://discrete_diffusion.trainer.config",
+            config_name="trainer",
+            commands=COMMANDS,
+            hints=_hints,
+            open_keys=OPEN,
+            schema=TrainerSettings,
+        )
+    finally:
+        compare_jobs()
 
 
 def _train(config: DictConfig) -> None:

@@ -30,7 +30,7 @@ from discrete_diffusion.trainer.batches import DataModule
 from discrete_diffusion.trainer.checkpointing import FinalValidation, WholeFiles
 from discrete_diffusion.trainer.launching import count_accumulated, is_restarted, requeue
 from discrete_diffusion.trainer.resumption import read_run
-from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, write_synced
+from discrete_diffusion.trainer.run_folder import SETTINGS, holds_a_run, short, write_synced
 from discrete_diffusion.trainer.saved_states import newest_whole
 from discrete_diffusion.trainer.stopping import Stop, Stopped, averages
 
@@ -296,11 +296,6 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in ADVICE:
         warnings.filterwarnings("ignore", message)
-
-
-def short(path: Path) -> Path:
-    """Return the path relative to the current folder, if it is inside."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def print_row_report(run: TrainingRun, data: SequenceData) -> None:

@@ -16,21 +16,22 @@ def read_results(checkpoint: str | Path) -> RunResults:
     run = Path(checkpoint).resolve().parent
     found = sorted(evaluations(checkpoint).glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
     summary = _json(found[-1]) if found else {}
+    validation = last_validation(run / "metrics.csv")
     return RunResults(
-        _last_validation(run / "metrics.csv"),
+        {name: float(value) for name, value in validation.items() if name.startswith("val/") and value},
         summary.get("likelihood") or {},
         tuple(summary.get("results") or ()),
         (summary.get("training") or {}).get("property", ""),
     )
 
 
-def _last_validation(path: Path) -> dict[str, float]:
-    if not path.is_file():
+def last_validation(metrics: Path) -> dict[str, str]:
+    """Return the last row of a run's metrics that has measures of a validation; nothing without one."""
+    if not metrics.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with metrics.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if any(row[name] for name in row if name.startswith("val/"))]
-    last = rows[-1] if rows else {}
-    return {name: float(value) for name, value in last.items() if name.startswith("val/") and value}
+    return rows[-1] if rows else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

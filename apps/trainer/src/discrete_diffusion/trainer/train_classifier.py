@@ -23,12 +23,11 @@ from discrete_diffusion.trainer.fitting import (
     describe_training,
     fit,
     print_row_report,
-    short,
 )
 from discrete_diffusion.trainer.level_report import LevelReport
 from discrete_diffusion.trainer.non_finite_steps import skip_non_finite
 from discrete_diffusion.trainer.prediction_targets import Classes, Quantity, Target
-from discrete_diffusion.trainer.run_folder import SETTINGS
+from discrete_diffusion.trainer.run_folder import SETTINGS, short
 from discrete_diffusion.trainer.stopping import Stop
 
 GENERATORS_OWN = ("model", "schedule", "parameterization", "objective", "lift", "tokenizer")
