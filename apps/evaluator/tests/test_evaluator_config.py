@@ -21,7 +21,7 @@ from discrete_diffusion.evaluator.methods import read_methods
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
 from discrete_diffusion.evaluator.rewards import Reward
-from discrete_diffusion.evaluator.schema import EvaluatorSettings, GenerateSettings, ScoreSettings
+from discrete_diffusion.evaluator.schema import BenchmarkSettings, EvaluatorSettings, GenerateSettings, ScoreSettings
 from discrete_diffusion.evaluator.sweep import list_points, read_combinations
 
 CONFIG = Path(str(files("discrete_diffusion.evaluator.config")))
@@ -241,7 +241,12 @@ def composed(command: str, *overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize(
     ("command", "schema"),
-    [("evaluator", EvaluatorSettings), ("generate", GenerateSettings), ("score", ScoreSettings)],
+    [
+        ("evaluator", EvaluatorSettings),
+        ("generate", GenerateSettings),
+        ("score", ScoreSettings),
+        ("benchmark", BenchmarkSettings),
+    ],
 )
 def test_the_schema_holds_every_setting_of_a_command(command: str, schema: type):
     check_settings(composed(command), schema)
@@ -252,6 +257,9 @@ def test_the_schema_holds_every_setting_of_a_command(command: str, schema: type)
     [
         ("generate", GenerateSettings, "gap=[5,1]", "Expected `gap` to be two integers, the smaller one first"),
         ("score", ScoreSettings, "data.path=null", r"Expected `data\.path` to be a text or a list, got None"),
+        ("benchmark", BenchmarkSettings, "budget=9", "Expected `budget` >= 10, got 9"),
+        ("benchmark", BenchmarkSettings, "tasks=qed", "Expected `tasks` to be a list, got 'qed'"),
+        ("benchmark", BenchmarkSettings, "tasks=[]", "Expected `tasks` to have 1 entries or more"),
         ("score", ScoreSettings, "data.path=[]", r"Expected `data\.path` to be a text .* 1 entries or more"),
     ],
 )

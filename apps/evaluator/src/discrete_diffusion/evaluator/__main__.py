@@ -18,6 +18,7 @@ from discrete_diffusion.commandline.schema import Settings
 from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
 from discrete_diffusion.evaluator.schema import (
+    BenchmarkSettings,
     EvaluatorSettings,
     GenerateSettings,
     ScoreSettings,
@@ -35,7 +36,7 @@ OPEN = ("guidance", "suite", "truncation")
 
 
 def main() -> None:
-    """Measure a generator, or generate sequences with it or score some; see `uv run evaluator --help`.
+    """Measure a generator, sample from it, score sequences, or optimize molecules; see `uv run evaluator --help`.
 
     Raises:
         SystemExit: With the exit code of an error; see `launch`.
@@ -138,6 +139,17 @@ def _score(config: DictConfig) -> None:
         score(config)
 
 
+def _benchmark(config: DictConfig) -> None:
+    _expect_checkpoint(config)
+    from discrete_diffusion.evaluator.benchmark import benchmark
+    from discrete_diffusion.evaluator.ranks import launched
+
+    if launched().count > 1:
+        raise ValueError("Expected one process: `benchmark` does not share its work.")
+    with stop_on_signals():
+        benchmark(config)
+
+
 def _hints() -> Hints:
     from discrete_diffusion.checkpoints import (
         ClassifierMismatchError,
@@ -163,6 +175,7 @@ def _hints() -> Hints:
 COMMANDS: dict[str, tuple[Callable[[DictConfig], None], type[Settings]]] = {
     "generate": (_generate, GenerateSettings),
     "score": (_score, ScoreSettings),
+    "benchmark": (_benchmark, BenchmarkSettings),
 }
 
 

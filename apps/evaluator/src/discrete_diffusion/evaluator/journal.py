@@ -72,18 +72,7 @@ class Journal:
         self._lock.release()
 
     def _begin(self, directory: Path, settings: Mapping[str, Any]) -> None:
-        path, text = self.folder / "settings.json", json.dumps(settings, indent=2)
-        if path.exists():
-            before, now = (dict(_leaves(json.loads(one))) for one in (path.read_text(encoding="utf-8"), text))
-            for name in dict.fromkeys([*now, *before]):
-                if before.get(name) != now.get(name):
-                    raise FileExistsError(
-                        f"{directory} holds an unfinished evaluation with another `{name}`, {_short(before.get(name))} "
-                        f"instead of {_short(now.get(name))}: resume it with the same settings, or choose another "
-                        "`output`."
-                    )
-        else:
-            write(path, text)
+        keep_settings(directory, self.folder / "settings.json", settings, noun="an unfinished evaluation")
         # Leftovers of a process that was killed while it wrote.
         for ending in (".csv", ".json", ".html", ".safetensors"):
             for partial in list(directory.rglob(f".*{ending}-????????")):
@@ -143,6 +132,31 @@ class Journal:
 
     def _path(self, condition: Point, seed: int) -> Path:
         return self.folder / f"{condition.file_name()}_seed-{seed}.json"
+
+
+def keep_settings(directory: Path, path: Path, settings: Mapping[str, Any], *, noun: str) -> None:
+    """Write the settings of a folder, or compare them with those that it has.
+
+    Args:
+        directory: The folder.
+        path: File of the settings.
+        settings: Everything that the results depend on, as JSON.
+        noun: Content of the folder, with its article.
+
+    Raises:
+        FileExistsError: If the folder has other settings, with the first difference.
+    """
+    text = json.dumps(settings, indent=2)
+    if not path.exists():
+        write(path, text)
+        return
+    before, now = (dict(_leaves(json.loads(one))) for one in (path.read_text(encoding="utf-8"), text))
+    for name in dict.fromkeys([*now, *before]):
+        if before.get(name) != now.get(name):
+            raise FileExistsError(
+                f"{directory} holds {noun} with another `{name}`, {_short(before.get(name))} instead of "
+                f"{_short(now.get(name))}: resume it with the same settings, or choose another `output`."
+            )
 
 
 def settings_of(

@@ -114,9 +114,7 @@ def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Pa
                 f"Expected `output` to be a new folder, or of an unfinished evaluation, but {directory} is not empty."
             )
         return directory
-    home = evaluations(checkpoint)
-    if name is not None and is_hub_name(name):
-        home = Path("outputs") / name.replace("/", "_") / "evaluation"
+    home = evaluations_of(checkpoint, name)
     home.mkdir(parents=True, exist_ok=True)
     now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 100):
@@ -127,6 +125,18 @@ def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Pa
             continue
         return directory
     raise FileExistsError(f"Expected a free name in {home}: pass `output=`.")
+
+
+def evaluations_of(checkpoint: Path, name: str | None) -> Path:
+    """Return the folder of a checkpoint's evaluations; those of a model from the hub go under outputs/.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        name: Checkpoint as given by the user.
+    """
+    if name is not None and is_hub_name(name):
+        return Path("outputs") / name.replace("/", "_") / "evaluation"
+    return evaluations(checkpoint)
 
 
 def write(path: Path, content: str | bytes) -> None:

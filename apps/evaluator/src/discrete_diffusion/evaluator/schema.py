@@ -219,6 +219,19 @@ class ScoreSettings(Common):
     seed: Seed
 
 
+class BenchmarkSettings(Settings):
+    """Every setting of `evaluator benchmark`."""
+
+    checkpoint: Text | None
+    trust_remote_code: bool
+    device: Text | None
+    tasks: Annotated[list[Text], Field(min_length=1)] | None
+    optimizers: Annotated[list[Text], Field(min_length=1)] | None
+    budget: Annotated[int, Field(ge=10, le=10**7)]
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=10_000)]
+    output: Text | None
+
+
 def check_classes(config: DictConfig) -> None:
     """Check the arguments of the classes and functions that the settings name, before anything is built.
 

@@ -67,6 +67,15 @@ def _line(ending: str, row: Mapping[str, Any]) -> str:
     return " ".join(sequence.splitlines() or [""]) + "\n"
 
 
+def is_finished(path: Path) -> bool:
+    """Return whether a file has all sequences of its run."""
+    return path.is_file() and path.stat().st_size > 0 and not _progress_of(path).exists()
+
+
+def _progress_of(path: Path) -> Path:
+    return path.with_name(path.name + ".progress")
+
+
 class SequenceFile:
     """File of sequences that grows by whole batches, and goes on where a run that was stopped has left it.
 
@@ -89,7 +98,7 @@ class SequenceFile:
         self._file: TextIO = sys.stdout
         if self._path is None:
             return
-        self._progress = self._path.with_name(self._path.name + ".progress")
+        self._progress = _progress_of(self._path)
         if self._path.exists():
             self._go_on()
         else:

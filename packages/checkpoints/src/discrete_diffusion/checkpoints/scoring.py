@@ -81,9 +81,7 @@ def score(
     if order is not None and not isinstance(process, Absorbing):
         raise ValueError("Expected no `order`: only masked diffusion reveals tokens in one.")
     device = next(checkpoint.network.parameters()).device
-    layout = build(checkpoint.config["data"].get("layout", {}))
-    padded = Padded("drop", special_tokens=layout.special_tokens if isinstance(layout, Padded) else True)
-    ids, rows, changes = _encoded(checkpoint, strings, padded)
+    ids, rows, changes = encode_readable(checkpoint, strings)
     pad_id, generator = checkpoint.tokenizer.pad_token_id, torch.Generator().manual_seed(seed)
     count = len(strings)
     nats, error = torch.full((count,), torch.nan, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
@@ -118,21 +116,27 @@ def score(
     return Scores(nats, error, tokens, shares, exact, changes)
 
 
-def _encoded(
-    checkpoint: Checkpoint, strings: Sequence[str], layout: Padded
+def encode_readable(
+    checkpoint: Checkpoint, strings: Sequence[str]
 ) -> tuple[Int[Tensor, "m l"], Int[Tensor, " m"], tuple[RowChange, ...]]:
     """Return the tokens and positions of the strings that fit the model, and the reasons why others do not.
+
+    Args:
+        checkpoint: The model.
+        strings: Sequences, as the model's tokenizer reads them.
 
     Raises:
         ValueError: If all strings are blank.
     """
+    layout = build(checkpoint.config["data"].get("layout", {}))
+    padded = Padded("drop", special_tokens=layout.special_tokens if isinstance(layout, Padded) else True)
     positions = np.array([i for i, string in enumerate(strings) if string], dtype=np.int64)
     if not len(positions):
         raise ValueError(f"Expected a string to score, got {len(strings)} that are blank.")
     encoded = encode(
         pa.chunked_array([[strings[i] for i in positions]], pa.string()),
         checkpoint.tokenizer,
-        layout,
+        padded,
         checkpoint.length,
         allow_unknown=False,
     )
