@@ -49,6 +49,18 @@ def test_no_file_is_over_a_megabyte(files: list[Path]):
     assert [str(path.relative_to(ROOT)) for path in others if path.stat().st_size > MEGABYTE] == []
 
 
+def test_lines_of_markdown_have_at_most_120_characters(files: list[Path]):
+    long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files
+        if path.suffix == ".md"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        # Tables, pictures and equations cannot be broken.
+        if len(line) > 120 and not line.startswith(("|", "![")) and "\\" not in line[:-1]
+    ]
+    assert long == []
+
+
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
