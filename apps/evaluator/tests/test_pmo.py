@@ -190,7 +190,7 @@ def test_the_command_resumes_and_writes_what_its_calls_say(
         assert float(row["top1"]) == max(scores)
     told = json.loads((folder / "results.json").read_text())
     assert [row["task"] for row in told["summary"]] == ["qed"] * 2 + ["isomers_c7h8n2o2"] * 2 + ["sum"] * 2
-    # What is done is read, and may have further runs beside it; another budget needs another folder.
+    # Runs that are done are read and not repeated; another budget needs another folder.
     monkeypatch.setattr(module, "guacamol_score", None)
     benchmark(configured(*overrides))
     assert json.loads((folder / "results.json").read_text())["results"] == told["results"]

@@ -78,7 +78,10 @@ class Run:
 def benchmark(config: DictConfig) -> Path:
     """Run every optimizer on every task with every seed, print the results, and return the folder that has them.
 
-    The same command resumes a run that was stopped, with the results of one that was not, except for times.
+    The same command resumes a benchmark that was stopped, with the results of one that was not, except for times.
+
+    Args:
+        config: The configuration.
 
     Raises:
         ValueError: If a setting is out of range or does not fit the model.
