@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.experimental.callback import Callback
 
 from discrete_diffusion.commandline.sweeps import Job
 from discrete_diffusion.trainer.__main__ import main
@@ -22,6 +23,12 @@ def test_a_sweep_ends_with_a_table_of_its_jobs(tmp_path: Path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     options = ["--multirun", *TINY, "hydra.sweep.dir=sweep", "lift.psi=0.5,2"]
     monkeypatch.setattr(sys, "argv", ["trainer", *options])
+    returned = {}
+
+    def keep(self, config, job_return, **rest):
+        returned[config.hydra.job.num] = job_return.return_value
+
+    monkeypatch.setattr(Callback, "on_job_end", keep)
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
@@ -31,6 +38,7 @@ def test_a_sweep_ends_with_a_table_of_its_jobs(tmp_path: Path, monkeypatch, caps
         first, second = csv.DictReader(file)
     with (tmp_path / "sweep" / "0" / "metrics.csv").open(newline="") as file:
         nats = [row["val/nll"] for row in csv.DictReader(file) if row["val/nll"]][-1]
+    assert returned == {0: float(nats), 1: None}
     assert first == {
         "job": "0",
         "lift.psi": "0.5",

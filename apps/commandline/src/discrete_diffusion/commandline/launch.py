@@ -23,7 +23,7 @@ from discrete_diffusion.commandline.sweeps import record_job
 
 
 def launch(
-    task: Callable[[DictConfig], None],
+    task: Callable[[DictConfig], float | None],
     *,
     config_path: str,
     config_name: str,
@@ -38,7 +38,7 @@ def launch(
     lists the jobs if the configuration has the callback `sweeps.SweepFolder`.
 
     Args:
-        task: Function of the composed configuration.
+        task: Function of the composed configuration. A sweeper that searches for settings takes its result.
         config_path: Package of the configuration, as `pkg://...`.
         config_name: Primary configuration, and the name of the command in messages.
         commands: Names of the program's subcommands, listed if the user misspells one.
@@ -59,8 +59,8 @@ def launch(
     failed: list[int] = []
     debug = _arrange_options() or shows_tracebacks()
 
-    def guarded(config: DictConfig) -> None:
-        job, status = HydraConfig.get(), "failed"
+    def guarded(config: DictConfig) -> float | None:
+        job, status, result = HydraConfig.get(), "failed", None
         try:
             with report_errors(config_name, hints, debug=debug):
                 # An override may hold an interpolation, which is none of the list of overrides.
@@ -68,7 +68,7 @@ def launch(
                 refuse_ignored(config, overrides, open_keys)
                 if schema is not None:
                     check_settings(config, schema)
-                task(config)
+                result = task(config)
             status = "ok"
         except SystemExit as stop:
             if stop.code not in (2, BUG):
@@ -80,6 +80,7 @@ def launch(
             failed.append(job.job.num)
         finally:
             record_job(job, status)
+        return result
 
     with report_errors(config_name, hints, debug=debug):
         _expect_settings(commands)
@@ -88,7 +89,7 @@ def launch(
         _expect_no_failures(failed)
 
 
-def _run_hydra(task: Callable[[DictConfig], None], config_path: str, config_name: str, *, debug: bool) -> None:
+def _run_hydra(task: Callable[[DictConfig], float | None], config_path: str, config_name: str, *, debug: bool) -> None:
     """Compose the configuration and run the task, with errors of Hydra in one line.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from discrete_diffusion.commandline import describe_versions, launch, report_errors
 from discrete_diffusion.commandline.errors import Hints
 from discrete_diffusion.trainer import resolvers
-from discrete_diffusion.trainer.comparison import compare_jobs
+from discrete_diffusion.trainer.comparison import compare_jobs, read_bound
 from discrete_diffusion.trainer.renamed_experiments import refuse_former_experiments
 from discrete_diffusion.trainer.run_folder import for_resumption
 from discrete_diffusion.trainer.schema import TrainerSettings, check_run
@@ -47,7 +48,8 @@ def main() -> None:
         compare_jobs()
 
 
-def _train(config: DictConfig) -> None:
+def _train(config: DictConfig) -> float | None:
+    """Train, and return the bound of the last validation in nats."""
     from hydra.utils import instantiate
 
     run = config
@@ -59,6 +61,7 @@ def _train(config: DictConfig) -> None:
     # Lightning and RDKit take seconds to import, and --help or a typo should not wait for them.
     check_run(run)
     instantiate(run.task)(config)
+    return read_bound(Path(HydraConfig.get().runtime.output_dir)).nats
 
 
 def _hints() -> Hints:

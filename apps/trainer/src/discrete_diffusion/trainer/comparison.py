@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from discrete_diffusion.commandline.sweeps import Job, ended_jobs
 from discrete_diffusion.trainer.run_folder import short
@@ -10,10 +11,29 @@ from discrete_diffusion.trainer.run_folder import short
 TABLE = "comparison.csv"
 
 
-def compare_jobs() -> None:
-    """Print the table of the sweep that this process has started, if any, and write it into the folder of the sweep."""
+class Bound(NamedTuple):
+    """Bound of a validation.
+
+    Attributes:
+        nats: Bound on the negative log-likelihood of a sequence, or loss of a classifier; None without a validation.
+        step: Step of the validation.
+    """
+
+    nats: float | None
+    step: int
+
+
+def read_bound(run: Path) -> Bound:
+    """Read the bound of the last validation in a run folder."""
     from discrete_diffusion.trainer.run_results import last_validation
 
+    row = last_validation(run / "metrics.csv")
+    nats = row.get("val/nll") or row.get("val/loss")
+    return Bound(float(nats), int(row["step"]) + 1) if nats else Bound(None, 0)
+
+
+def compare_jobs() -> None:
+    """Print the table of the sweep that this process has started, if any, and write it into the folder of the sweep."""
     sweep, jobs = ended_jobs()
     if sweep is None or not jobs:
         return
@@ -21,9 +41,8 @@ def compare_jobs() -> None:
     rows = [["job", *differing, "nats", "steps", "status", "folder"]]
     for job in jobs:
         values, folder = settings_of(job), Path(job.folder)
-        row = last_validation(folder / "metrics.csv")
-        nats = row.get("val/nll") or row.get("val/loss")
-        measured = [f"{float(nats):.4g}", str(int(row["step"]) + 1)] if nats else ["", ""]
+        bound = read_bound(folder)
+        measured = ["" if bound.nats is None else f"{bound.nats:.4g}", str(bound.step or "")]
         where = str(short(folder)) if folder.is_dir() else ""
         rows.append([str(job.number), *(values.get(name, "") for name in differing), *measured, job.status, where])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
