@@ -302,11 +302,26 @@ def test_molecules_hold_the_fragments(
     assert "heuristic" not in capsys.readouterr().err
 
 
+UNJOINED = "constraints.only={4:['C'],5:['%10'],6:['.','<eos>'],7:['C'],8:['<eos>']}"
+"""Ethane, or ethane and methane."""
+
+
+def test_a_search_rejects_molecules_without_the_fragments(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "heavy_atoms", heavy_atoms, raising=False)
+    reward = "reward.function._target_=discrete_diffusion.evaluator.generate.heavy_atoms"
+    search = ["guidance=best_of_n", "gamma=inf", "guidance.best_of_n.method.n=16", reward]
+    chosen = [f"checkpoint={checkpoint('safe')}", 'fragments="C[*]"', UNJOINED, STEPS, "count=4", *search]
+    counts = generate(configured(*chosen, f"output={tmp_path / 'a.csv'}"))
+    assert counts["drawn"] == counts["written"] == 4
+    assert {row["sequence"] for row in read(tmp_path / "a.csv")} == {"CC"}
+
+
 def test_molecules_without_the_fragments_are_discarded_and_counted(
     checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    unjoined = "constraints.only={4:['C'],5:['%10'],6:['.','<eos>'],7:['C'],8:['<eos>']}"
-    chosen = [f"checkpoint={checkpoint('safe')}", 'fragments="C[*]"', unjoined, STEPS, "unique=true"]
+    chosen = [f"checkpoint={checkpoint('safe')}", 'fragments="C[*]"', UNJOINED, STEPS, "unique=true"]
     counts = generate(configured(*chosen, "count=2", "max_draws=40", f"output={tmp_path / 'a.smi'}"))
     assert counts["written"] == 1
     assert min(counts["without the fragments"], counts["repeated"]) > 0

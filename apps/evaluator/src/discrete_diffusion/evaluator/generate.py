@@ -69,9 +69,10 @@ def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
         raise ValueError(f"Expected no `valid`: {kind} have no rules of validity.")
 
     sweep = build_sweep(_as_sweep(config), checkpoint, folder, device, console.print, ranks)
-    if sweep.searches:
-        sweep = replace(sweep, reward=_reward(config, checkpoint, canonical))
     fragments = read_fragments(config, checkpoint)
+    if sweep.searches:
+        form = canonical if fragments is None else fragments.molecule
+        sweep = replace(sweep, reward=_reward(config, checkpoint, form))
     template = read_infill(config, checkpoint) if fragments is None else fragment_templates(fragments, checkpoint)
     if template is not None and not _is_exact(template, checkpoint):
         console.print("Infilling is a heuristic for this model: it is exact for masked diffusion alone.")
@@ -214,7 +215,7 @@ def _write(
                         if molecule is None:
                             counts["without the fragments"] += 1
                             continue
-                        string = molecule
+                        known = string = molecule
                     if config.unique:
                         key = hash(known or string)
                         if key in seen:
