@@ -106,7 +106,7 @@ def test_a_stopped_run_goes_on_and_its_file_is_that_of_a_whole_run(
     monkeypatch.setattr(module, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(stopped)
-    with pytest.raises(FileExistsError, match="was begun with another seed"):
+    with pytest.raises(FileExistsError, match="was begun with another `seed`, 0 instead of 1"):
         generate(configured(*common, f"output={tmp_path / 'stopped.csv'}", "seed=1"))
     generate(stopped)
     assert (tmp_path / "stopped.csv").read_text() == (tmp_path / "whole.csv").read_text()

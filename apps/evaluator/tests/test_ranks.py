@@ -28,6 +28,7 @@ from discrete_diffusion.evaluator.generate import generate
 from discrete_diffusion.evaluator.likelihood import measure_likelihood, measure_order_likelihood
 from discrete_diffusion.evaluator.ranks import LostProcessError, Ranks, launched, open_ranks
 from discrete_diffusion.evaluator.record import Record
+from discrete_diffusion.evaluator.score import score
 from discrete_diffusion.guidance import LowestEntropy
 
 Configured = Callable[..., DictConfig]
@@ -74,7 +75,7 @@ def one_load_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         with lock:
             return load(*args, **kwargs)
 
-    for module in ("evaluate", "generate"):
+    for module in ("evaluate", "generate", "score"):
         monkeypatch.setattr(f"discrete_diffusion.evaluator.{module}.load", locked)
 
 
@@ -200,6 +201,24 @@ def test_several_processes_generate_the_file_of_one(options: list[str], checkpoi
     assert counts[1] == [counts[0][0], {}, {}]
     assert (tmp_path / "3.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("options", [[], ["order=lowest_entropy"]])
+def test_several_processes_score_the_file_of_one(options: list[str], checkpoint: Checkpoint, tmp_path: Path):
+    strings = ["CCO", "c1ccccc1", "XYZ", "", "CC(N)=O", "CCC", "C=O", "CCN"]
+    (tmp_path / "strings.csv").write_text("smiles,row\n" + "".join(f"{one},{i}\n" for i, one in enumerate(strings)))
+    with initialize_config_module("discrete_diffusion.evaluator.config", version_base="1.3"):
+        common = [
+            f"checkpoint={checkpoint('mdlm')}",
+            f"data.path={tmp_path / 'strings.csv'}",
+            "batch_size=2",
+            "draws=2",
+        ]
+        configs = [compose("score", [*common, *options, f"output={tmp_path / f'{count}.csv'}"]) for count in (1, 4)]
+    (rows,) = together(1, partial(score, configs[0]))
+    assert together(4, partial(score, configs[1])) == [rows, [], [], []]
+    assert (tmp_path / "4.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_launcher_decides_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch):

@@ -1,8 +1,11 @@
 """`evaluator score`: likelihoods of the sequences of a file."""
 
 import csv
+import errno
 import math
+import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,10 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from discrete_diffusion.checkpoints import load
+from discrete_diffusion.checkpoints import Scorer, load
 from discrete_diffusion.checkpoints import score as score_strings
+from discrete_diffusion.commandline.stopping import stop_on_signals
+from discrete_diffusion.evaluator.partial_scores import PartialScores
 from discrete_diffusion.evaluator.score import score
 from discrete_diffusion.guidance import HighestConfidence
 
@@ -114,3 +119,98 @@ def test_a_file_without_a_readable_string_is_refused(checkpoint: Checkpoint, tmp
     path.write_text("smiles,a\n" + (f"{rows.strip()},1\n" if rows else ",1\n"))
     with pytest.raises(ValueError, match=message):
         score(configured(f"checkpoint={checkpoint('udlm')}", f"data.path={path}"))
+
+
+@pytest.fixture
+def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """Call a function in place of a batch with this number, once."""
+
+    def stop(number: int, call: Callable[[], None]) -> None:
+        scored, numbers = Scorer.__call__, iter(range(number))
+
+        def batch(self: Scorer, rows: range) -> object:
+            if next(numbers, None) is None:
+                monkeypatch.setattr(Scorer, "__call__", scored)
+                call()
+            return scored(self, rows)
+
+        monkeypatch.setattr(Scorer, "__call__", batch)
+
+    return stop
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("options", [[], ["tokens=true", "draws=1"]])
+def test_a_stopped_run_goes_on_and_its_file_is_that_of_a_whole_run(
+    options: list[str],
+    checkpoint: Checkpoint,
+    file: Path,
+    tmp_path: Path,
+    stopping: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+):
+    models = [f"checkpoint={checkpoint('mdlm')}", f"compare={checkpoint('udlm')}"]
+    common = [*models, f"data.path={file}", "batch_size=1", *options]
+    score(configured(*common, f"output={tmp_path / 'whole.csv'}"))
+    printed = capsys.readouterr().err.splitlines()[-3:]
+    out = tmp_path / "out.csv"
+    stopped, progress = configured(*common, f"output={out}"), tmp_path / "out.csv.progress"
+    for number, done in ((2, 2), (2, 4)):
+        stopping(number, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            score(stopped)
+        assert f"Stopped after {done} of 10 scores" in capsys.readouterr().err
+        assert not out.exists()
+        # What a crash in the middle of a write may leave.
+        with progress.open("a") as torn:
+            torn.write('{"model": "1", "na')
+    for other in ("seed=1", "draws=4", f"compare={checkpoint('marginal')}"):
+        with pytest.raises(FileExistsError, match=r"was begun with another `(seed|draws|compare\.weights_sha256)`"):
+            score(configured(*common, f"output={out}", other))
+    file.with_name("b.smi").write_text("CCN one\n")
+    with pytest.raises(FileExistsError, match=r"was begun with another `content of data\.path`"):
+        score(configured(*common, f"output={out}", f"data.path={file.with_name('b.smi')}"))
+    score(stopped)
+    assert capsys.readouterr().err.splitlines()[-3:] == printed
+    assert out.read_text() == (tmp_path / "whole.csv").read_text()
+    assert not progress.exists()
+    with pytest.raises(FileExistsError, match="Expected `output` to be a new file"):
+        score(stopped)
+
+
+def test_a_signal_and_a_full_disk_keep_the_scores_so_far(
+    checkpoint: Checkpoint,
+    file: Path,
+    tmp_path: Path,
+    stopping: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    out = tmp_path / "new" / "out.csv"
+    config = configured(f"checkpoint={checkpoint('mdlm')}", f"data.path={file}", "batch_size=1", f"output={out}")
+    stopping(1, partial(signal.raise_signal, signal.SIGTERM))
+    with pytest.raises(SystemExit) as stop, stop_on_signals():
+        score(config)
+    assert stop.value.code == 143
+    assert "Resume with the same command" in capsys.readouterr().err
+    kept, add = (out.parent / "out.csv.progress").read_text(), PartialScores.add
+
+    def full(self: PartialScores, *args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PartialScores, "add", full)
+    with pytest.raises(OSError, match="The disk is full: make room, and the same command goes on with"):
+        score(config)
+    assert (out.parent / "out.csv.progress").read_text() == kept
+    monkeypatch.setattr(PartialScores, "add", add)
+    assert [row["nats"] is not None for row in score(config)] == [True, True, False, False, True]
+
+
+def test_a_refused_run_leaves_no_file(checkpoint: Checkpoint, file: Path, tmp_path: Path):
+    out = tmp_path / "new" / "out.csv"
+    with pytest.raises(ValueError, match="Expected `label`"):
+        score(configured(f"checkpoint={checkpoint('udlm')}", f"data.path={file}", f"output={out}", "label=7"))
+    assert not out.parent.exists()

@@ -7,6 +7,7 @@ from discrete_diffusion.schedules import (
     DiscreteTimes,
     IndependentTimes,
     LowDiscrepancyTimes,
+    RowGenerators,
     draw_rows,
 )
 
@@ -50,3 +51,25 @@ def test_other_generators_draw_as_many_rows_as_requested():
 def test_rows_outside_the_batch_are_refused():
     with pytest.raises(ValueError, match="Expected rows of a batch of 4, got 3 to 4"):
         LowDiscrepancyTimes()(2, generator=part(3, 4))
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_the_numbers_of_a_row_with_its_own_generator_do_not_depend_on_its_batch(times):
+    together, alone = RowGenerators([7, 2, 9]), RowGenerators([9])
+    assert torch.equal(times(3, generator=together)[2:], times(1, generator=alone))
+    # Each row goes on with its own numbers.
+    assert torch.equal(times(3, generator=together)[2:], times(1, generator=alone))
+    assert len(times(3, generator=RowGenerators([7, 2, 9])).unique()) == 3
+
+
+def test_low_discrepancy_times_of_rows_with_their_own_generators_are_independent():
+    times = torch.stack([LowDiscrepancyTimes(0.0)(2, generator=RowGenerators([i, 5000 + i])) for i in range(2000)])
+    assert torch.corrcoef(times.T)[0, 1].abs() < 4 / 2000**0.5
+    assert (times.mean(0) - 0.5).abs().max() < 4 / (12 * 2000) ** 0.5
+
+
+def test_every_row_has_one_generator():
+    with pytest.raises(ValueError, match="Expected 2 rows, one for each generator, got 3"):
+        IndependentTimes()(3, generator=RowGenerators([0, 1]))
+    with pytest.raises(ValueError, match="Expected a seed for each row"):
+        RowGenerators([])

@@ -8,6 +8,7 @@ from discrete_diffusion.schedules import (
     IndependentTimes,
     LogLinear,
     LowDiscrepancyTimes,
+    StratifiedTimes,
     survival_grid,
     uniform_grid,
 )
@@ -89,3 +90,16 @@ def test_times_leave_the_global_generator_alone(generator):
 def test_errors_say_what_was_expected(make, message):
     with pytest.raises(ValueError, match=message.replace("(", "\\(")):
         make()
+
+
+def test_stratified_times_are_uniform_in_their_strata_and_vary_less_together(generator):
+    low = torch.tensor([0.0, 0.0, 0.5, 0.5])
+    times = StratifiedTimes(low, low + 0.5, t_min=0.2)
+    draws = torch.stack([times(4, generator=generator) for _ in range(1000)])
+    for row, end in zip(draws.T, (0.6, 0.6, 0.2, 0.2), strict=True):
+        counts = torch.histc(row, 10, end, end + 0.4)
+        assert ((counts - 100) ** 2 / 100).sum() < CHI_SQUARE_9
+    # Four independent times have four times this variance.
+    assert abs(draws.mean(1).var() / (0.4**2 / 12 / 4) - 1) < 0.2
+    with pytest.raises(ValueError, match="Expected 0 <= `t_min` < 1, got 1"):
+        StratifiedTimes(low, low, t_min=1.0)

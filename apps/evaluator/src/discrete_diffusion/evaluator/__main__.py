@@ -130,13 +130,10 @@ def _generate(config: DictConfig) -> None:
 def _score(config: DictConfig) -> None:
     _expect_checkpoint(config)
     check_classes(config)
-    from discrete_diffusion.evaluator.ranks import launched
     from discrete_diffusion.evaluator.score import score
 
-    if launched().count > 1:
-        raise ValueError("Expected one process: `score` does not share its work.")
-    with stop_on_signals():
-        score(config)
+    with stop_on_signals(), _several(config.devices, ["score"]) as ranks:
+        score(config, ranks)
 
 
 def _benchmark(config: DictConfig) -> None:

@@ -38,11 +38,11 @@ from discrete_diffusion.eval import (
 )
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
-from discrete_diffusion.evaluator.journal import keep_settings
 from discrete_diffusion.evaluator.optimizers import OPTIMIZERS, has_mol_ga
 from discrete_diffusion.evaluator.provenance import provenance
 from discrete_diffusion.evaluator.record import evaluations_of, write
 from discrete_diffusion.evaluator.report import with_interval
+from discrete_diffusion.evaluator.same_settings import keep_settings
 from discrete_diffusion.evaluator.sequence_file import SequenceFile, format_rows, is_finished
 from discrete_diffusion.guidance import AncestralSampler
 

@@ -19,6 +19,7 @@ from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.judge import Judge
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.record import UNFINISHED, write
+from discrete_diffusion.evaluator.same_settings import keep_settings
 from discrete_diffusion.evaluator.sweep import Sweep
 from discrete_diffusion.guidance import State
 
@@ -134,31 +135,6 @@ class Journal:
         return self.folder / f"{condition.file_name()}_seed-{seed}.json"
 
 
-def keep_settings(directory: Path, path: Path, settings: Mapping[str, Any], *, noun: str) -> None:
-    """Write the settings of a folder, or compare them with those that it has.
-
-    Args:
-        directory: The folder.
-        path: File of the settings.
-        settings: Everything that the results depend on, as JSON.
-        noun: Content of the folder, with its article.
-
-    Raises:
-        FileExistsError: If the folder has other settings, with the first difference.
-    """
-    text = json.dumps(settings, indent=2)
-    if not path.exists():
-        write(path, text)
-        return
-    before, now = (dict(_leaves(json.loads(one))) for one in (path.read_text(encoding="utf-8"), text))
-    for name in dict.fromkeys([*now, *before]):
-        if before.get(name) != now.get(name):
-            raise FileExistsError(
-                f"{directory} holds {noun} with another `{name}`, {_short(before.get(name))} instead of "
-                f"{_short(now.get(name))}: resume it with the same settings, or choose another `output`."
-            )
-
-
 def settings_of(
     config: DictConfig, sweep: Sweep, domain: Domain, judge: Judge | None, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -187,17 +163,3 @@ def _digest(network: torch.nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the dotted name of each setting, and its value as text, in which NaN equals itself."""
-    if isinstance(node, Mapping) and node:
-        for key, child in node.items():
-            yield from _leaves(child, f"{name}.{key}" if name else key)
-    else:
-        yield name, json.dumps(node)
-
-
-def _short(value: str | None) -> str:
-    text = "none" if value is None else value
-    return text if len(text) <= 60 else f"{text[:57]}..."

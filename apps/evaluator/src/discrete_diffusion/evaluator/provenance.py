@@ -21,8 +21,7 @@ def provenance(config: DictConfig, folder: Path, device: torch.device) -> dict[s
     """Return checkpoint, command, configuration, versions and machine."""
     return {
         "checkpoint": str(folder.resolve()),
-        "weights_sha256": _digest(folder / "model.safetensors"),
-        "config_sha256": _digest(folder / "config.json"),
+        **digests(folder),
         "command": shlex.join(["evaluator", *sys.argv[1:]]),
         "configuration": OmegaConf.to_container(config),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
@@ -30,6 +29,14 @@ def provenance(config: DictConfig, folder: Path, device: torch.device) -> dict[s
         if device.type == "cuda"
         else f"{device}, {torch.get_num_threads()} threads",
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the digests that identify a checkpoint: of its weights and of its configuration."""
+    return {
+        "weights_sha256": _digest(folder / "model.safetensors"),
+        "config_sha256": _digest(folder / "config.json"),
     }
 
 

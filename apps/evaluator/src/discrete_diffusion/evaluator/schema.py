@@ -144,6 +144,7 @@ class Common(Settings):
     checkpoint: Text | None
     trust_remote_code: bool
     device: Text | None
+    devices: Annotated[int, Field(ge=1, le=4096)] | None
     batch_size: BatchSize
     label: Label | None
 
@@ -151,7 +152,6 @@ class Common(Settings):
 class Guided(Common):
     """Settings of the commands that sample."""
 
-    devices: Annotated[int, Field(ge=1, le=4096)] | None
     guidance: dict[str, Guidance | None] | None = None
     sampler: dict[str, Any]
     grid: dict[str, Any]

@@ -11,6 +11,7 @@ from typing import Any, Self, TextIO
 
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.evaluator.record import write
+from discrete_diffusion.evaluator.same_settings import expect_same_settings
 
 STDOUT = "-"
 FASTA = (".fa", ".fasta", ".faa", ".fna")
@@ -144,12 +145,8 @@ class SequenceFile:
         if not self._progress.exists():
             raise FileExistsError(f"Expected `output` to be a new file, but {self._path} exists.")
         kept = json.loads(self._progress.read_text(encoding="utf-8"))
-        if kept["settings"] != json.loads(json.dumps(self._settings)):
-            changed = [key for key, value in self._settings.items() if kept["settings"].get(key) != value]
-            raise FileExistsError(
-                f"{self._path} was begun with another {', '.join(changed) or 'configuration'}: go on with the same "
-                "settings, or write another file."
-            )
+        now = json.loads(json.dumps(self._settings))
+        expect_same_settings(f"{self._path} was begun", kept["settings"], now)
         self.state = kept["state"]
         if self._path.stat().st_size < self.state["bytes"]:
             raise FileExistsError(f"{self._path} is shorter than the stopped run has left it: delete it to begin anew.")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from discrete_diffusion.checkpoints.published.converted import Converted, ConvertedClassifier
     from discrete_diffusion.checkpoints.published.hub_folder import needs_tokenizer
     from discrete_diffusion.checkpoints.samplers import with_steps
-    from discrete_diffusion.checkpoints.scoring import Scores, score
+    from discrete_diffusion.checkpoints.scoring import Scorer, Scores, score
     from discrete_diffusion.checkpoints.transformers_export.card import RunResults, model_card
     from discrete_diffusion.checkpoints.transformers_export.folder import export
     from discrete_diffusion.checkpoints.transformers_export.upload import expect_hub_name, push_to_hub
@@ -45,6 +45,7 @@ __all__ = [
     "MissingDataError",
     "NoCheckpointError",
     "RunResults",
+    "Scorer",
     "Scores",
     "UndescribedDataError",
     "UntrustedTargetError",
@@ -95,7 +96,7 @@ _FILES = {
     "published.converted": ("Converted", "ConvertedClassifier"),
     "published.hub_folder": ("needs_tokenizer",),
     "samplers": ("with_steps",),
-    "scoring": ("Scores", "score"),
+    "scoring": ("Scorer", "Scores", "score"),
     "transformers_export.card": ("RunResults", "model_card"),
     "transformers_export.folder": ("export",),
     "transformers_export.upload": ("expect_hub_name", "push_to_hub"),

@@ -12,7 +12,7 @@ from discrete_diffusion.processes.denoiser import LatentDenoiser, NetworkDenoise
 from discrete_diffusion.processes.fused import fused_loss, fuses
 from discrete_diffusion.processes.process import Process
 from discrete_diffusion.processes.protocols import Condition, Denoiser, TokenwiseNetwork, given
-from discrete_diffusion.schedules import DiscreteTimes, IndependentTimes, LowDiscrepancyTimes
+from discrete_diffusion.schedules import DiscreteTimes, IndependentTimes, LowDiscrepancyTimes, StratifiedTimes
 
 
 class Terms(NamedTuple):
@@ -68,7 +68,7 @@ class ContinuousNELBO:
     """
 
     process: Process
-    times: IndependentTimes | LowDiscrepancyTimes = LowDiscrepancyTimes()
+    times: IndependentTimes | LowDiscrepancyTimes | StratifiedTimes = LowDiscrepancyTimes()
 
     def loss(
         self,
@@ -176,7 +176,7 @@ class CrossEntropy:
     """
 
     process: Process
-    times: IndependentTimes | LowDiscrepancyTimes = LowDiscrepancyTimes()
+    times: IndependentTimes | LowDiscrepancyTimes | StratifiedTimes = LowDiscrepancyTimes()
 
     def loss(
         self,

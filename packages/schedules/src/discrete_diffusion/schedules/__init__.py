@@ -6,12 +6,13 @@ from discrete_diffusion.schedules.geometric import Geometric
 from discrete_diffusion.schedules.linear import Linear
 from discrete_diffusion.schedules.log_linear import LogLinear
 from discrete_diffusion.schedules.polynomial import Polynomial
-from discrete_diffusion.schedules.rows import BatchGenerator, draw_rows
+from discrete_diffusion.schedules.rows import BatchGenerator, RowGenerators, draw_rows
 from discrete_diffusion.schedules.schedule import Schedule
 from discrete_diffusion.schedules.times import (
     DiscreteTimes,
     IndependentTimes,
     LowDiscrepancyTimes,
+    StratifiedTimes,
     survival_grid,
     uniform_grid,
 )
@@ -27,7 +28,9 @@ __all__ = [
     "LogLinear",
     "LowDiscrepancyTimes",
     "Polynomial",
+    "RowGenerators",
     "Schedule",
+    "StratifiedTimes",
     "draw_rows",
     "survival_grid",
     "uniform_grid",
