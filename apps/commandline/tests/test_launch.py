@@ -103,3 +103,13 @@ def test_threads_that_wait_do_not_spin_for_long(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SystemExit):
         launch(lambda config: None, config_path="pkg://none", config_name="app")
     assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+def test_a_refused_run_leaves_no_folder_inside_the_current_one(run, tmp_path: Path):
+    log = "hydra.job_logging.handlers.file.filename=${hydra.runtime.output_dir}/${hydra.job.name}.log"
+    assert run("steps=0", "hydra.run.dir=new/name/run", log).returncode == 2
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("")
+    assert run("steps=0", "hydra.run.dir=kept/name/run", log).returncode == 2
+    assert [one.name for one in (tmp_path / "kept").iterdir()] == ["file"]

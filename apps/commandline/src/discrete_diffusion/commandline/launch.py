@@ -113,12 +113,19 @@ def _run_hydra(task: Callable[[DictConfig], float | None], config_path: str, con
 
 
 def _remove_unused_folder(folder: Path, name: str) -> None:
-    """Remove the output folder of a job that failed before it wrote anything but its log."""
+    """Remove the output folder of a job that failed before it wrote anything but its log.
+
+    Folders above it that are empty then, and inside the current one, are removed too.
+    """
     if folder.resolve() == Path.cwd() or not (folder / f"{name}.log").is_file():
         return
     # A lock that is held has the id of its process beside it.
     if {one.name for one in folder.iterdir()} <= {f"{name}.log", ".lock"}:
         shutil.rmtree(folder, ignore_errors=True)
+        for parent in folder.resolve().parents:
+            if Path.cwd() not in parent.parents or any(parent.iterdir()):
+                break
+            parent.rmdir()
 
 
 def _arrange_options() -> bool:

@@ -42,13 +42,13 @@ class SweepFolder(Callback):
 
 
 def record_job(job: Any, status: str) -> None:
-    """Note how a job has ended, if it is one of a sweep.
+    """Note how a job has ended, if it is one of a sweep whose callback is `SweepFolder`.
 
     Args:
         job: Hydra's configuration of the job.
         status: "ok", "failed" or "stopped".
     """
-    if job.mode != RunMode.MULTIRUN:
+    if job.mode != RunMode.MULTIRUN or "sweep" not in job.callbacks:
         return
     overrides = OmegaConf.to_container(job.overrides.task, resolve=False)
     ended = Job(job.job.num, overrides, status, job.runtime.output_dir)  # type: ignore[arg-type]
