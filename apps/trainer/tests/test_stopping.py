@@ -1,5 +1,6 @@
 """Runs that a signal stops at any moment, and that reach the weights of an uninterrupted run."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -217,3 +218,21 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch)
         WholeFiles().save_checkpoint({"global_step": 2}, path)
     assert torch.load(path)["global_step"] == 1
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_full_disk_names_the_command_that_resumes_the_run(run, whole, tmp_path: Path, monkeypatch):
+    expected, save, calls = whole(), WholeFiles.save_checkpoint, []
+
+    @wraps(save)
+    def fills(self, *args: Any, **kwargs: Any) -> None:
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(WholeFiles, "save_checkpoint", fills)
+    message = f"^The disk is full: make room, and resume with `uv run trainer resume={tmp_path / 'run'}"
+    with pytest.raises(OSError, match=message):
+        run(tmp_path / "run", *OPTIONS)
+    expect_equal(run(tmp_path / "new", f"resume={tmp_path / 'run'}").network, expected)

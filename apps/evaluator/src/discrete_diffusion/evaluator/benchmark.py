@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
+from discrete_diffusion.commandline.full_disk import advise_on_full_disk
 from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.commandline.settings import nearest
 from discrete_diffusion.eval import (
@@ -37,7 +38,6 @@ from discrete_diffusion.eval import (
     guacamol_score,
 )
 from discrete_diffusion.evaluator.device import choose_device
-from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.optimizers import OPTIMIZERS, has_mol_ga
 from discrete_diffusion.evaluator.provenance import provenance
 from discrete_diffusion.evaluator.record import evaluations_of, write

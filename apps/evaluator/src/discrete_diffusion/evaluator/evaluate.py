@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
+from discrete_diffusion.commandline.full_disk import advise_on_full_disk
 from discrete_diffusion.commandline.stopping import exit_code
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.carried_data import CarriedData, example_string, training_data, with_rows
 from discrete_diffusion.evaluator.comparison import diversity, draw_samplers, samplers_table
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
-from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.journal import Done, Journal, settings_of

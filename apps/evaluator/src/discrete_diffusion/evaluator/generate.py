@@ -14,11 +14,11 @@ from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.checkpoints.infill import Alternatives, Template
+from discrete_diffusion.commandline.full_disk import advise_on_full_disk
 from discrete_diffusion.datasets import Fragments, decode
 from discrete_diffusion.evaluator.constraints import fragment_templates, read_fragments, read_infill
 from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import domain_class, name_of
-from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.generation import Generation
 from discrete_diffusion.evaluator.guidance import Guidance
 from discrete_diffusion.evaluator.point import target_class

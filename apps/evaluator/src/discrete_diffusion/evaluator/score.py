@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint, Scorer, Scores, fetch, load
+from discrete_diffusion.commandline.full_disk import advise_on_full_disk
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.evaluator.device import choose_device
-from discrete_diffusion.evaluator.full_disk import advise_on_full_disk
 from discrete_diffusion.evaluator.likelihood import ORDERS
 from discrete_diffusion.evaluator.partial_scores import PartialScores
 from discrete_diffusion.evaluator.point import target_class

@@ -24,6 +24,7 @@ from rich.text import Text
 from torch import nn
 
 from discrete_diffusion.checkpoints import fetch
+from discrete_diffusion.commandline.full_disk import advise_on_full_disk
 from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.batches import DataModule
@@ -250,10 +251,12 @@ def fit(trainer: L.Trainer, module: L.LightningModule, batches: DataModule, run:
 
     Raises:
         KeyboardInterrupt: After Ctrl-C.
+        OSError: If the disk is full, with advice.
         SystemExit: After another signal, with 128 + its number.
     """
     try:
-        with stop:
+        advice = f"make room, and resume with `{run.describe_resumption()}`; without a checkpoint, start again."
+        with stop, advise_on_full_disk(advice):
             trainer.fit(module, batches, ckpt_path=run.checkpoint, weights_only=True)
         if not stop.finished:
             # Lightning leaves a run that resumes after its last step before the averages become its weights.
