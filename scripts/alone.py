@@ -34,14 +34,14 @@ TESTED_WITH = {"evaluator": "trainer"}
 
 
 def headers(wheel: Path) -> Message:
-    """What a wheel says of itself: Name, Requires-Dist, Provides-Extra."""
+    """Return the metadata of a wheel: Name, Requires-Dist, Provides-Extra."""
     with ZipFile(wheel) as archive:
         (path,) = (path for path in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", path))
         return HeaderParser().parsestr(archive.read(path).decode())
 
 
 def wheels_in(folder: Path) -> dict[str, Path]:
-    """The wheel of each member, by the member's name."""
+    """Return the wheel of each member, by the member's name."""
     found: dict[str, Path] = {}
     for wheel in sorted(folder.resolve().glob("*.whl")):
         member = headers(wheel)["Name"].removeprefix(PREFIX)
@@ -52,7 +52,7 @@ def wheels_in(folder: Path) -> dict[str, Path]:
 
 
 def asked_for(member: str, wheels: dict[str, Path]) -> set[str]:
-    """The member and, through its requirements, the other members that it asks for."""
+    """Return a member and all members that it requires, directly or not."""
     if member not in wheels:
         raise SystemExit(f"Expected a wheel of {PREFIX}{member}: run `uv run just build`.")
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in headers(wheels[member]).get_all("Requires-Dist", []))
@@ -61,7 +61,7 @@ def asked_for(member: str, wheels: dict[str, Path]) -> set[str]:
 
 
 def requirements(member: str, wheels: dict[str, Path]) -> list[str]:
-    """What is installed: files, so that no other distribution of the same name can stand in for one of them."""
+    """Return what to install: files, so that no other distribution of the same name can stand in for one of them."""
     extras = headers(wheels[member]).get_all("Provides-Extra", []) if member in WITH_EXTRAS else []
     others = sorted(asked_for(member, wheels) - {member})
     return [f"{wheels[member]}[{','.join(extras)}]" if extras else str(wheels[member])] + [

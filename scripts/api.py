@@ -31,21 +31,21 @@ OURS = "discrete_diffusion."
 
 
 def written(function: Callable[..., Any], skip: int = 0) -> str:
-    """The parameters of a function, in parentheses, without its first `skip`."""
+    """Return the parameters of a function, in parentheses, without its first `skip`."""
     parameters = list(inspect.signature(function).parameters.values())[skip:]
     bare = [p.replace(annotation=p.empty, default=p.default if p.default is p.empty else ...) for p in parameters]
     return str(inspect.Signature(bare)).replace("=Ellipsis", "=")
 
 
 def constructor(cls: type) -> str:
-    """The parameters of a class whose constructor is our own, or nothing (protocols, typed dictionaries)."""
+    """Return the parameters of a class with a constructor of its own, or nothing (protocols, typed dictionaries)."""
     if hasattr(cls, "_fields"):
         return written(cls)
     return written(cls) if getattr(inspect.getattr_static(cls, "__init__"), "__module__", "").startswith(OURS) else ""
 
 
 def members(cls: type) -> Iterator[str]:
-    """The methods and properties that are defined in our code; of the special ones, `__call__` alone."""
+    """Return the methods and properties that are defined in our code; of the special ones, `__call__` alone."""
     found: dict[str, object] = {}
     for base in reversed(cls.__mro__):
         if base.__module__.startswith(OURS):
@@ -62,7 +62,7 @@ def members(cls: type) -> Iterator[str]:
 
 
 def lines_of(name: str, value: object) -> list[str]:
-    """What api.txt says of one public name."""
+    """Return the lines of api.txt for one public name."""
     if inspect.isclass(value):
         return [name + constructor(value), *(f"{name}.{member}" for member in members(value))]
     function = inspect.unwrap(value)  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ def lines_of(name: str, value: object) -> list[str]:
 
 
 def taken(package: str, known: Sequence[str] = ()) -> list[str]:
-    """The lines of a package as it is; what needs an extra that is missing here stays as it is `known`."""
+    """Return the lines of a package; those of an extra that is missing here stay as in `known`."""
     module, lines = import_module(OURS + package), []
     for name in sorted(module.__all__):
         try:
@@ -84,7 +84,7 @@ def taken(package: str, known: Sequence[str] = ()) -> list[str]:
 
 
 def losses(old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """What calls that were right by the `old` lines would trip over, in words."""
+    """Return the changes that break calls that were right by the `old` lines, in words."""
     found = []
     after = {name: rest for name, _, rest in (line.partition("(") for line in new)}
     for name, parenthesis, rest in (line.partition("(") for line in old):
@@ -99,14 +99,14 @@ def losses(old: Sequence[str], new: Sequence[str]) -> list[str]:
 
 
 def arguments_of(rest: str) -> ast.arguments:
-    """The parameters of a line, from behind its opening parenthesis."""
+    """Return the parameters of a line, from behind its opening parenthesis."""
     definition = ast.parse(f"def function({rest.replace('=', '=0')}: ...").body[0]
     assert isinstance(definition, ast.FunctionDef)
     return definition.args
 
 
 def lost_parameters(old: ast.arguments, new: ast.arguments) -> Iterator[str]:
-    """The parameters that are gone, moved, or have to be given now."""
+    """Return the parameters that are gone, moved, or required now."""
     before, after = ([p.arg for p in (*a.posonlyargs, *a.args)] for a in (old, new))
     places = len(old.posonlyargs)
     before[:places] = (after + before[len(after) :])[:places]  # their names never mattered
@@ -128,13 +128,13 @@ def lost_parameters(old: ast.arguments, new: ast.arguments) -> Iterator[str]:
 
 
 def required_keywords(arguments: ast.arguments) -> set[str]:
-    """The parameters without a default that are given by name alone."""
+    """Return the keyword-only parameters without a default."""
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     return {parameter.arg for parameter, default in pairs if default is None}
 
 
 def may_break(old: str, new: str) -> bool:
-    """Whether semantic versioning lets users' calls break between two versions."""
+    """Return whether semantic versioning lets users' calls break between two versions."""
     before, after = Version(old), Version(new)
     return after.release[: 2 if before.major == 0 else 1] > before.release[: 2 if before.major == 0 else 1]
 
@@ -152,7 +152,7 @@ def refusal(package: str, old: tuple[str, list[str]], new: tuple[str, list[str]]
 
 
 def read(path: Path) -> tuple[str, list[str]] | None:
-    """The version and the lines of an api.txt, or None where there is none yet."""
+    """Return the version and the lines of an api.txt, or None if there is none."""
     if not path.is_file():
         return None
     version, *lines = path.read_text(encoding="utf-8").splitlines()

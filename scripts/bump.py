@@ -26,7 +26,7 @@ UNRELEASED = re.compile(r"^## Unreleased\n\n", re.MULTILINE)
 
 
 def released(changelog: str, version: str, name: str) -> str:
-    """The changelog with its unreleased changes under the version's heading."""
+    """Return the changelog with its unreleased changes under the version's heading."""
     new, count = UNRELEASED.subn(f"## {version}\n\n", changelog)
     if count != 1:
         raise SystemExit(f"Expected one heading `## Unreleased` in {name}, with what changes for users, got {count}.")
@@ -34,20 +34,20 @@ def released(changelog: str, version: str, name: str) -> str:
 
 
 def noted(changelog: str, line: str) -> str:
-    """The changelog with one more unreleased change."""
+    """Return the changelog with one more unreleased change."""
     if not UNRELEASED.search(changelog):
         changelog = re.sub(r"^(?=## )", "## Unreleased\n\n\n", changelog, count=1, flags=re.MULTILINE)
     return UNRELEASED.sub(rf"\g<0>- {line}\n", changelog, count=1)
 
 
 def span(version: str) -> str:
-    """The range of versions that ought to work where this one does: 0.2.3 gives >=0.2,<0.3 and 2.0.0 gives >=2.0,<3."""
+    """Return the range of compatible versions: 0.2.3 gives >=0.2,<0.3 and 2.0.0 gives >=2.0,<3."""
     major, minor = Version(version).major, Version(version).minor
     return f">={major}.{minor},<{major}.{minor + 1}" if major == 0 else f">={major}.{minor},<{major + 1}"
 
 
 def with_range(pyproject: str, member: str, version: str) -> str:
-    """A member's pyproject.toml with a range for another that holds its new version, where the old one does not."""
+    """Return a member's pyproject.toml with a range of another member that includes its new version."""
     asked = re.compile(rf'("{PREFIX}{member}(?:\[[^]"]*\])?)([<>=][^";]*)')
 
     def moved(match: re.Match[str]) -> str:
@@ -57,7 +57,7 @@ def with_range(pyproject: str, member: str, version: str) -> str:
 
 
 def planned(root: Path, member: str, version: str) -> tuple[dict[Path, str], list[str]]:
-    """The files to write, but for the member's own pyproject.toml, and the members whose ranges move."""
+    """Return the files to write, except the member's pyproject.toml, and the members whose ranges move."""
     texts: dict[Path, str] = {}
     moved = []
     for path in [*sorted(root.glob("packages/*/pyproject.toml")), *sorted(root.glob("apps/*/pyproject.toml"))]:

@@ -19,7 +19,7 @@ PREFIX = "discrete-diffusion-"
 
 
 def asked_for(member: str) -> set[str]:
-    """The member and, through its requirements, the other members that it asks for."""
+    """Return a member and all members that it requires, directly or not."""
     names = (re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires(PREFIX + member) or [])
     others = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
     return {member}.union(*map(asked_for, others))

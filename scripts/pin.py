@@ -25,18 +25,18 @@ LIST = re.compile(rb"^constraint-dependencies = \[\n.*?^\]\n", re.MULTILINE | re
 
 
 def name(requirement: str) -> str:
-    """The distribution that a requirement such as ``numpy==2.4.6 ; python_version < '3.12'`` is about."""
+    """Return the distribution of a requirement such as ``numpy==2.4.6 ; python_version < '3.12'``."""
     return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def pinned(pyproject: bytes) -> list[str]:
-    """The requirements that the list holds."""
+    """Return the requirements of the list."""
     requirements: list[str] = tomllib.loads(pyproject.decode())["tool"]["uv"]["constraint-dependencies"]
     return requirements
 
 
 def with_pins(pyproject: bytes, pins: list[str]) -> bytes:
-    """The same file with another list."""
+    """Return the file with another list."""
     lines = "".join(f'    "{pin}",\n' for pin in pins)
     new, count = LIST.subn(lambda _: f"constraint-dependencies = [\n{lines}]\n".encode(), pyproject)
     if count != 1:
@@ -45,7 +45,7 @@ def with_pins(pyproject: bytes, pins: list[str]) -> bytes:
 
 
 def locked() -> list[str]:
-    """What uv.lock holds for every member, extra, group and platform, after bringing it up to date.
+    """Return the requirements in uv.lock for every member, extra, group and platform, after bringing it up to date.
 
     A marker stays only where a dependency is locked at more than one version: any other forks the resolution in vain.
     """

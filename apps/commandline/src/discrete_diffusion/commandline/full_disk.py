@@ -9,7 +9,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def advise_on_full_disk(advice: str) -> Iterator[None]:
-    """Say what is kept, and how to go on, if the disk or the quota is full.
+    """Add advice to the error if the disk or the quota is full.
 
     Args:
         advice: Sentence after "The disk is full: ".

@@ -33,7 +33,7 @@ PER = 1024  # samples for which costs are reported
 
 
 def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Point:
-    """The condition that is shown: of this gamma, or the one that steers farthest.
+    """Return the condition to show: that of `gamma`, or the one that steers farthest.
 
     That is the one whose novel samples' mean property, over all seeds, is farthest from the training data's, among
     those with at least 24 novel samples a seed; without such, or where samplers are compared, the one with the most.

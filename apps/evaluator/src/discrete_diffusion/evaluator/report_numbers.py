@@ -163,7 +163,7 @@ def likelihood_parts(likelihood: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def order_table(likelihood: Mapping[str, Any]) -> Table | None:
-    """The bound, and the exact likelihood under each order of revealing with its cost; None without orders."""
+    """Return the bound and the exact likelihood under each order, with their costs; None without orders."""
     if "orders" not in likelihood:
         return None
     headings = ("sampler", "nats per sequence", "bits per token", "perplexity", "evaluations for each sequence")

@@ -13,29 +13,30 @@ READ = ("*.json", "*.txt", "*.safetensors")
 
 
 def fetch(path: str | Path | None) -> Path:
-    """The folder of a checkpoint, given itself, its run, or its name on the hub, from where it is then downloaded.
+    """Return the folder of a checkpoint, and download it if it is on the hub.
 
-    Without a path it is the newest checkpoint there is.
+    Args:
+        path: The folder, its run, or a name on the hub; None for the newest checkpoint.
 
     Raises:
-        ConnectionError: if it cannot be had from the hub.
+        ConnectionError: If it cannot be read from the hub.
     """
     hub = isinstance(path, str | Path) and is_hub_name(path)
     return download(str(path)) if hub else locate(path)
 
 
 def is_hub_name(path: str | Path) -> bool:
-    """Say whether this is OWNER/MODEL and no path: there is no such file, and no folder OWNER that it could be in."""
+    """Return whether this is OWNER/MODEL and no path: there is neither such a file nor a folder OWNER."""
     return bool(NAME.fullmatch(str(path))) and not Path(path).exists() and not Path(path).parent.exists()
 
 
 def download(name: str) -> Path:
-    """The folder that a model of the hub was copied to: descriptions, tokenizer and weights, no Python files.
+    """Download a model of the hub and return its folder: descriptions, tokenizer and weights, no Python files.
 
-    Pickled weights (pytorch_model.bin) are fetched only where there are no others.
+    Pickled weights (pytorch_model.bin) are downloaded only if there are no others.
 
     Raises:
-        ConnectionError: if it cannot be had.
+        ConnectionError: If it cannot be read.
     """
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(READ)))

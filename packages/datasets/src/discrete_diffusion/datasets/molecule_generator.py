@@ -72,7 +72,10 @@ class _Growth:
         return [ring for ring in self.rings if i in ring]
 
     def sensible(self, i: int, element: str) -> bool:
-        """Whether `i` should carry `element`: few N-N, N-O, acetals, enols and quaternary carbons; no O-O, N-F, O-F."""
+        """Return whether `i` may carry `element`.
+
+        Few N-N, N-O, acetals, enols and quaternary carbons; no O-O, N-F, O-F.
+        """
         saturated = self.elements[i] == "C" and self.order(i) == 1
         if saturated and self.free[i] == 1 and self.rng.random() > QUATERNARY:
             return False

@@ -172,7 +172,7 @@ def compare_kmers_by_species(
 
 @lru_cache
 def _codes(letters: str) -> np.ndarray:
-    """The position of each byte in an alphabet, -1 for others."""
+    """Return the position of each byte in an alphabet, -1 for others."""
     codes = np.full(256, -1, dtype=np.int64)
     for case in (letters, letters.lower()):
         codes[[ord(letter) for letter in case]] = range(len(letters))

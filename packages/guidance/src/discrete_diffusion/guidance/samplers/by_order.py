@@ -361,7 +361,7 @@ def _predict(
 
 
 def _share(x: Tensor, mask_id: int) -> float:
-    """The largest share of masks in any row, the time of a state."""
+    """Return the largest share of masks in any row, the time of a state."""
     return float((x == mask_id).float().mean(1).max()) if len(x) else 0.0
 
 
