@@ -212,8 +212,8 @@ def test_no_log_file_is_left_where_the_command_is_called(command: str):
     [
         *(("mdlm", name) for name in ("ancestral", "first_hitting", "path_planning", "remasking")),
         *(("mdlm", name) for name in ("confidence_remasking", "highest_confidence", "tau_leaping", "trapezoidal")),
-        *(("udlm", name) for name in ("ancestral", "predictor_corrector", "tau_leaping", "gibbs_corrected")),
-        ("ar", "ancestral"),
+        *(("udlm", name) for name in ("own", "ancestral", "tau_leaping", "gibbs_corrected")),
+        ("ar", "own"),
     ],
 )
 def test_infilling_holds_the_rest(

@@ -65,7 +65,7 @@ def test_every_sampler_runs_under_guidance_or_is_refused(
 @pytest.mark.parametrize("grid", ["cosine", "equal_survival", "log_snr"])
 def test_a_grid_changes_the_times(grid: str, configured: Configured, checkpoint: Checkpoint):
     folder = checkpoint("mdlm")
-    for sampler in ("ancestral", "remasking"):
+    for sampler in ("own", "ancestral", "remasking"):
         config = configured(f"checkpoint={folder}", f"grid={grid}", f"sampler={sampler}", "sampling.steps=5")
         model = load(folder)
         built = build_sampler(config, model, build_grid(config, model, print))
@@ -99,13 +99,13 @@ def test_a_fitted_grid_has_the_smallest_bound(kind: str, configured: Configured,
     [
         ("udlm", "remasking", "Expected masked diffusion for remasking, got Uniform"),
         ("ar", "predictor_corrector", "Expected no `sampler`: this model is sampled from left to right"),
-        ("ar", "ancestral grid=cosine", "Expected no `grid`: this model is sampled from left to right"),
-        ("ar", "ancestral grid=fitted", "Expected no `grid`: this model is sampled from left to right"),
-        ("mdlm", "ancestral grid=fitted grid.sequences=0", "Expected `grid.sequences` >= 1, got 0"),
-        ("mdlm", "ancestral grid=fitted grid.candidates=1", "Expected `grid.candidates` >= 2, got 1"),
+        ("ar", "own grid=cosine", "Expected no `grid`: this model is sampled from left to right"),
+        ("ar", "own grid=fitted", "Expected no `grid`: this model is sampled from left to right"),
+        ("mdlm", "own grid=fitted grid.sequences=0", "Expected `grid.sequences` >= 1, got 0"),
+        ("mdlm", "own grid=fitted grid.candidates=1", "Expected `grid.candidates` >= 2, got 1"),
         (
             "mdlm",
-            "ancestral grid=fitted grid.candidates=5 sampling.steps=5 guidance=none",
+            "own grid=fitted grid.candidates=5 sampling.steps=5 guidance=none",
             "Expected 1 <= `steps` <= 4 for 5 candidates, got 5",
         ),
         ("mdlm", "remasking sampler.lift.rate.eta=2", "Expected 0 <= `eta` <= 1, got 2"),
@@ -127,6 +127,8 @@ def test_a_sampler_that_does_not_fit_is_refused(
 def test_another_sampler_changes_the_samples(configured: Configured, checkpoint: Checkpoint):
     model = load(checkpoint("mdlm"))
     plain = build_sampler(configured(), model, None)
+    ancestral = build_sampler(configured("sampler=ancestral"), model, None)
     remasking = build_sampler(configured("sampler=remasking", "sampler.lift.rate.eta=1.0"), model, None)
     assert type(plain.lift(denoiser=model.denoiser())).__name__ == "PredictorCorrector"
+    assert type(ancestral.lift(denoiser=model.denoiser())).__name__ == "Ancestral"
     assert type(remasking.lift(denoiser=model.denoiser())).__name__ == "Remasking"
