@@ -47,6 +47,10 @@ lowest PACKAGE *ARGS:
 build OUT="dist":
     uv build --all-packages --no-sources --out-dir {{OUT}}
 
+# Run the notebooks of docs/notebooks; `--write` keeps their outputs
+notebooks *ARGS:
+    uv run --group notebooks scripts/notebooks.py {{ARGS}}
+
 # The site, from docs/ and the docstrings
 docs OUT="site":
     NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict --site-dir {{OUT}}
