@@ -1,8 +1,15 @@
 """Data sets of the Hugging Face hub, and errors if it cannot be reached."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from huggingface_hub import constants, get_session
+
 import datasets
+
+SECONDS = 10
+"""Seconds within which the hub must answer."""
 
 
 class UnreachableDataError(ConnectionError):
@@ -25,9 +32,30 @@ def from_hub(name: str, formats: str, **options: Any) -> Any:
         UnreachableDataError: If it cannot be read.
     """
     try:
-        return datasets.load_dataset(name, **options)
+        with offline_if_unreachable():
+            return datasets.load_dataset(name, **options)
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UnreachableDataError(
             f"`{name}` cannot be read from the Hugging Face hub ({reason}): pass {formats} as `path`."
         ) from error
+
+
+@contextmanager
+def offline_if_unreachable() -> Iterator[None]:
+    """Let the clients of the hub read their caches alone if it does not answer; they would retry for a minute."""
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if not any(before):
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = not _answers()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _answers() -> bool:
+    try:
+        get_session().head(constants.ENDPOINT, timeout=SECONDS)
+    except Exception:
+        return False
+    return True
