@@ -5,6 +5,7 @@ import io
 import json
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -190,3 +191,56 @@ def test_broken_rows_are_named(tmp_path):
 def test_numbers_and_strings_may_mix(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text": 12, "x": 1}\n{"text": "b", "x": "two"}\n')
     assert read_table(tmp_path / "rows.jsonl")[:] == {"text": ["12", "b"], "x": ["1", "two"]}
+
+
+def one_hot(strings):
+    codes = np.zeros((len(strings), len(strings[0]), 4), dtype=np.uint8)
+    for row, string in enumerate(strings):
+        for place, letter in enumerate(string):
+            if letter != "N":
+                codes[row, place, "ACGT".index(letter)] = 1
+    return codes
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_hdf5_with_splits(tmp_path, last):
+    h5py = pytest.importorskip("h5py")
+    training, test = ["ACGTN", "TTTTT", "NNCCA"], ["GGGGG", "CATCA", "ACACA"]
+    with h5py.File(tmp_path / "assay.h5", "w") as file:
+        for name, strings in (("train", training), ("test", test)):
+            file[f"X_{name}"] = one_hot(strings) if last else one_hot(strings).transpose(0, 2, 1)
+            file[f"Y_{name}"] = np.arange(6.0).reshape(3, 2) + len(name)
+            file[f"name_{name}"] = [f"{name} {i}" for i in range(3)]
+        file["other"] = np.arange(7)
+    rows = read_table(tmp_path / "assay.h5" / "X_train")
+    assert rows["sequence"][:] == training
+    assert (rows["Y_1"][:], rows["Y_2"][:]) == ([5.0, 7.0, 9.0], [6.0, 8.0, 10.0])
+    assert rows["name"][:] == ["train 0", "train 1", "train 2"]
+    assert rows.column_names == ["sequence", "Y_1", "Y_2", "name"]
+    assert read_table(tmp_path / "assay.h5" / "X_test")["sequence"][:] == test
+    for path in (tmp_path / "assay.h5", tmp_path / "assay.h5" / "Z"):
+        with pytest.raises(ValueError, match=r"got X_test, X_train: name one as assay\.h5/X_test$"):
+            read_table(path)
+
+
+def test_hdf5_with_one_array(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "dna.hdf5", "w") as file:
+        file["group/codes"] = one_hot(["ACG", "TTT"]).astype(np.float32)
+        file["group/activity"] = [0.5, 1.5]
+    rows = read_table(tmp_path / "dna.hdf5")
+    assert (rows["sequence"][:], rows["group_activity"][:]) == (["ACG", "TTT"], [0.5, 1.5])
+
+
+def test_hdf5_without_dna_and_broken_files_are_refused(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "no.h5", "w") as file:
+        file["a"] = np.zeros((2, 3))
+    with pytest.raises(ValueError, match=r"no\.h5 cannot be read: expected one array of one-hot DNA, .* got none$"):
+        read_table(tmp_path / "no.h5")
+    (tmp_path / "torn.h5").write_bytes((tmp_path / "no.h5").read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"torn\.h5 cannot be read: "):
+        read_table(tmp_path / "torn.h5")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"^HDF5 files need h5py: install `.*\[hdf5\]`\.$"):
+        read_table(tmp_path / "no.h5")

@@ -23,6 +23,7 @@ import pyarrow.parquet
 
 import datasets
 from discrete_diffusion.datasets.archives import is_archive, member_names, read_members, split_member
+from discrete_diffusion.datasets.hdf5 import read_hdf5, split_array
 from discrete_diffusion.datasets.row_report import DROP_REASON, RowChange
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -34,7 +35,7 @@ TEXT_NAMES = ("text", "sentence", "content", "string", "document")
 NAMES = (*SMILES_NAMES, *SEQUENCE_NAMES, *TEXT_NAMES)
 """Column names that are recognized if none is given, in order of preference."""
 
-_FORMATS = "CSV, TSV, JSON, JSON lines, text, SMILES, FASTA, SDF, Excel (each plain or .gz) or Parquet"
+_FORMATS = "CSV, TSV, JSON, JSON lines, text, SMILES, FASTA, SDF, Excel (each plain or .gz), HDF5 or Parquet"
 _DELIMITERS = (",", ";", "\t")
 _SNIFFED = 20
 _LISTED = 20
@@ -56,13 +57,13 @@ def read_table(
     | .fa, .fasta, .fna, .ffn, .faa, .fas | any alphabet; columns `sequence`, `name` and `description` |
     | .sdf, .sd | SMILES by RDKit, with the properties of each molecule as columns; needs the extra `rdkit` |
     | .xlsx | the active sheet, whose first row is the header; needs the extra `excel` |
+    | .h5, .hdf5 | one-hot DNA as strings, with other arrays as columns; needs the extra `hdf5`; see `read_hdf5` |
     | .parquet | |
-
     | .zip, .tar, .tar.gz, .tar.bz2, .whl | the only such file in the archive; `ARCHIVE/MEMBER` names one of several |
 
-    All but Parquet may be gzipped. Text that is not UTF-8 is read as Latin-1, with a warning. Spaces around the strings
-    are removed, with a warning. Rows with a blank string stay, marked in a column `drop_reason`: `sequence_data` drops
-    and counts them.
+    All but Parquet and HDF5 may be gzipped. `FILE/ARRAY` names one of several arrays of an HDF5 file. Text that is not
+    UTF-8 is read as Latin-1, with a warning. Spaces around the strings are removed, with a warning. Rows with a blank
+    string stay, marked in a column `drop_reason`: `sequence_data` drops and counts them.
 
     Args:
         path: File, pattern, several of them, or `-` for standard input.
@@ -197,7 +198,7 @@ def _files(path: Source) -> list[Path]:
     files = []
     for one in [path] if isinstance(path, (str, os.PathLike)) else path:
         name = os.path.expanduser(os.fspath(one))  # noqa: PTH111 - `glob` takes strings
-        if name == "-" or Path(name).is_file() or split_member(Path(name)):
+        if name == "-" or Path(name).is_file() or split_member(Path(name)) or split_array(Path(name)):
             files.append(Path(name))
         elif found := [Path(match) for match in sorted(glob.glob(name)) if Path(match).is_file()]:  # noqa: PTH207
             files += found
@@ -215,6 +216,8 @@ def _read(path: Path, text: set[str], header: Sequence[str] | None) -> pa.Table:
     try:
         if str(path) == "-" and sys.stdin.isatty():
             raise ValueError("it is a terminal, not a file")
+        if (inside := split_array(path)) is not None:
+            return read_hdf5(*inside)
         if is_archive(path):
             path = _only_table(path)
             suffix = _suffix(path)
