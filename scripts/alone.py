@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("member", help="guidance, for discrete-diffusion-guidance")
     parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="a folder with every member's wheel")
     parser.add_argument("--lowest", action="store_true", help="install the lowest versions that the member allows")
+    parser.add_argument("--only", metavar="NAMES", help="run the tests with these names alone, as in `pytest -k NAMES`")
     arguments = parser.parse_args()
     member = arguments.member
     homes = [path.parent for path in ROOT.glob(f"*/{member}/pyproject.toml")]
@@ -114,7 +115,8 @@ def main() -> None:
         run(*install, *needed, "--group", f"{ROOT / 'pyproject.toml'}:test", cwd=home)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {"VIRTUAL_ENV": str(place), "PATH": f"{place / 'bin'}{os.pathsep}{environment['PATH']}"}
-        run(place / "bin" / "pytest", homes[0], env=environment)
+        chosen = ["-k", arguments.only] if arguments.only else []
+        run(place / "bin" / "pytest", homes[0], *chosen, env=environment)
 
 
 if __name__ == "__main__":
