@@ -69,7 +69,7 @@ class Probe(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the first batch, and record what its forward pass keeps for the backward pass."""
+        """Keep the first batch, and record the tensors that its forward pass keeps for the backward pass."""
         if self.batch:
             return
         self.batch = {name: column.cpu() for name, column in batch.items()}

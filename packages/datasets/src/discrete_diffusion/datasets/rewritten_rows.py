@@ -62,6 +62,6 @@ def _rewritten(
     kept = [other for other in table.column_names if other != name]
     table = table.select(kept).append_column(name, made.cast(pa.string()))
     reason = f"cannot be written as {notation} ({smiles[lost[0]]!r})" if lost else ""
-    # In one piece, so that what is computed of it and kept is found again, wherever the column came from.
+    # Caches are keyed by the content of the table, which depends on how it is split into chunks.
     table = mark_rows(table, dict.fromkeys(lost, reason)).combine_chunks()
     return datasets.Dataset(datasets.table.InMemoryTable(table))

@@ -127,7 +127,7 @@ class Domain(Protocol):
         return True
 
     def readable(self, string: str) -> str:
-        """Return what functions of the user receive in place of a sample that `accepts` takes."""
+        """Return the string that functions of the user receive for a sample that `accepts` takes."""
         return string
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
