@@ -1,10 +1,9 @@
 """A user with a folder of her own: her Python file, both commands, no edit of the repository."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 FILE = '''
@@ -63,8 +62,7 @@ def shortness(string: str) -> float:
 
 
 def run(folder: Path, command: str, *arguments: str) -> str:
-    program = [sys.executable, "-m", f"discrete_diffusion.{command}", *arguments]
-    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
+    done = programs.run("-m", f"discrete_diffusion.{command}", *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
     return done.stdout
 

@@ -2,10 +2,9 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 
@@ -63,7 +62,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("code", blocks())
 def test_the_code_of_a_page_runs(code: str, outputs: Path, tmp_path: Path):
     shutil.copytree(outputs, tmp_path / "outputs")
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    (tmp_path / "page.py").write_text(code)
+    run = programs.run("page.py", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
 
 

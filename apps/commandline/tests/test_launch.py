@@ -1,8 +1,8 @@
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import programs
 import pytest
 
 from discrete_diffusion.commandline import launch
@@ -28,9 +28,8 @@ def run(tmp_path: Path):
     (package / "program.yaml").write_text("steps: 3\nhydra:\n  run:\n    dir: .\n  output_subdir: null\n")
     (tmp_path / "program.py").write_text(PROGRAM)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "program.py", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    def run(*arguments: str) -> CompletedProcess[str]:
+        return programs.run("program.py", *arguments, cwd=tmp_path)
 
     return run
 

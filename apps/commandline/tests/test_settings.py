@@ -1,9 +1,9 @@
 """Errors in the overrides: one line each, with the nearest name."""
 
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import programs
 import pytest
 
 PROGRAM = """
@@ -41,9 +41,8 @@ def run(tmp_path: Path):
         (package / "sampler" / f"{name}.yaml").write_text("k: 1\n")
     (tmp_path / "program.py").write_text(PROGRAM)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "program.py", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    def run(*arguments: str) -> CompletedProcess[str]:
+        return programs.run("program.py", *arguments, cwd=tmp_path)
 
     return run
 

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import programs
 import pytest
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
@@ -134,9 +134,8 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused(
     assert "\n" not in str(refused.value)
 
 
-def evaluator(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "discrete_diffusion.evaluator", *overrides]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def evaluator(*overrides: str, cwd: Path) -> CompletedProcess[str]:
+    return programs.run("-m", "discrete_diffusion.evaluator", *overrides, cwd=cwd)
 
 
 def test_on_the_command_line_it_is_one_line_and_exit_code_2(checkpoint: Checkpoint, tmp_path: Path):

@@ -1,19 +1,18 @@
 """Classifiers as a person trains them, in a process of their own."""
 
 import csv
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import programs
 import pytest
 
 from discrete_diffusion.checkpoints import load, load_classifier, newest_classifier
 
-TRAINER = [sys.executable, "-m", "discrete_diffusion.trainer"]
+TRAINER = ["-m", "discrete_diffusion.trainer"]
 TINY = [
     "backbone.hidden_size=16",
     "backbone.num_blocks=1",
@@ -24,10 +23,8 @@ TINY = [
 ]
 
 
-def trainer(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*TRAINER, *arguments], cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
+def trainer(*arguments: str, cwd: Path, **environment: str) -> CompletedProcess[str]:
+    return programs.run(*TRAINER, *arguments, cwd=cwd, **environment)
 
 
 @pytest.mark.parametrize(
@@ -77,15 +74,14 @@ def test_a_run_tells_what_it_trains_and_what_for(tmp_path: Path, made):
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, made):
     made("ar")
     command = [*TRAINER, *TINY, "task=prefix_classifier", "steps=100000", "validate_every=5", "hydra.run.dir=run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    started = time.monotonic()
+    program, started = programs.Program(*command, cwd=tmp_path), time.monotonic()
     while not (tmp_path / "run" / "noise_levels.png").exists() and time.monotonic() - started < 120:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "uv run trainer resume=run\n" in told
-    assert "Traceback" not in told
+    program.send_signal(signal.SIGINT)
+    result = program.wait(timeout=120)
+    assert result.returncode == 130
+    assert "uv run trainer resume=run\n" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "run" / "classifier").exists()
     finished = trainer("resume=run", "hydra.run.dir=run", "steps=1", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr

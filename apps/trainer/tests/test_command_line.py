@@ -1,18 +1,17 @@
 """The command as a person types it, in a process of its own."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import programs
 import pytest
 import torch
 
 from discrete_diffusion.checkpoints import load
 
-TRAINER = [sys.executable, "-m", "discrete_diffusion.trainer"]
+TRAINER = ["-m", "discrete_diffusion.trainer"]
 TINY = [
     "data.rows.size=300",
     "backbone.hidden_size=16",
@@ -24,8 +23,8 @@ TINY = [
 ]
 
 
-def trainer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*TRAINER, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+def trainer(*arguments: str, cwd: Path) -> CompletedProcess[str]:
+    return programs.run(*TRAINER, *arguments, cwd=cwd)
 
 
 def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
@@ -89,15 +88,13 @@ def test_a_run_killed_while_it_saves_goes_on_to_the_same_weights(tmp_path: Path)
     options = [*TINY, "steps=60", "validate_every=30", "callbacks.checkpoints.every_n_train_steps=1"]
     whole = trainer(*options, "hydra.run.dir=whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    process = subprocess.Popen(
-        [*TRAINER, *options, "hydra.run.dir=killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
     saved, started = tmp_path / "killed" / "checkpoints" / "last.ckpt", time.monotonic()
+    program = programs.Program(*TRAINER, *options, "hydra.run.dir=killed", cwd=tmp_path)
     while not saved.exists() and time.monotonic() - started < 120:
         time.sleep(0.02)
     time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    program.kill()
+    program.wait()
     assert torch.load(saved, weights_only=True)["global_step"] < 60
     resumed = trainer(f"resume={saved}", "hydra.run.dir=resumed", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
@@ -109,36 +106,21 @@ def test_a_run_killed_while_it_saves_goes_on_to_the_same_weights(tmp_path: Path)
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path):
     command = [*TRAINER, *TINY, "steps=100000", "validate_every=20", "hydra.run.dir=run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    started = time.monotonic()
+    program, started = programs.Program(*command, cwd=tmp_path), time.monotonic()
     while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and time.monotonic() - started < 120:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "uv run trainer resume=run\n" in told
-    assert "Traceback" not in told
+    program.send_signal(signal.SIGINT)
+    result = program.wait(timeout=120)
+    assert result.returncode == 130
+    assert "uv run trainer resume=run\n" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 20
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path: Path):
-    told = subprocess.run(
-        [
-            *TRAINER,
-            *TINY,
-            "steps=4",
-            "validate_every=2",
-            "trainer.devices=2",
-            "+trainer.strategy=ddp",
-            "hydra.run.dir=ddp",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PL_TORCH_DISTRIBUTED_BACKEND": "gloo"},
-    )
+    options = ["steps=4", "validate_every=2", "trainer.devices=2", "+trainer.strategy=ddp", "hydra.run.dir=ddp"]
+    told = programs.run(*TRAINER, *TINY, *options, cwd=tmp_path, PL_TORCH_DISTRIBUTED_BACKEND="gloo")
     assert told.returncode == 0, told.stderr
     load(tmp_path / "ddp" / "checkpoint")
     samples = (tmp_path / "ddp" / "samples" / "step-000004.txt").read_text().splitlines()

@@ -1,11 +1,10 @@
 """Dry runs: what they print, and that they leave nothing."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import programs
 import pytest
 from omegaconf import OmegaConf
 
@@ -166,7 +165,7 @@ def test_a_dry_run_removes_its_own_folders_alone(tmp_path: Path, arguments: list
     (work / "mine" / "file").write_text("")
     (tmp_path / "program.yaml").write_text(CONFIG)
     (tmp_path / "program.py").write_text(PROGRAM)
-    subprocess.run([sys.executable, str(tmp_path / "program.py"), "dry_run=true", *arguments], cwd=work, check=True)
+    assert programs.run(tmp_path / "program.py", "dry_run=true", *arguments, cwd=work).returncode == 0
     assert {str(one.relative_to(work)) for one in work.rglob("*")} == {"mine", "mine/file", *left}
 
 
