@@ -48,7 +48,7 @@ def test_what_the_hub_reads(checkpoint: Checkpoint):
 def test_a_licence_that_nobody_gave_is_not_made_up(checkpoint: Checkpoint):
     card = model_card(checkpoint, name="tiny")
     assert front(card)[0] == "license: unknown"
-    assert "has not said what licence they are under" in card
+    assert "licence of the weights is not stated" in card
 
 
 def test_without_an_evaluation(checkpoint: Checkpoint):

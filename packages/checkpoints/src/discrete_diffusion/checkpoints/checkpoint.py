@@ -156,8 +156,8 @@ class Checkpoint:
             TypeError: If `count`, `steps`, `seed` or `first` is no integer, or `y` is no label.
         """
         options["generator"] = self._source(count, seed, first, options.get("generator"))
-        asked, labels = self._labels(y, count)
-        return asked._draw(count, labels, steps, options)
+        conditioned, labels = self._labels(y, count)
+        return conditioned._draw(count, labels, steps, options)
 
     def complete(
         self,
@@ -203,12 +203,12 @@ class Checkpoint:
         """
         source = self._source(count, seed, first, options.get("generator"))
         template = read_templates(text, self.tokenizer, self.length, self.config["data"].get("layout") or {}, gap)
-        asked, labels = self._labels(y, count)
+        conditioned, labels = self._labels(y, count)
         strings = [""] * count
         for rows, clamp, own in template.groups(source, count, allowed):
             options["generator"] = source if seed is None else SampleStreams(seed, first + rows)
             options |= {"clamp": clamp.to(self._device), "allowed": own}
-            ids = asked._draw(len(rows), None if labels is None else labels[rows], steps, options)
+            ids = conditioned._draw(len(rows), None if labels is None else labels[rows], steps, options)
             for row, string in zip(rows.tolist(), self.decode(ids), strict=True):
                 strings[row] = string
         return strings

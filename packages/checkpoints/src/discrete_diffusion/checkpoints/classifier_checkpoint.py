@@ -195,8 +195,8 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     problem = mismatch(shapes_of(network.state_dict()), shapes_of(weights))
     has = getattr(network, "num_outputs", None)
     if problem is None and has != outputs:
-        said = "a regressor has 2" if label is None else f"label.json has {outputs} classes"
-        problem = f"{said} and the network {has} outputs"
+        needed = "a regressor has 2" if label is None else f"label.json has {outputs} classes"
+        problem = f"{needed} and the network {has} outputs"
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)

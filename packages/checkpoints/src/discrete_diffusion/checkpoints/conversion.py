@@ -112,8 +112,8 @@ def trained_on(converted: Converted, data: Mapping[str, Any], label: LabelRule |
         raise ValueError("Expected a label of classes or none as `label`, got numbers.")
     classes = checkpoint.null_label
     if (classes is None) != (label is None):
-        told = "no label: the network has none" if classes is None else f"a label of {classes} classes"
-        raise ValueError(f"Expected {told} as `label`.")
+        expected = "no label: the network has none" if classes is None else f"a label of {classes} classes"
+        raise ValueError(f"Expected {expected} as `label`.")
     if converted.behind_bos:
         raise ValueError(
             "Expected no data for a published model from left to right: its sequences follow <bos>, and those of data "
@@ -123,8 +123,8 @@ def trained_on(converted: Converted, data: Mapping[str, Any], label: LabelRule |
     found = build_data(settings, tokenizer=checkpoint.tokenizer, label=label, length=checkpoint.length)
     if found.label is not None and found.label.num_classes != classes:
         raise ValueError(f"Expected a label of {classes} classes, as the network has, got {found.label.num_classes}.")
-    said = None if found.label is None else found.label.to_dict()
-    config = {**checkpoint.config, "data": settings, "label": said}
+    described = None if found.label is None else found.label.to_dict()
+    config = {**checkpoint.config, "data": settings, "label": described}
     return replace(converted, checkpoint=replace(checkpoint, config=config, label=found.label))
 
 

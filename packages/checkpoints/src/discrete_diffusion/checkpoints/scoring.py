@@ -44,8 +44,8 @@ class Scorer:
     """Negative log-likelihoods of strings, batch by batch.
 
     The value of a string depends on the seed and the string's index alone, up to rounding in the network: neither on
-    `batch_size` nor on the other strings. Each draw of time and noise has random numbers of its own. Times are
-    stratified: the draws of a string share [t_min, 1] in pairs, which about halves the variance at 8 draws.
+    `batch_size` nor on the other strings. Each draw of time and noise has a seed of 32 bits. Times are stratified: the
+    draws of a string share [t_min, 1] in pairs, which about halves the variance at 8 draws.
 
     Args:
         checkpoint: The model.

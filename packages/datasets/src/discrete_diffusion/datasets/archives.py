@@ -37,8 +37,8 @@ def member_names(archive: Path) -> list[str]:
             return [member.name for member in tar if member.isfile()]
 
 
-def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files of an archive whose names are wanted, in the order of the archive.
+def read_members(archive: Path, chosen: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files of an archive whose names `chosen` accepts, in the order of the archive.
 
     Raises:
         ValueError: If it is no archive, or broken.
@@ -47,12 +47,12 @@ def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
                 for name in file.namelist():
-                    if not name.endswith("/") and wanted(name):
+                    if not name.endswith("/") and chosen(name):
                         yield name, file.read(name)
             return
         with tarfile.open(archive) as tar:
             for member in tar:
-                content = tar.extractfile(member) if member.isfile() and wanted(member.name) else None
+                content = tar.extractfile(member) if member.isfile() and chosen(member.name) else None
                 if content is not None:
                     yield member.name, content.read()
 

@@ -60,13 +60,13 @@ def _files(path: Path) -> dict[str, bytes]:
     Raises:
         ValueError: If the file is no archive.
     """
-    wanted = {one + suffix for one in (*_BATCHES, "test_batch") for suffix in ("", ".bin")}
+    names = {one + suffix for one in (*_BATCHES, "test_batch") for suffix in ("", ".bin")}
     if path.is_dir():
-        within = [path / folder / one for folder in _FOLDERS for one in wanted]
+        within = [path / folder / one for folder in _FOLDERS for one in names]
         return {one.name: one.read_bytes() for one in within if one.is_file()}
     try:
         with tarfile.open(path) as archive:
-            members = [one for one in archive if one.isfile() and Path(one.name).name in wanted]
+            members = [one for one in archive if one.isfile() and Path(one.name).name in names]
             return {Path(one.name).name: archive.extractfile(one).read() for one in members}  # type: ignore[union-attr]
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"Expected {_EXPECTED}, but {path} cannot be read: {error}.") from error

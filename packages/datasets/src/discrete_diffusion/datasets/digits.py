@@ -22,5 +22,5 @@ def digits() -> datasets.Dataset:
         raise ImportError("`digits` are a part of scikit-learn: install `discrete-diffusion-datasets[images]`.")
     from sklearn.datasets import load_digits
 
-    told = load_digits()
-    return pixel_rows(told.images[..., None].astype(np.uint8), digit=[str(digit) for digit in told.target])
+    loaded = load_digits()
+    return pixel_rows(loaded.images[..., None].astype(np.uint8), digit=[str(digit) for digit in loaded.target])

@@ -132,14 +132,14 @@ def find_column(
     if column in found:
         return str(column)
     lower = {name.lower(): name for name in reversed(found) if name != DROP_REASON}
-    wanted = names if column is None else [column]
-    for name in wanted:
+    accepted = names if column is None else [column]
+    for name in accepted:
         if name.lower() in lower:
             return lower[name.lower()]
     if column is None and names is NAMES and len(lower) == 1:
         return next(iter(lower.values()))
     where = "" if origin is None else f" in {origin}"
-    expected = " or ".join(map(repr, wanted))
+    expected = " or ".join(map(repr, accepted))
     raise ValueError(f"Expected a column {expected}{where}; its columns are {_listed(found)}.")
 
 

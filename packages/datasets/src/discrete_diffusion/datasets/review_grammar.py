@@ -12,7 +12,7 @@ class Field(NamedTuple):
 
     things: tuple[str, ...]
     parts: tuple[str, ...]
-    said: tuple[tuple[str, ...], tuple[str, ...]]
+    words: tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def _field(things: str, parts: str, bad: str, good: str) -> Field:
@@ -95,7 +95,7 @@ SENTIMENT = MappingProxyType(
     {
         word: 2 * side - 1
         for side in (0, 1)
-        for words in (*(field.said[side] for field in FIELDS), ANY[side], (COMPARISONS[side],), _VERDICT_WORDS[side])
+        for words in (*(field.words[side] for field in FIELDS), ANY[side], (COMPARISONS[side],), _VERDICT_WORDS[side])
         for word in words
     }
 )
@@ -134,8 +134,8 @@ def _opening(rng: Random, thing: str) -> str:
 
 
 def _remark(rng: Random, field: Field, thing: str, part: str, side: int) -> str:
-    verb, word = rng.choice(VERBS), rng.choice(field.said[side] + ANY[side])
-    against = rng.choice(field.said[1 - side] + ANY[1 - side])
+    verb, word = rng.choice(VERBS), rng.choice(field.words[side] + ANY[side])
+    against = rng.choice(field.words[1 - side] + ANY[1 - side])
     form = rng.random()
     if form < 0.3:
         return f"the {part} {verb} {word}"

@@ -70,8 +70,8 @@ def species10(
         raise ValueError(f"Expected `chunk` >= 1, got {chunk}.")
     if not 0 <= max_unknown <= 1:
         raise ValueError(f"Expected 0 <= `max_unknown` <= 1, got {max_unknown}.")
-    records, said = _hub(name) if path is None else _local(Path(path).expanduser())
-    digest = hashlib.sha256(repr([FORMAT, chunk, max_unknown, said]).encode()).hexdigest()
+    records, origin = _hub(name) if path is None else _local(Path(path).expanduser())
+    digest = hashlib.sha256(repr([FORMAT, chunk, max_unknown, origin]).encode()).hexdigest()
     kept = cache_folder() / f"species-{digest[:24]}.arrow"
     if not kept.exists():
         keep(kept, lambda partial: _write(_chunks(records(), chunk, max_unknown), partial))

@@ -93,21 +93,21 @@ class SyntheticSpecies:
         """
         order, log_transition = self.order, np.log(self.transition)
         starts = {m: np.log([self.kmer_law(s, m) for s in range(len(self.transition))]) for m in range(1, order + 1)}
-        told = np.zeros((len(sequences), len(self.transition)))
+        log_probs = np.zeros((len(sequences), len(self.transition)))
         for i, sequence in enumerate(sequences):
             codes = _codes(sequence)
             begun = min(order, len(codes))
             if begun:
-                told[i] += starts[begun][:, _indices(codes[:begun], begun)[0]]
+                log_probs[i] += starts[begun][:, _indices(codes[:begun], begun)[0]]
             if len(codes) > order:
                 context = _indices(codes[:-1], order)
-                told[i] += log_transition[:, context, codes[order:]].sum(1)
-        return told
+                log_probs[i] += log_transition[:, context, codes[order:]].sum(1)
+        return log_probs
 
     def posterior(self, sequences: Sequence[str]) -> np.ndarray:
         """Return p(s | x_i) for equally likely species, (n, species), the best possible classifier."""
-        told = self.log_likelihoods(sequences)
-        odds = np.exp(told - told.max(1, keepdims=True))
+        log_probs = self.log_likelihoods(sequences)
+        odds = np.exp(log_probs - log_probs.max(1, keepdims=True))
         return odds / odds.sum(1, keepdims=True)
 
     def sample(self, size: int, length: int, seed: int) -> tuple[list[str], np.ndarray]:

@@ -174,12 +174,12 @@ def class_names(config: Mapping[str, Any], classes: int, own: Label | None) -> t
     """
     column = setting(config, "data.label_col", None)
     percentile = setting(config, "data.label_col_pctile", None)
-    said = "" if column is None else f" (data.label_col={column}"
-    said += "" if column is None else ")" if percentile is None else f", data.label_col_pctile={percentile})"
+    settings = "" if column is None else f" (data.label_col={column}"
+    settings += "" if column is None else ")" if percentile is None else f", data.label_col_pctile={percentile})"
     if own is not None and own.num_classes == classes and _may_be(own, column):
-        return own, f"the file does not name its classes{said}: they are called as the generator's"
+        return own, f"the file does not name its classes{settings}: they are called as the generator's"
     label = FittedCategoryLabel(str(column or "label"), tuple(f"class {index}" for index in range(classes)))
-    return label, f"the file does not name its classes{said}: they are class 0 to {classes - 1}"
+    return label, f"the file does not name its classes{settings}: they are class 0 to {classes - 1}"
 
 
 def _may_be(own: Label, column: Any) -> bool:

@@ -13,7 +13,7 @@ def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
     masked, t_min = setting(config, "subs_masking", False), number(config, "training.sampling_eps", 1e-3)
     dimamba = setting(config, "backbone") == "dimamba"
     dropped = number(config, "model.dropout", DROPOUT) if dimamba else DROPOUT
-    said = {
+    applies = {
         "parameterization=d3pm with masks: the network is read as SUBS, which never predicts a mask": (
             kind == "absorbing" and reading == "d3pm" and not masked
         ),
@@ -41,7 +41,7 @@ def differences(config: Mapping[str, Any], labelled: bool) -> tuple[str, ...]:
             kind == "autoregressive"
         ),
     }
-    return tuple(line for line, holds in said.items() if holds)
+    return tuple(line for line, holds in applies.items() if holds)
 
 
 def classifier_differences(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from discrete_diffusion.backbones import DiMamba
 from discrete_diffusion.checkpoints.networks import build_network, shapes_of
 from discrete_diffusion.checkpoints.published.hub_folder import with_network
-from discrete_diffusion.checkpoints.published.weights import PREFIX, SAID
+from discrete_diffusion.checkpoints.published.weights import PREFIX, SHOWN
 from discrete_diffusion.datasets import Label
 
 MIXER = f"{PREFIX}model.bimamba.backbone."
@@ -150,7 +150,7 @@ def dimamba_weights(
         if theirs in published and published[theirs].shape != expected[ours].shape
     ]
     if problems:
-        raise ValueError(f"Expected the weights of a DiMamba in {where}: {', '.join(problems[:SAID])}.")
+        raise ValueError(f"Expected the weights of a DiMamba in {where}: {', '.join(problems[:SHOWN])}.")
     found = {ours: published[theirs].to(expected[ours].dtype) for ours, theirs in names.items()}
     return {**found, BIAS: torch.zeros_like(expected[BIAS])}
 

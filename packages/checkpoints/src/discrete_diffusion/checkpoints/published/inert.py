@@ -84,7 +84,7 @@ def _dictionary(*_: Any) -> dict[Any, Any]:
 
 def _reason(error: Exception) -> str:
     """Return the sentence with the cause, without torch's advice to run the file."""
-    said = str(error)
-    said = said.partition("WeightsUnpickler error: ")[2] or said
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("Weights only load")]
+    message = str(error)
+    message = message.partition("WeightsUnpickler error: ")[2] or message
+    lines = [line.strip() for line in message.splitlines() if line.strip() and not line.startswith("Weights only load")]
     return lines[0].partition(". ")[0].rstrip(". ") if lines else type(error).__name__

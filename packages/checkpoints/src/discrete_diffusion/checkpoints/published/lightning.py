@@ -71,10 +71,10 @@ def converted_lightning(
     config = {**config, "model": model(found.config, config["model"], chosen.bos_token_id)}
     if pickled:
         notes = [note for note in notes if not is_of_tokenizer(note)]
-    said = f"the {'last' if averages is None else 'averaged'} weights of step {found.step:,} in {found.path}"
+    description = f"the {'last' if averages is None else 'averaged'} weights of step {found.step:,} in {found.path}"
     return Converted(
         Checkpoint(config, network, chosen, label),
-        said,
+        description,
         (*notes, *differences(found.config, label is not None)),
         data if isinstance(data := setting(found.config, "data", {}), dict) else {},
         behind_bos=causal,
@@ -100,10 +100,10 @@ def _tokenizer(
     other = None if default is None else default()
     if other is not None:
         return _loaded(other), False
-    said = "the one that the model was trained with" if name is None else f"its configuration names {name!r}"
+    source = "the one that the model was trained with" if name is None else f"its configuration names {name!r}"
     raise ValueError(
         f"Expected a tokenizer for {found.path}, which holds none that can be read without its code: pass it, its "
-        f"folder or its name on the hub as `tokenizer` ({said})."
+        f"folder or its name on the hub as `tokenizer` ({source})."
     )
 
 

@@ -73,10 +73,10 @@ def read_lightning(path: str | Path) -> LightningCheckpoint:
         prefixes = " or ".join(f"`{prefix}`" for prefix in PREFIXES.values())
         raise ValueError(f"Expected weights under {prefixes} in {path}, as the published code names them: it has none.")
     last = {name: weight for name, weight in state.items() if name.startswith(PREFIXES[kind])}
-    said = content.get("hyper_parameters")
-    said = said if isinstance(said, dict) else {}
+    arguments = content.get("hyper_parameters")
+    arguments = arguments if isinstance(arguments, dict) else {}
     try:
-        config = plain(said.get("config"))
+        config = plain(arguments.get("config"))
     except (RecursionError, ValueError) as error:
         raise ValueError(f"The configuration in {path} cannot be read: {error}.") from error
     if not isinstance(config, dict):
@@ -85,7 +85,7 @@ def read_lightning(path: str | Path) -> LightningCheckpoint:
             "ours name the run's folder."
         )
     others = [name for name in state if name not in last and not name.startswith(UNTOLD)]
-    tokenizer = said.get("tokenizer")
+    tokenizer = arguments.get("tokenizer")
     return LightningCheckpoint(
         path,
         kind,

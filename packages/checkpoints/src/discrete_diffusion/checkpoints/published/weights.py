@@ -13,7 +13,7 @@ from discrete_diffusion.checkpoints.errors import first_line
 PREFIX = "backbone."
 FREQUENCIES = "rotary_emb.inv_freq"
 BASE = 10_000.0
-SAID = 5
+SHOWN = 5
 """Number of weights of each kind that an error names."""
 
 
@@ -73,10 +73,10 @@ def dit_weights(
         + [name for name in published if not name.startswith(prefix)],
         "where": shapes,
     }
-    said = [f"{kind} {_some(names)}" for kind, names in problems.items() if names]
-    if said:
+    faults = [f"{kind} {_some(names)}" for kind, names in problems.items() if names]
+    if faults:
         raise ValueError(
-            f"Expected the weights of a DiT of the sizes in its configuration, got {where} {', '.join(said)}."
+            f"Expected the weights of a DiT of the sizes in its configuration, got {where} {', '.join(faults)}."
         )
     if frequencies is not None and not _are_ours(frequencies, head_size):
         raise ValueError(
@@ -118,5 +118,5 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SAID} more" if len(names) > SAID else ""
-    return ", ".join(names[:SAID]) + more
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

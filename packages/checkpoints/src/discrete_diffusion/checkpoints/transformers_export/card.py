@@ -140,10 +140,10 @@ def _code(checkpoint: Checkpoint, name: str, auto: str, own: bool) -> str:
 
 
 def _named(classes: tuple[str, ...]) -> str:
-    told = [f"{index} ({name})" for index, name in enumerate(classes[:CLASSES])]
+    names = [f"{index} ({name})" for index, name in enumerate(classes[:CLASSES])]
     if len(classes) > CLASSES:
-        told.append(f"and so on to {len(classes) - 1} ({classes[-1]})")
-    return f'{", ".join(told)}; {len(classes)} is "no condition"' if classes else ""
+        names.append(f"and so on to {len(classes) - 1} ({classes[-1]})")
+    return f'{", ".join(names)}; {len(classes)} is "no condition"' if classes else ""
 
 
 def _samples(checkpoint: Checkpoint) -> list[str]:
@@ -212,10 +212,9 @@ def _table(results: RunResults) -> list[list[str]]:
 
 
 def _classifier(one: Any) -> str:
-    told = (
-        f"a regressor of {one.config['quantity']['column']}" if one.label is None else ", ".join(one.label.class_names)
-    )
-    return f"{one.kind}; {told}"
+    if one.label is None:
+        return f"{one.kind}; a regressor of {one.config['quantity']['column']}"
+    return f"{one.kind}; {', '.join(one.label.class_names)}"
 
 
 def _number(value: Any) -> str:
@@ -230,17 +229,12 @@ def _cell(text: str) -> str:
 
 def _limits(kind: str, length: int) -> str:
     return (
-        f"It draws {KINDS.get(kind, kind)} like those that it was trained on, {length} tokens at a time, and knows "
-        "nothing beyond them. What it draws is not checked: a steered sample is likelier to be of its class, not "
-        "certain to be."
+        f"The model draws {KINDS.get(kind, kind)} of {length} tokens that resemble its training data. Its samples are "
+        "not checked: guidance makes the requested class more likely, not certain."
     )
 
 
 def _licence(license: str | None, own: bool) -> str:
     code = " The Python files in this folder are under Apache-2.0." if own else ""
-    given = (
-        f"The weights are under {license}."
-        if license
-        else "Whoever trained the weights has not said what licence they are under."
-    )
+    given = f"The weights are under {license}." if license else "The licence of the weights is not stated."
     return given + code

@@ -138,12 +138,12 @@ def _formula(formula: str) -> dict[str, int]:
 
 def _isomer(formula: str) -> Score:
     """Return the geometric mean over the elements, with σ = 1, and over the number of atoms, with σ = 2."""
-    wanted = _formula(formula)
-    total = sum(wanted.values())
+    counts = _formula(formula)
+    total = sum(counts.values())
 
     def score(molecule: Chem.Mol) -> float:
         atoms = _formula(rdMolDescriptors.CalcMolFormula(molecule, separateIsotopes=False))
-        scores = [_gaussian(atoms.get(element, 0), count, 1) for element, count in wanted.items()]
+        scores = [_gaussian(atoms.get(element, 0), count, 1) for element, count in counts.items()]
         return _geometric(*scores, _gaussian(sum(atoms.values()), total, 2))
 
     return score
