@@ -84,3 +84,19 @@ def test_denoising_without_pictures_or_tokens(tmp_path: Path) -> None:
 def test_denoising_is_checked(samples, options, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         draw_denoising(samples, tmp_path / "a.gif", **options)
+
+
+def test_left_to_right_states_grow_and_the_empty_one_is_not_illustrated(tmp_path: Path) -> None:
+    drawn: list[str] = []
+
+    def illustrate(text: str, size: tuple[int, int]):
+        drawn.append(text)
+
+    states = [["C", "C", "O"][:count] for count in range(4)]
+    with Image.open(draw_denoising([states], tmp_path / "a.gif", illustrate=illustrate)) as image:
+        carbon = []
+        for frame in range(4):
+            image.seek(frame)
+            carbon.append(int((np.asarray(image.convert("RGB")) == (233, 226, 211)).all(-1).sum()))
+    assert drawn == ["C", "CC", "CCO"]
+    assert carbon[0] == 0 < carbon[1] < carbon[2]

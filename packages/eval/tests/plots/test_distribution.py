@@ -59,3 +59,11 @@ def test_few_values_are_drawn_as_ticks(figures: list[Figure]) -> None:
     draw_distribution([0.1, 0.9], {1.0: [0.2, 0.8], 2.0: np.linspace(0.2, 0.8, 10)}, "a.png")
     assert [one.get_marker() for one in figures[0].axes[0].lines] == ["|", "None"]
     assert [len(one.get_xdata()) for one in figures[0].axes[0].lines] == [2, 400]
+
+
+def test_density_is_drawn_to_its_ends(figures: list[Figure]) -> None:
+    rng = np.random.default_rng(0)
+    draw_distribution(rng.normal(5.0, 1.0, 50), {1.0: rng.normal(5.0, 1.0, 10), 2.0: rng.normal(9.0, 1.0, 10)}, "a.png")
+    for line in figures[0].axes[0].lines:
+        heights = line.get_ydata()
+        assert max(heights[0], heights[-1]) < 0.02 * heights.max()

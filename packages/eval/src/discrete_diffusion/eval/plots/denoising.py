@@ -46,11 +46,12 @@ def draw_denoising(
     Special tokens are light gray and masks dark gray. Tokens that changed since the last frame are outlined.
 
     Args:
-        samples: States of each sample from noise to data; a state is a list of tokens.
+        samples: States of each sample from noise to data; a state is a list of tokens. From left to right, it holds
+            those that exist.
         path: GIF to write.
         times: Time t of each state, 1 = noise, 0 = data; by default evenly spaced from 1 to 0.
         special: Tokens drawn in gray and left out of the text, such as begin, end and padding.
-        mask: Mask token. States that contain it are not illustrated.
+        mask: Mask token. States that contain it, and empty ones, are not illustrated.
         text: Function from the tokens of a state to its string; by default it joins the tokens that are not special.
         illustrate: Function that draws this string beside the tokens, such as `molecule_image`.
         columns: Tokens in a row.
@@ -103,7 +104,10 @@ def draw_denoising(
                 _draw_cell(pen, corner, token, gray, changed)
             if illustrate:
                 corner = (width - _MARGIN - _PANEL, top + (block - _PANEL) // 2)
-                _draw_panel(frame, pen, corner, None if mask in state else write(state), illustrate)
+                string = write(state) if state and mask not in state else None
+                _draw_panel(
+                    frame, pen, corner, string, illustrate, "not valid yet" if index < count - 1 else "not valid"
+                )
         _draw_legend(pen, height - _FOOTER + 6, bool(special), mask is not None)
         frames.append(frame.resize((width, height), Image.Resampling.LANCZOS))
         before = index
@@ -151,7 +155,12 @@ def _draw_header(pen: ImageDraw.ImageDraw, width: int, title: str, t: float, ste
 
 
 def _draw_panel(
-    frame: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int], string: str | None, illustrate: Illustrator
+    frame: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    string: str | None,
+    illustrate: Illustrator,
+    absent: str,
 ) -> None:
     x, y, side = corner[0] * _SCALE, corner[1] * _SCALE, _PANEL * _SCALE
     inner = side - 8 * _SCALE
@@ -159,8 +168,7 @@ def _draw_panel(
     if picture is not None:
         frame.paste(picture.convert("RGB"), (x + 4 * _SCALE, y + 4 * _SCALE))
     else:
-        message = "not valid"
-        pen.text((x + side / 2, y + side / 2), message, fill="#a3a9b4", font=font(11 * _SCALE), anchor="mm")
+        pen.text((x + side / 2, y + side / 2), absent, fill="#a3a9b4", font=font(11 * _SCALE), anchor="mm")
     pen.rounded_rectangle((x, y, x + side - 1, y + side - 1), 8 * _SCALE, outline=RULE, width=_SCALE)
 
 

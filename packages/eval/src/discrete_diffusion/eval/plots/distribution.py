@@ -35,9 +35,10 @@ def draw_distribution(
 ) -> Path:
     """Draw the training data as a filled histogram and the samples at each guidance scale as a line over it.
 
-    Lines are kernel density estimates with Scott's bandwidth. If all values are in [0, 1], the lines end there. Fewer
-    than 10 values, or values without spread, are drawn as ticks at the bottom. If every value is an integer, the plot
-    shows the share of each integer instead. NaN and infinite values are left out.
+    Lines are kernel density estimates with Scott's bandwidth, drawn to three bandwidths beyond their values, where they
+    are close to zero. If all values are in [0, 1], the lines end there. Fewer than 10 values, or values without spread,
+    are drawn as ticks at the bottom. If every value is an integer, the plot shows the share of each integer instead.
+    NaN and infinite values are left out.
 
     Args:
         training: Values of the training data.
@@ -92,16 +93,16 @@ def _draw_densities(
         bins: int | list[float] = 50 if spread else [reference[0] - 0.01, reference[0] + 0.01]
         label = f"training data  (n = {len(reference):,})"
         axes.hist(reference, bins=bins, density=True, color=_TRAINING, label=label)
-    everything = np.concatenate([reference, *samples.values()])
+    # A share has no density outside [0, 1].
+    shares = all(((one >= 0.0) & (one <= 1.0)).all() for one in (reference, *samples.values()))
     for (gamma, values), color in zip(samples.items(), colors, strict=True):
         if len(values) >= _FEWEST and values.min() < values.max():
-            low, high = everything.min(), everything.max()
-            margin = 0.1 * (high - low)
-            ends = np.array([low - margin, high + margin])
-            # A share has no density outside [0, 1].
-            ends = np.clip(ends, 0.0, 1.0) if low >= 0.0 and high <= 1.0 else ends
+            density = stats.gaussian_kde(values)
+            margin = 3.0 * float(np.sqrt(density.covariance[0, 0]))
+            ends = np.array([values.min() - margin, values.max() + margin])
+            ends = np.clip(ends, 0.0, 1.0) if shares else ends
             grid = np.linspace(ends[0], ends[1], 400)
-            axes.plot(grid, stats.gaussian_kde(values)(grid), color=color, linewidth=1.9, label=_label(gamma, values))
+            axes.plot(grid, density(grid), color=color, linewidth=1.9, label=_label(gamma, values))
         else:
             ticks = axes.get_xaxis_transform()
             axes.plot(

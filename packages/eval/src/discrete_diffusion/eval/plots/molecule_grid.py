@@ -82,7 +82,7 @@ def draw_molecule_grid(
     pen.text((margin, margin), title, fill=INK, font=heading)
     if not smiles:
         middle = (sheet.width // 2, (top + sheet.height - margin) // 2)
-        pen.text(middle, "no valid molecules", fill=MUTED, font=font(12 * _SCALE), anchor="mm")
+        pen.text(middle, "no molecules", fill=MUTED, font=font(12 * _SCALE), anchor="mm")
     for index, one in enumerate(smiles):
         row, column = divmod(index, columns)
         x, y = margin + column * (width + gap), top + row * (height + gap)
