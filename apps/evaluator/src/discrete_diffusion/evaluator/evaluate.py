@@ -267,7 +267,7 @@ def draw(
         draw_weights(steered, directory / "particles.png")
     if config.pictures.trajectories and checkpoint.length <= LONGEST:
         title = f"The first samples of seed {config.seeds[0]} ({chosen.title()})"
-        draw_trajectory(states[chosen], directory / "trajectory.gif", checkpoint.tokenizer, domain.illustrate, title)
+        draw_trajectory(states[chosen], directory / "trajectory.gif", checkpoint, domain.illustrate, title)
 
 
 def check(config: DictConfig) -> None:

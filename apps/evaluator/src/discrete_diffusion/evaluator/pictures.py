@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.eval import (
     SweepAxis,
@@ -35,8 +36,9 @@ PER = 1024  # samples for which costs are reported
 def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Point:
     """Return the condition to show: that of `gamma`, or the one that steers farthest.
 
-    That is the one whose novel samples' mean property, over all seeds, is farthest from the training data's, among
-    those with at least 24 novel samples a seed; without such, or where samplers are compared, the one with the most.
+    Steered conditions come before the unguided one. Of them, it is the one whose novel samples' mean property, over
+    all seeds, is farthest from the training data's, among those with at least 24 novel samples a seed; without such,
+    or where samplers are compared, the one with the most novel samples.
 
     Raises:
         ValueError: if no run has this gamma.
@@ -48,13 +50,14 @@ def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Poin
     if not shown:
         raise ValueError(f"Expected `pictures.gamma` to be one of `gammas`, got {gamma}.")
 
-    def rank(condition: Point) -> tuple[bool, float]:
+    def rank(condition: Point) -> tuple[bool, bool, float]:
+        steered = bool(condition.gamma)
         counts = [len(run.outcome.novel) for run in shown[condition]]
         values = [value for run in shown[condition] for value in run.outcome.values]
         center = domain.training["mean"]
         if condition.sampler or min(counts) < ENOUGH or center is None:
-            return False, sum(counts)
-        return True, abs(sum(values) / len(values) - center)
+            return steered, False, sum(counts)
+        return steered, True, abs(sum(values) / len(values) - center)
 
     return max(shown, key=rank)
 
@@ -170,18 +173,29 @@ def draw_novel_distribution(
     )
 
 
+def drawn_positions(states: Sequence[State], checkpoint: Checkpoint) -> list[int]:
+    """Return the number of positions that hold a token at each step: fewer than all on the way from left to right."""
+    length = states[0].x.shape[1]
+    causal = bool(checkpoint.config["model"].get("causal"))
+    return [round((1 - state.t) * length) if causal else length for state in states]
+
+
 def draw_trajectory(
-    states: Sequence[State], path: Path, tokenizer: Any, illustrate: Callable[..., Any] | None, title: str
+    states: Sequence[State], path: Path, checkpoint: Checkpoint, illustrate: Callable[..., Any] | None, title: str
 ) -> Path:
     """Draw samples from noise to data, step by step."""
-    steps = [[tokenizer.convert_ids_to_tokens(row) for row in state.x.tolist()] for state in states]
+    tokenizer: Any = checkpoint.tokenizer
+    steps = [
+        [tokenizer.convert_ids_to_tokens(row) for row in state.x[:, :count].tolist()]
+        for state, count in zip(states, drawn_positions(states, checkpoint), strict=True)
+    ]
 
     def text(tokens: Sequence[str]) -> str:
         return decode(tokenizer, torch.tensor([tokenizer.convert_tokens_to_ids(list(tokens))]))[0]
 
     # With noise of any token, the mask is a token like any other.
-    ((commonest, _),) = Counter(chain.from_iterable(steps[0])).most_common(1)
-    length = len(steps[0][0])
+    commonest = next((token for token, _ in Counter(chain.from_iterable(steps[0])).most_common(1)), None)
+    length = states[0].x.shape[1]
     return draw_denoising(
         list(zip(*steps, strict=True)),
         path,
@@ -193,6 +207,14 @@ def draw_trajectory(
         columns=math.ceil(length / math.ceil(length / 16)),
         title=title,
     )
+
+
+def sheet_title(run: "Run", noun: str, count: int) -> str:
+    """Return the title of a sheet of the first `count` novel samples of a run."""
+    every = len(run.outcome.novel)
+    which = f"The first {count} of {every:,} novel" if count < every else f"All {count} novel"
+    which = {0: "No novel", 1: "The only novel"}.get(every, which)
+    return f"{which} {noun.removesuffix('s') if every == 1 else noun} of seed {run.seed} ({run.condition.title()})"
 
 
 def pretty(name: str) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.embedded_pictures import drawn, embed
+from discrete_diffusion.evaluator.pictures import drawn_positions
 from discrete_diffusion.guidance import State
 
 FRAMES, SAMPLES, POSITIONS = 33, 6, 1024
@@ -31,8 +32,7 @@ def shown_trajectory(
     kept = np.linspace(0, len(states) - 1, min(len(states), FRAMES)).round().astype(int).tolist()
     xs = torch.stack([states[index].x[:SAMPLES] for index in kept]).cpu()
     times = [states[index].t for index in kept]
-    causal = bool(checkpoint.config["model"].get("causal"))
-    known = [round((1 - t) * length) if causal else length for t in times]
+    known = drawn_positions([states[index] for index in kept], checkpoint)
     pictures: dict[str, int] = {}
     seen: list[list[int | None]] = []
     for row in range(xs.shape[1]) if layout in SIDE and illustrate is not None else ():
@@ -48,7 +48,7 @@ def shown_trajectory(
         "tokens": [_display(tokenizer, one) for one in ids.tolist()],
         "kinds": [_kind(tokenizer, one, layout) for one in ids.tolist()],
         "frames": where.transpose(0, 1).tolist(),
-        "drawn": [min(count, POSITIONS) for count in known] if causal else None,
+        "drawn": [min(count, POSITIONS) for count in known] if min(known) < length else None,
         "pictures": list(pictures),
         "seen": seen,
         "length": length,

@@ -19,7 +19,7 @@ from discrete_diffusion.eval import (
 )
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.domains.sequences import KmerReference, held_out_rows, spectra_of, strings_to_draw
-from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
+from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty, sheet_title
 from discrete_diffusion.evaluator.point import Point
 
 LETTERS = "ACGT"
@@ -136,7 +136,7 @@ class DNA(Domain):
             directory / "sequences.png",
             values=first.outcome.values[:count],
             property_name=pretty(self.property_name),
-            title=f"The first {count} novel sequences of seed {first.seed} ({chosen.title()})",
+            title=sheet_title(first, self.noun, count),
         )
         distribution = draw_novel_distribution(
             runs,

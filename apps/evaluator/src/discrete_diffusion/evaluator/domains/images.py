@@ -24,7 +24,7 @@ from discrete_diffusion.eval import (
 )
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.domains.training_images import TrainingImages
-from discrete_diffusion.evaluator.pictures import draw_novel_distribution
+from discrete_diffusion.evaluator.pictures import draw_novel_distribution, sheet_title
 from discrete_diffusion.evaluator.point import Point
 
 COMPONENTS, SPLITS = 32, 10
@@ -145,7 +145,7 @@ class Images(Domain):
             {name: self.pixels.bytes(group) for name, group in groups.items()},
             directory / "images.png",
             columns=6,
-            title=f"The first {len(novel)} novel images of seed {first.seed} ({chosen.title()})",
+            title=sheet_title(first, self.noun, len(novel)),
         )
         distribution = draw_novel_distribution(
             runs,

@@ -21,7 +21,7 @@ from discrete_diffusion.eval import (
 from discrete_diffusion.evaluator.carried_data import CarriedData
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.domains.known_molecules import KnownMolecules
-from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty
+from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty, sheet_title
 from discrete_diffusion.evaluator.point import Point
 
 OURS: Mapping[str, MoleculeProperty] = {"qed": evaluation.qed, "ring_count": evaluation.ring_count}
@@ -153,7 +153,7 @@ class Molecules(Domain):
             directory / "molecules.png",
             values=first.outcome.values[:count],
             property_name=name,
-            title=f"The first {count} novel molecules of seed {first.seed} ({chosen.title()})",
+            title=sheet_title(first, self.noun, count),
         )
         distribution = draw_novel_distribution(
             runs,
