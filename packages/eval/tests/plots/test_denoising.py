@@ -100,3 +100,18 @@ def test_left_to_right_states_grow_and_the_empty_one_is_not_illustrated(tmp_path
             carbon.append(int((np.asarray(image.convert("RGB")) == (233, 226, 211)).all(-1).sum()))
     assert drawn == ["C", "CC", "CCO"]
     assert carbon[0] == 0 < carbon[1] < carbon[2]
+
+
+@pytest.mark.parametrize(("token", "width", "columns", "lines"), [("a", 30, 22, 3), ("incomprehensibility", 96, 7, 10)])
+def test_cells_fit_their_tokens(token: str, width: int, columns: int, lines: int, tmp_path: Path) -> None:
+    with Image.open(draw_denoising([[[token] * 64]], tmp_path / "a.gif")) as image:
+        assert image.size == (2 * 18 + columns * (width + 4) - 4, 70 + lines * 38 - 4 + 16 + 34)
+
+
+def test_title_does_not_run_into_the_step(tmp_path: Path) -> None:
+    title = "The first samples of seed 1 (γ = 1, a class with a long name)"
+    with Image.open(draw_denoising([[["A"]]], tmp_path / "a.gif", title=title)) as image:
+        dark = (np.asarray(image.convert("L"))[16:32] < 200).any(0)
+    # A gap of white, wider than any between words, is between the title and the step.
+    gaps = "".join("x" if one else "." for one in dark).strip(".").split("x")
+    assert max(map(len, gaps)) >= 20

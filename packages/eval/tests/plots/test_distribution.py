@@ -61,6 +61,12 @@ def test_few_values_are_drawn_as_ticks(figures: list[Figure]) -> None:
     assert [len(one.get_xdata()) for one in figures[0].axes[0].lines] == [2, 400]
 
 
+def test_ticks_of_equal_values_do_not_cover_each_other(figures: list[Figure]) -> None:
+    draw_distribution([0.1, 0.9], {1.0: [0.5], 2.0: [], 3.0: [0.5], 5.0: [0.5]}, "a.png")
+    rows = [line.get_ydata().tolist() for line in figures[0].axes[0].lines]
+    assert rows == [[0.02], [], [0.065], [pytest.approx(0.11)]]
+
+
 def test_density_is_drawn_to_its_ends(figures: list[Figure]) -> None:
     rng = np.random.default_rng(0)
     draw_distribution(rng.normal(5.0, 1.0, 50), {1.0: rng.normal(5.0, 1.0, 10), 2.0: rng.normal(9.0, 1.0, 10)}, "a.png")

@@ -1,7 +1,9 @@
 """Animation of tokens from noise to data."""
 
+import math
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +14,7 @@ from discrete_diffusion.eval.plots.style import ACCENT, INK, MUTED, PAPER, RULE,
 
 _SCALE = 2  # drawn at twice the size, then reduced, for smooth edges
 _CELL, _GAP, _MARGIN, _PANEL = (44, 34), 4, 18, 136
+_NARROWEST, _WIDEST, _LEGIBLE = 30, 96, 12.0  # widths of a cell; size of a font that is easy to read
 _HEADER, _FOOTER = 70, 34
 _MASK, _SPECIAL, _PUNCTUATION, _BAR = "#9aa1ad", "#e3e6ea", "#f5f6f8", "#0072b2"
 _ELEMENTS = {"C": "#e9e2d3", "N": "#c9e0f5", "O": "#fbd3bd", "F": "#c5ead9", "S": "#f6eab5"}
@@ -54,7 +57,8 @@ def draw_denoising(
         mask: Mask token. States that contain it, and empty ones, are not illustrated.
         text: Function from the tokens of a state to its string; by default it joins the tokens that are not special.
         illustrate: Function that draws this string beside the tokens, such as `molecule_image`.
-        columns: Tokens in a row.
+        columns: Most tokens in a row of cells of the usual width. Cells fit the tokens: those of single letters are
+            narrower, those of words are wider, with more and fewer in a row.
         max_frames: Number of frames to which longer trajectories are thinned, keeping the first and last state.
         frame_ms: Duration of a frame, in milliseconds.
         hold_ms: Duration of the last frame, in milliseconds.
@@ -81,10 +85,13 @@ def draw_denoising(
     write = text or join
     kept = sorted(set(np.linspace(0, count - 1, min(count, max_frames)).round().astype(int).tolist()))
     longest = max(len(state) for states in samples for state in states)
-    lines = max(-(-longest // columns), 1)
-    across = min(columns, max(longest, 1)) * (_CELL[0] + _GAP) - _GAP
+    cell = _cell_width(Counter(token for states in samples for state in states for token in state), {*special, mask})
+    lines = max(-(-longest // max(columns * (_CELL[0] + _GAP) // (cell + _GAP), 1)), 1)
+    columns = max(-(-longest // lines), 1)  # rows of equal length
+    across = columns * (cell + _GAP) - _GAP
     block = max(lines * (_CELL[1] + _GAP) - _GAP, _PANEL if illustrate else 0)
-    width = 2 * _MARGIN + across + (_PANEL + 16 if illustrate else 0)
+    heading = font(17, bold=True).getlength(title) + 30 + font(13).getlength(_status(1.0, count - 1, count - 1))
+    width = 2 * _MARGIN + max(across + (_PANEL + 16 if illustrate else 0), math.ceil(heading))
     height = _HEADER + len(samples) * (block + 16) + _FOOTER
     frames = []
     before = kept[0]
@@ -98,10 +105,10 @@ def draw_denoising(
             offset = (block - (lines * (_CELL[1] + _GAP) - _GAP)) // 2
             for position, token in enumerate(state):
                 line, column = divmod(position, columns)
-                corner = (_MARGIN + column * (_CELL[0] + _GAP), top + offset + line * (_CELL[1] + _GAP))
+                corner = (_MARGIN + column * (cell + _GAP), top + offset + line * (_CELL[1] + _GAP))
                 changed = position >= len(last) or last[position] != token
                 gray = _MASK if token == mask else _SPECIAL if token in special else None
-                _draw_cell(pen, corner, token, gray, changed)
+                _draw_cell(pen, corner, cell, token, gray, changed)
             if illustrate:
                 corner = (width - _MARGIN - _PANEL, top + (block - _PANEL) // 2)
                 string = write(state) if state and mask not in state else None
@@ -125,9 +132,21 @@ def _cell_color(token: str) -> str:
     return _OTHERS[zlib.crc32(token.encode()) % len(_OTHERS)]
 
 
-def _draw_cell(pen: ImageDraw.ImageDraw, corner: tuple[int, int], token: str, gray: str | None, changed: bool) -> None:
+def _cell_width(counts: Mapping[str, int], gray: Collection[str | None]) -> int:
+    """Return the width of a cell in which nine tokens of ten are legible."""
+    shown = {token: token.strip("<>[]") if token in gray else token for token in counts}
+    widths = [font(10 if token in gray else _LEGIBLE).getlength(text) + 7 for token, text in shown.items()]
+    order = np.argsort(widths)
+    reached = np.cumsum(np.array(list(counts.values()), dtype=int)[order])
+    width = np.array(widths)[order][np.searchsorted(reached, 0.9 * reached[-1])] if widths else _CELL[0]
+    return min(max(math.ceil(width), _NARROWEST), _WIDEST)
+
+
+def _draw_cell(
+    pen: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, token: str, gray: str | None, changed: bool
+) -> None:
     x, y = (value * _SCALE for value in corner)
-    w, h = (value * _SCALE for value in _CELL)
+    w, h = width * _SCALE, _CELL[1] * _SCALE
     outline, border = (ACCENT, 2 * _SCALE) if changed else (RULE, 1)
     box = (x, y, x + w - 1, y + h - 1)
     pen.rounded_rectangle(box, 6 * _SCALE, fill=gray or _cell_color(token), outline=outline, width=border)
@@ -141,12 +160,14 @@ def _draw_cell(pen: ImageDraw.ImageDraw, corner: tuple[int, int], token: str, gr
     pen.text((x + w / 2, y + h / 2), shown, fill=color, font=font(size, bold=bold), anchor="mm")
 
 
+def _status(t: float, step: int, steps: int) -> str:
+    return f"step {step:>{len(str(steps))}} of {steps}     t = {abs(t):.2f}"
+
+
 def _draw_header(pen: ImageDraw.ImageDraw, width: int, title: str, t: float, step: int, steps: int) -> None:
     left, right = _MARGIN * _SCALE, (width - _MARGIN) * _SCALE
     pen.text((left, 24 * _SCALE), title, fill=INK, font=font(17 * _SCALE, bold=True), anchor="lm")
-    digits = len(str(steps))
-    status = f"step {step:>{digits}} of {steps}     t = {abs(t):.2f}"
-    pen.text((right, 24 * _SCALE), status, fill=MUTED, font=font(13 * _SCALE), anchor="rm")
+    pen.text((right, 24 * _SCALE), _status(t, step, steps), fill=MUTED, font=font(13 * _SCALE), anchor="rm")
     bar = (left, 44 * _SCALE, right, 50 * _SCALE)
     pen.rounded_rectangle(bar, 3 * _SCALE, fill=_SPECIAL)
     done = left + (right - left) * min(max(1.0 - t, 0.0), 1.0)

@@ -37,8 +37,8 @@ def draw_distribution(
 
     Lines are kernel density estimates with Scott's bandwidth, drawn to three bandwidths beyond their values, where they
     are close to zero. If all values are in [0, 1], the lines end there. Fewer than 10 values, or values without spread,
-    are drawn as ticks at the bottom. If every value is an integer, the plot shows the share of each integer instead.
-    NaN and infinite values are left out.
+    are drawn as ticks, a row for each scale. If every value is an integer, the plot shows the share of each integer
+    instead. NaN and infinite values are left out.
 
     Args:
         training: Values of the training data.
@@ -95,6 +95,8 @@ def _draw_densities(
         axes.hist(reference, bins=bins, density=True, color=_TRAINING, label=label)
     # A share has no density outside [0, 1].
     shares = all(((one >= 0.0) & (one <= 1.0)).all() for one in (reference, *samples.values()))
+    ticks = axes.get_xaxis_transform()
+    row = 0
     for (gamma, values), color in zip(samples.items(), colors, strict=True):
         if len(values) >= _FEWEST and values.min() < values.max():
             density = stats.gaussian_kde(values)
@@ -104,10 +106,9 @@ def _draw_densities(
             grid = np.linspace(ends[0], ends[1], 400)
             axes.plot(grid, density(grid), color=color, linewidth=1.9, label=_label(gamma, values))
         else:
-            ticks = axes.get_xaxis_transform()
             axes.plot(
                 values,
-                np.full(len(values), 0.02),
+                np.full(len(values), 0.02 + 0.045 * row),
                 "|",
                 color=color,
                 transform=ticks,
@@ -115,6 +116,7 @@ def _draw_densities(
                 markeredgewidth=2,
                 label=_label(gamma, values),
             )
+            row += len(values) > 0
 
 
 def _draw_shares(

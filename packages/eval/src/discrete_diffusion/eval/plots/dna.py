@@ -65,7 +65,7 @@ def draw_kmer_spectrum(
         axes,
         title=f"{k}-mers of samples and data" if title is None else title,
         x_label="",
-        y_label=f"share of {k}-mers",
+        y_label="share of letters" if k == 1 else f"share of {k}-mers",
         pad=12.0,
     )
     places, labels = np.arange(len(letters) ** k), kmers(k, letters)

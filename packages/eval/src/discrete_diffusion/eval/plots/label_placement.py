@@ -53,7 +53,8 @@ def place_labels(
         for ring, radius in enumerate((5.0, 10.0, 16.0, 24.0)):
             for rank, angle in enumerate(_ANGLES):
                 direction = np.array([np.cos(angle), np.sin(angle)])
-                middle = center + direction * (half + radius * scale)
+                # The edge or the corner that is nearest to the point is `radius` away, at every angle.
+                middle = center + direction / abs(direction).max() * half + direction * radius * scale
                 (left, bottom), (right, top) = middle - half, middle + half
                 inside = (np.abs(ink_points - middle) < half).all(axis=1).sum()
                 # It is worse to cover a label than a line, and worst to leave the axes.
@@ -92,8 +93,8 @@ def label_gammas(
     reach = 6.0 * axes.figure.dpi / 72.0
     groups: list[list[int]] = []
     for index, color in enumerate(colors):
-        first = groups[-1][0] if groups else index
-        if groups and colors[first] == color and math.dist(pixels[first], pixels[index]) < reach:
+        before = groups[-1][-1] if groups else index
+        if groups and colors[before] == color and math.dist(pixels[before], pixels[index]) < reach:
             groups[-1].append(index)
         else:
             groups.append([index])
