@@ -257,6 +257,37 @@ def test_what_came_from_outside_stays_text(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize(
+    ("by_property", "accuracy", "tiles"),
+    [
+        (True, None, ["bits per token", "novel text of 30", "mean my property of novel text", "samples in all"]),
+        (False, None, ["bits per token", "novel text of 30", "samples in all"]),
+        (
+            False,
+            0.75,
+            ["bits per token", "novel text of 30", "text of the requested class, by the judge", "samples in all"],
+        ),
+    ],
+)
+def test_main_numbers_are_about_what_was_requested(
+    by_property: bool, accuracy: float | None, tiles: list[str], tmp_path: Path
+):
+    text = Made(tmp_path, "text", extra={"accuracy": accuracy}).write(by_property=by_property)
+    (found,) = re.findall(r'(?s)<dl class="tiles">(.*?)</dl>', text)
+    assert re.findall("<dt>(.*?)</dt>", found) == tiles
+
+
+def test_legends_hold_the_kinds_that_occur(tmp_path: Path):
+    for strings, kinds in ((["ab", "c"], ["word"]), (["a 1", "b<pad>."], ["word", "number", "mark", "special"])):
+        text = Made(tmp_path, "text", strings=strings).write()
+        (legend,) = re.findall(r'(?s)<section id="samples">.*?<ul class="legend">(.*?)</ul>', text)
+        assert re.findall('<span class="(.*?)">', legend) == kinds
+
+
+def test_paths_and_commands_break_after_a_slash(tmp_path: Path):
+    assert '<p class="path">outputs/<wbr>run/<wbr>checkpoint</p>' in Made(tmp_path, "text").write()
+
+
 def test_it_stays_small(tmp_path: Path):
     made = Made(tmp_path, gammas=[float(one) for one in range(15)], samples=64)
     noise = torch.randint(256, (900, 1400, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

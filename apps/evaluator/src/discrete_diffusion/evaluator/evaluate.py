@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -38,7 +38,7 @@ from discrete_diffusion.evaluator.provenance import provenance, resume_command
 from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.record import Record, make_directory
 from discrete_diffusion.evaluator.report import closing, likelihood_lines, likelihood_table, results_table
-from discrete_diffusion.evaluator.requested import request_error, requested_number, requesting
+from discrete_diffusion.evaluator.requested import request_error, requested_number, requesting, steers_property
 from discrete_diffusion.evaluator.rewards import build_reward
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.evaluator.user_functions import build_properties, with_properties
@@ -124,12 +124,21 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
         weights: dict[Point, list[ParticleWeights]] = {}
 
         def report(draws: bool, gamma: float | None) -> None:
-            chosen = choose(record.runs, domain, gamma)
+            named = OmegaConf.select(config, "metrics.property._target_") is not None
+            by_property = sweep.searches or named or steers_property(checkpoint, domain.property_name)
+            chosen = choose(record.runs, domain, gamma, by_property=by_property)
             if draws:
                 console.print("Drawing plots ...")
                 draw(config, record, domain, checkpoint, states, weights, chosen)
             write_report(
-                directory, record=record, domain=domain, checkpoint=checkpoint, states=states, chosen=chosen, draw=draws
+                directory,
+                record=record,
+                domain=domain,
+                checkpoint=checkpoint,
+                states=states,
+                chosen=chosen,
+                by_property=by_property,
+                draw=draws,
             )
 
         resumption = resume_command(folder, directory)
@@ -315,12 +324,14 @@ def likelihood(
         )
     unit, units = counted_in(checkpoint, rows)
     bits = None if measured.nats_per_sequence is None else measured.nats / units / math.log(2)
-    console.print(
-        likelihood_lines(measured, (data.label or data.values) is not None, None if unit == "token" else (unit, bits))
-    )
+    nats, error = measured.nats_per_sequence, measured.nats_per_sequence_error
+    bits_error = bits * error / nats if bits and error and nats else None
+    per_unit = None if unit == "token" else (unit, bits, bits_error)
+    console.print(likelihood_lines(measured, (data.label or data.values) is not None, per_unit))
     told: dict[str, Any] = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
     if unit != "token":
         told[f"bits_per_{unit}"] = bits
+        told[f"bits_per_{unit}_error"] = bits_error
     if config.likelihood_orders:
         told["orders"] = order_likelihoods(config, checkpoint, rows, device, console, ranks)
         console.print(likelihood_table(told))

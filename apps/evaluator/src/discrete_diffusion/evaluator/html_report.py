@@ -1,6 +1,7 @@
 """HTML report of an evaluation, one self-contained file."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ def write_report(
     checkpoint: Checkpoint,
     states: Mapping[Point, Sequence[State]],
     chosen: Point,
+    by_property: bool = True,
     draw: bool = True,
 ) -> Path:
     """Write report.html: numbers from summary.json, plots, samples, and trajectories of some samples.
@@ -50,6 +52,7 @@ def write_report(
         checkpoint: The generator.
         states: Trajectories of the first samples of the first seed, by condition.
         chosen: Condition that is shown first, with its trajectories.
+        by_property: Whether the property is among the main numbers: not if classes of another kind are requested.
         draw: Whether samples are drawn, if the domain has drawings.
     """
     told = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
@@ -65,7 +68,7 @@ def write_report(
         "told": told,
         "noun": domain.noun,
         "property": pretty(domain.property_name),
-        "tiles": _tiles(told, results[index], domain, chosen.title()),
+        "tiles": _tiles(told, results[index], domain, chosen.title(), by_property),
         "likelihood": likelihood_parts(told["likelihood"]) if "likelihood" in told else None,
         "orders": order_table(told["likelihood"]) if "likelihood" in told else None,
         "sweep": sweep_table(results, told["training"], domain.shown),
@@ -73,6 +76,7 @@ def write_report(
         "every": every_table(results),
         "plots": plots(directory, domain),
         "conditions": conditions,
+        "kinds": {kind for one in conditions for sample in one["samples"] for kind, _ in sample["text"]},
         "trajectory": trajectory,
         "chosen": chosen,
         "data": {
@@ -94,10 +98,19 @@ def write_report(
 
 def _environment() -> Environment:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["pieces"] = _pieces
+    return made
 
 
-def _tiles(told: Mapping[str, Any], row: Mapping[str, Any], domain: Domain, title: str) -> list[dict[str, str]]:
+def _pieces(text: str) -> list[str]:
+    """Split a path or a command where a narrow screen may break it: after a slash, a comma, `=` and `_`."""
+    return re.split(r"(?<=[/,=_])", text)
+
+
+def _tiles(
+    told: Mapping[str, Any], row: Mapping[str, Any], domain: Domain, title: str, by_property: bool
+) -> list[dict[str, str]]:
     """Return the main numbers; `row` is that of the chosen condition."""
     rows, name, tiles = told["results"], pretty(domain.property_name), []
     if "likelihood" in told:
@@ -106,9 +119,13 @@ def _tiles(told: Mapping[str, Any], row: Mapping[str, Any], domain: Domain, titl
         tiles.append({"value": number(bits, error), "name": "bits per token", "note": note})
     drawn = number(row["generated"])
     tiles.append({"value": number(row["novel"]), "name": f"novel {domain.noun} of {drawn}", "note": title})
-    known = number(told["training"]["mean"])
-    mean = {"value": number(row["novel_property_mean"]), "name": f"mean {name} of novel {domain.noun}"}
-    tiles.append(mean | {"note": f"training data: {known}"})
+    if row.get("accuracy") is not None:
+        accuracy = {"value": f"{row['accuracy']:.0%}", "name": f"{domain.noun} of the requested class, by the judge"}
+        tiles.append(accuracy | {"note": title})
+    if by_property:
+        known = number(told["training"]["mean"])
+        mean = {"value": number(row["novel_property_mean"]), "name": f"mean {name} of novel {domain.noun}"}
+        tiles.append(mean | {"note": f"training data: {known}"})
     total, seconds = (sum(row["seeds"] * row[key] for row in rows) for key in ("generated", "seconds"))
     tiles.append({"value": number(total), "name": "samples in all", "note": f"{number(seconds)} s of sampling"})
     return tiles

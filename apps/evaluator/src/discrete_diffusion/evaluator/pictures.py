@@ -33,12 +33,12 @@ ENOUGH = 24
 PER = 1024  # samples for which costs are reported
 
 
-def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Point:
+def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None, *, by_property: bool = True) -> Point:
     """Return the condition to show: that of `gamma`, or the one that steers farthest.
 
     Steered conditions come before the unguided one. Of them, it is the one whose novel samples' mean property, over
     all seeds, is farthest from the training data's, among those with at least 24 novel samples a seed; without such,
-    or where samplers are compared, the one with the most novel samples.
+    where samplers are compared, or without `by_property`, the one with the most novel samples.
 
     Raises:
         ValueError: if no run has this gamma.
@@ -55,7 +55,7 @@ def choose(runs: "Sequence[Run]", domain: "Domain", gamma: float | None) -> Poin
         counts = [len(run.outcome.novel) for run in shown[condition]]
         values = [value for run in shown[condition] for value in run.outcome.values]
         center = domain.training["mean"]
-        if condition.sampler or min(counts) < ENOUGH or center is None:
+        if condition.sampler or not by_property or min(counts) < ENOUGH or center is None:
             return steered, False, sum(counts)
         return steered, True, abs(sum(values) / len(values) - center)
 
@@ -162,6 +162,7 @@ def draw_novel_distribution(
         if not run.condition.data_labels and (run.condition.gamma is None or run.condition.guidance == chosen.guidance):
             values.setdefault(run.condition.gamma or 0.0, []).extend(run.outcome.values)
     name = pretty(property_name)
+    title = f"{name} of novel {noun}" + (f", {chosen.guidance}" if chosen.row else "")
     return draw_distribution(
         training,
         values,
@@ -169,7 +170,7 @@ def draw_novel_distribution(
         property_name=name,
         threshold=threshold,
         threshold_label="between the classes",
-        title=f"{name} of novel {noun}" + (f", {chosen.guidance}" if chosen.row else ""),
+        title=title[:1].upper() + title[1:],
     )
 
 
@@ -195,7 +196,6 @@ def draw_trajectory(
 
     # With noise of any token, the mask is a token like any other.
     commonest = next((token for token, _ in Counter(chain.from_iterable(steps[0])).most_common(1)), None)
-    length = states[0].x.shape[1]
     return draw_denoising(
         list(zip(*steps, strict=True)),
         path,
@@ -204,7 +204,6 @@ def draw_trajectory(
         mask=commonest if commonest == tokenizer.mask_token else None,
         text=text,
         illustrate=illustrate,
-        columns=math.ceil(length / math.ceil(length / 16)),
         title=title,
     )
 

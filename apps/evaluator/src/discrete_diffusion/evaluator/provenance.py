@@ -19,6 +19,7 @@ PACKAGES = ("torch", "transformers", "rdkit", "discrete-diffusion-evaluator", "d
 
 def provenance(config: DictConfig, folder: Path, device: torch.device) -> dict[str, Any]:
     """Return checkpoint, command, configuration, versions and machine."""
+    threads = torch.get_num_threads()
     return {
         "checkpoint": str(folder.resolve()),
         **digests(folder),
@@ -27,7 +28,7 @@ def provenance(config: DictConfig, folder: Path, device: torch.device) -> dict[s
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "device": torch.cuda.get_device_name(device)
         if device.type == "cuda"
-        else f"{device}, {torch.get_num_threads()} threads",
+        else f"{device}, {threads} thread{'s' * (threads > 1)}",
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
 

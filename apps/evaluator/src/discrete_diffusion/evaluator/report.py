@@ -11,7 +11,7 @@ from rich.table import Table
 
 from discrete_diffusion.eval import Likelihood
 from discrete_diffusion.evaluator.domains.domain import Domain
-from discrete_diffusion.evaluator.report_numbers import number
+from discrete_diffusion.evaluator.report_numbers import around, number
 
 
 def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain, properties: Iterable[str] = ()) -> Table:
@@ -81,18 +81,19 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain, propert
     return table
 
 
-def likelihood_lines(likelihood: Likelihood, labeled: bool, per_unit: tuple[str, float | None] | None) -> str:
-    """Return the likelihood in words, with bits per character or dimension if the data have such a unit."""
-    precise = partial(number, decimals=3)
-    other = "" if per_unit is None else f"\n  {precise(per_unit[1])} bits per {per_unit[0]}"
-    nats, bits = likelihood.nats_per_sequence, likelihood.bits_per_token
-    parts = ", ".join(f"{name} {value:.3f}" for name, value in likelihood.parts.items())
+def likelihood_lines(
+    likelihood: Likelihood, labeled: bool, per_unit: tuple[str, float | None, float | None] | None
+) -> str:
+    """Return the likelihood in words, with bits per character or dimension and their error if the data have a unit."""
+    error = likelihood.nats_per_sequence_error
+    other = "" if per_unit is None else f"\n  {_with_error(*per_unit[1:])} bits per {per_unit[0]}"
+    parts = ", ".join(f"{name} {number(value, error)}" for name, value in likelihood.parts.items())
     return (
         f"Negative log-likelihood of {likelihood.sequences:,} validation sequences"
-        f"{', each given its label' * labeled}:\n"
-        f"  {precise(nats)} ± {precise(likelihood.nats_per_sequence_error)} nats per sequence ({parts})\n"
-        f"  {precise(bits)} ± {precise(likelihood.bits_per_token_error)} bits per token, perplexity "
-        f"{precise(likelihood.perplexity)} (± standard error; tokens counted without padding){other}"
+        f"{', each given its label' * labeled} (± standard error):\n"
+        f"  {_with_error(likelihood.nats_per_sequence, error)} nats per sequence ({parts})\n"
+        f"  {_with_error(likelihood.bits_per_token, likelihood.bits_per_token_error)} bits per token, perplexity "
+        f"{_with_error(likelihood.perplexity, likelihood.perplexity_error)} (tokens counted without padding){other}"
     )
 
 
@@ -141,6 +142,10 @@ def with_interval(row: Mapping[str, Any], name: str, decimals: int) -> str:
     """Return a number of a row of the summary with the half-width of its interval, if it has one."""
     mean, half = row[name], row[f"{name}_ci95"]
     return number(mean, decimals=decimals) + (f" ± {half:.{decimals}f}" if half is not None else "")
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return number(value, error) + (f" ± {around(error)}" if error else "")
 
 
 def _gamma(value: float | None) -> str:

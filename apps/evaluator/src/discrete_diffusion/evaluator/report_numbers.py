@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from discrete_diffusion.evaluator.pictures import pretty
+
 Rows = Sequence[Mapping[str, Any]]
 COST = {
     "network_evaluations": "network evaluations",
@@ -79,7 +81,7 @@ def around(half: float | None) -> str:
 
 def sweep_table(results: Rows, training: Mapping[str, Any], shown: Mapping[str, str]) -> Table:
     """Return the table of conditions, with the training data in the last row."""
-    name = training["property"].replace("_", " ")
+    name = pretty(training["property"])
     compared = {heading: key for key, heading in OF_SAMPLERS.items() if "sampler" in results[0]}
     apart = {*compared.values(), *KEYS, *shown, *COST, *PARTICLES}
     apart |= {"generated", "novel_property_mean", "novel_property_median"}

@@ -59,6 +59,11 @@ def requested_number(checkpoint: Checkpoint, name: str) -> float | None:
     return checkpoint.label.numbers.get(name) if isinstance(checkpoint.label, RequestedValues) else None
 
 
+def steers_property(checkpoint: Checkpoint, name: str) -> bool:
+    """Return whether the property may be what guidance changes: that of the label, or any without a label."""
+    return checkpoint.label is None or name in checkpoint.label.column.split(", ")
+
+
 def request_error(requested: float | None, found: Sequence[float]) -> dict[str, float | None]:
     """Return the mean distance of a property from the requested number, as a column of results.csv, if there is one."""
     if requested is None:
