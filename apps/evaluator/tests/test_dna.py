@@ -32,16 +32,23 @@ def metrics(data: SequenceData) -> DNA:
 
 def test_counts_by_hand(metrics: DNA):
     known = metrics.references[0]
-    outcome = metrics([known, "GGCA", "GGCA", "GG[MASK]CA", "", "NNNN", "acgt"])
+    fresh, unknown = "GGCA" * 16, "N" * 64
+    outcome = metrics([known, fresh, fresh, "GG[MASK]CA", "", unknown, "acgt"])
     numbers = outcome.numbers
     assert [numbers[name] for name in ("generated", "valid", "distinct", "novel")] == [7, 4, 3, 2]
     assert numbers["valid_fraction"] == 4 / 7
-    assert outcome.novel == ["GGCA", "NNNN"]
+    assert outcome.novel == [fresh, unknown]
     assert outcome.values[0] == numbers["novel_property_mean"] == 0.75
     assert [row["valid"] for row in outcome.samples] == [True, True, True, False, False, True, False]
     assert [row["novel"] for row in outcome.samples] == [False, True, True, False, False, True, False]
     assert outcome.samples[3]["property"] is None
     assert not metrics.accepts("acgt")
+
+
+def test_a_few_letters_are_not_novel(metrics: DNA):
+    outcome = metrics(["C", "G" * 63, "G" * 64])
+    assert outcome.numbers["valid"] == 3
+    assert outcome.novel == ["G" * 64]
 
 
 def test_training_data_of_another_case_are_known(data: SequenceData):
@@ -97,7 +104,7 @@ def test_another_property_by_the_config(data: SequenceData):
     made = build_domain(OmegaConf.create({"property": {"_target_": "builtins.len", "_partial_": True}}), "dna", data)
     assert isinstance(made, DNA)
     assert made.property_name == "len"
-    assert made(["ACG"]).values == [3]
+    assert made(["ACGN" * 20]).values == [80]
     config = OmegaConf.load(Path(domain.__file__).parents[1] / "config" / "metrics" / "dna.yaml")
     config.property = None
     plain = instantiate(config)(data=data)

@@ -34,14 +34,22 @@ def metrics(data: SequenceData) -> Proteins:
 
 def test_counts_by_hand(metrics: Proteins):
     known = metrics.references[0]
-    outcome = metrics([known, "MKX", "MKX", "MK<mask>", "", "mk"])
+    fresh = "MKX" * 20
+    outcome = metrics([known, fresh, fresh, "MK<mask>", "", "mk"])
     numbers = outcome.numbers
     assert [numbers[name] for name in ("generated", "valid", "distinct", "novel")] == [6, 3, 2, 1]
-    assert outcome.novel == ["MKX"]
+    assert outcome.novel == [fresh]
     assert outcome.values == [pytest.approx(-1.0)]
     assert [row["valid"] for row in outcome.samples] == [True, True, True, False, False, False]
-    assert numbers["length_mean"] == pytest.approx((len(known) + 6) / 3)
+    assert numbers["length_mean"] == pytest.approx((len(known) + 120) / 3)
     assert not metrics.accepts("mk")
+
+
+def test_a_few_letters_are_not_novel(metrics: Proteins):
+    shortest = min(map(len, metrics.known))
+    outcome = metrics(["W", "W" * (shortest - 1), "W" * shortest])
+    assert outcome.numbers["valid"] == 3
+    assert outcome.novel == ["W" * shortest]
 
 
 def test_samples_of_the_same_distribution_look_like_held_out_data(metrics: Proteins):

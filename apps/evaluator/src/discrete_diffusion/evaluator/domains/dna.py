@@ -1,5 +1,6 @@
 """DNA, with the metrics that arXiv 2412.10193 reports for Species10."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -30,11 +31,12 @@ DRAWN = 3
 class DNA(Domain):
     """Validity, novelty, k-mers and a property of DNA.
 
-    A sample is valid if all letters are A, C, G, T or N. `js_divergence_3` is the Jensen-Shannon divergence between the
-    3-mers of all samples and those of training rows, in nats, and `js_distance_3` its square root, which the paper
-    reports. `held_out_js_distance_3` is the distance of as many held-out rows (or all, if they are fewer), which chance
-    alone gives. The same columns exist for 6-mers. `discriminator_auroc` is that of a classifier of 3-mers between
-    samples and held-out rows: 1/2 is best.
+    A sample is valid if all letters are A, C, G, T or N, and novel if it is also at least as long as the shortest
+    training row and equals none. `js_divergence_3` is the Jensen-Shannon divergence between the 3-mers of all samples
+    and those of training rows, in nats, and `js_distance_3` its square root, which the paper reports.
+    `held_out_js_distance_3` is the distance of as many held-out rows (or all, if they are fewer), which chance alone
+    gives. The same columns exist for 6-mers. `discriminator_auroc` is that of a classifier of 3-mers between samples
+    and held-out rows: 1/2 is best.
 
     Args:
         data: Data to compare with.
@@ -66,11 +68,11 @@ class DNA(Domain):
     ) -> None:
         self.property = gc_content if property is None else property
         self.property_name = property_name or ("GC content" if property is None else name_of(property))
-        self.known = frozenset(
-            hash(one.upper())
-            for batch in data.examples(known_rows).with_format(None).select_columns(data.column).iter(256)
-            for one in batch[data.column]
-        )
+        known, self.shortest = set(), sys.maxsize
+        for batch in data.examples(known_rows).with_format(None).select_columns(data.column).iter(256):
+            known.update(hash(one.upper()) for one in batch[data.column])
+            self.shortest = min(self.shortest, *map(len, batch[data.column]))
+        self.known = frozenset(known)
         examples = data.examples(reference_rows).with_format(None)
         self.references = [one.upper() for one in examples[data.column][:]]
         self.label = data.label
@@ -92,7 +94,7 @@ class DNA(Domain):
             ValueError: If `wanted` is not as long as `strings`.
         """
         values = {one: float(self.property(one)) for one in dict.fromkeys(strings) if is_dna(one)}
-        novel = [one for one in values if hash(one) not in self.known]
+        novel = [one for one in values if len(one) >= self.shortest and hash(one) not in self.known]
         numbers: dict[str, Number] = {}
         for k in LENGTHS:
             found = compare_kmers(strings, self.kmers.spectra[k], k)

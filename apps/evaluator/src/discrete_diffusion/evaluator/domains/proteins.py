@@ -41,7 +41,8 @@ PROPERTIES: Mapping[str, Callable[[str], float]] = MappingProxyType(
 class Proteins(Domain):
     """Validity, novelty, composition, physical properties and nearest training sequences of proteins.
 
-    A sample is valid if it consists of amino acids in upper case. `js_distance_1` is the Jensen-Shannon distance of the
+    A sample is valid if it consists of amino acids in upper case, and novel if it is also at least as long as the
+    shortest training row and equals none. `js_distance_1` is the Jensen-Shannon distance of the
     composition of all samples from that of training rows, `js_distance_2` that of their pairs of neighbors, and
     `held_out_js_distance_1` the value for as many held-out rows (or all, if those are fewer), which chance alone gives.
     `discriminator_auroc` is that of a classifier of pairs between samples and held-out rows: 1/2 is best.
@@ -78,6 +79,7 @@ class Proteins(Domain):
         self.property_name = property_name or name_of(self.property)
         known = [one.upper() for one in data.examples(known_rows).with_format(None)[data.column][:]]
         self.known = frozenset(known)
+        self.shortest = min(map(len, known))
         self.references = spread(known, reference_rows)
         self.held_out = held_out_rows(data, reference_rows)
         self.kmers = KmerReference(self.references, self.held_out, LENGTHS, AMINO_ACIDS)
@@ -96,7 +98,7 @@ class Proteins(Domain):
             wanted: Requested classes, which change nothing here.
         """
         values = {one: float(self.property(one)) for one in dict.fromkeys(strings) if is_protein(one)}
-        novel = [one for one in values if one not in self.known]
+        novel = [one for one in values if len(one) >= self.shortest and one not in self.known]
         valid = [one for one in strings if one in values]
         numbers: dict[str, Number] = {}
         for k in LENGTHS:
