@@ -52,3 +52,8 @@ def test_positions_that_are_drawn(causal: bool, counts: list[int]) -> None:
     checkpoint: Any = SimpleNamespace(config={"model": {"causal": causal}})
     states = [State(t, torch.zeros(1, 4, dtype=torch.long)) for t in (1.0, 0.5, 0.0)]
     assert drawn_positions(states, checkpoint) == counts
+
+
+@pytest.mark.parametrize(("condition", "title"), [("9", "γ = 2, class 9"), ("species_9", "γ = 2, species_9")])
+def test_title_names_a_class_that_is_a_number(condition: str, title: str) -> None:
+    assert Point("classifier_free", 2.0, condition, 64).title() == title

@@ -68,9 +68,10 @@ class Point:
 
     def title(self) -> str:
         """Return the name of the point in pictures."""
-        guidance = self.condition
+        # A class whose name is a number would read as a second γ.
+        guidance = f"class {self.condition}" if self.condition.isdecimal() else self.condition
         if self.gamma:
-            guidance = f"{self.guidance + ', ' if self.row else ''}γ = {self.gamma:g}, {self.condition}"
+            guidance = f"{self.guidance + ', ' if self.row else ''}γ = {self.gamma:g}, {guidance}"
         return ", ".join(part for part in (self.sampler, self.setting, guidance) if part)
 
     def labels(self, training: Int[Tensor, " n"] | None, seed: int) -> Int[Tensor, " samples"] | None:
