@@ -3,6 +3,7 @@ from collections import OrderedDict
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,26 @@ def test_an_argument_that_there_is_not_is_named():
         build({"_target_": "discrete_diffusion.schedules.LogLinear", "_partial_": True, "epsilon": 1})
     with pytest.raises(ValueError, match=r"Uniform: missing a required argument: 'schedule'"):
         build({"_target_": "discrete_diffusion.processes.Uniform"})
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments"),
+    [
+        ("schedules.LogLinear", {"eps": "0.1"}),
+        ("schedules.LogLinear", {"eps": True}),
+        ("schedules.LogLinear", {"eps": [0.1]}),
+        ("processes.Uniform", {"schedule": {"_target_": "discrete_diffusion.schedules.LogLinear"}, "vocab_size": 4.0}),
+        ("processes.Uniform", {"vocab_size": 4, "schedule": {}}),
+        ("processes.Uniform", {"vocab_size": 4, "schedule": "LogLinear"}),
+        ("datasets.Padded", {"longer": "never"}),
+        ("datasets.table", {"path": 5}),
+        ("datasets.table", {"path": ["a.csv", None]}),
+    ],
+)
+def test_values_of_other_types_are_refused_before_the_call(target: str, arguments: dict[str, Any]):
+    path = f"discrete_diffusion.{target}"
+    with pytest.raises(ValueError, match=f"{path}: expected another value of '{list(arguments)[-1]}'"):
+        build({"_target_": path, **arguments})
 
 
 def test_a_function_hides_the_module_of_its_name():

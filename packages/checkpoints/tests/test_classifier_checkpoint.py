@@ -227,6 +227,11 @@ def test_a_folder_without_a_classifier_is_named(tmp_path: Path):
         load_classifier(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["config.json", "label.json"])
+def test_only_errors_of_the_user_come_out(tmp_path: Path, file: str, mutate):
+    mutate(classifier().save(tmp_path / "classifier") / file, load_classifier)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -238,7 +243,10 @@ def test_a_folder_without_a_classifier_is_named(tmp_path: Path):
         (lambda c: c["network"].update(num_outputs=3), "of shape"),
         (lambda c: c["network"].update(pooling="median"), "cannot be read"),
         (lambda c: c["network"].update(_target_="os.system"), "builds `os.system` as `network`, which is not ours"),
-        (lambda c: c["process"].update(vocab_size=0), "cannot be read"),
+        (lambda c: c["process"].update(vocab_size=0), "Expected one `vocab_size`"),
+        (lambda c: c.update(process=None), "Expected a `process` for noisy"),
+        (lambda c: c.update(quantity={"column": "qed", "center": 0, "scale": 1}), "expected no `quantity`"),
+        (lambda c: c["network"].update(pooling=5), "another value of 'pooling'"),
     ],
 )
 def test_a_classifier_that_does_not_hang_together_is_refused(tmp_path: Path, change, message: str):

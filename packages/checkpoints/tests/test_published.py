@@ -237,6 +237,11 @@ def test_a_tokenizer_is_given_or_lies_in_the_folder(tmp_path: Path, fields, weig
     assert found.decode(found.tokenizer("CCO", return_tensors="pt")["input_ids"]) == ["CCO"]
 
 
+def test_only_errors_of_the_user_come_out_of_a_changed_config(tmp_path: Path, fields, weights, mutate) -> None:
+    folder = write(tmp_path / "published", fields, weights)
+    mutate(folder / "config.json", lambda changed: load(changed, tokenizer=TOKENIZER))
+
+
 def test_without_a_tokenizer_it_is_asked_for(tmp_path: Path, fields, weights) -> None:
     with pytest.raises(ValueError, match="pass the one that the model was trained with as `tokenizer`"):
         load(write(tmp_path / "published", fields, weights))

@@ -1,10 +1,12 @@
 """Objects built from dictionaries with a `_target_`."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 RESERVED = ("_target_", "_partial_")
 
@@ -33,16 +35,70 @@ def build(node: Any, find: Callable[[str], Any] | None = None) -> Any:
         return arguments
     path, waits = node["_target_"], node.get("_partial_", False)
     target = (find or import_target)(path)
+    check_arguments(path, target, arguments, waits=waits)
+    return partial(target, **arguments) if waits else target(**arguments)
+
+
+def check_arguments(path: str, target: Any, arguments: Mapping[str, Any], *, waits: bool = False) -> None:
+    """Check the names of arguments, and the types of those that JSON can hold, before a call.
+
+    Args:
+        path: Name of the target in messages.
+        target: Class or function.
+        arguments: Its arguments, parts built.
+        waits: Whether the call lacks arguments.
+
+    Raises:
+        ValueError: For the first argument that the target does not take or that is of another type.
+    """
     try:
         signature = inspect.signature(target)
     except (TypeError, ValueError):  # some functions that are written in C have none
-        signature = None
-    if signature is not None:
-        try:
-            (signature.bind_partial if waits else signature.bind)(**arguments)
-        except TypeError as error:
-            raise ValueError(f"{path}: {error}.") from error
-    return partial(target, **arguments) if waits else target(**arguments)
+        return
+    try:
+        (signature.bind_partial if waits else signature.bind)(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}.") from error
+    kinds = _annotations(target)
+    for name, value in arguments.items():
+        parameter = signature.parameters.get(name)
+        if parameter is None or name not in kinds or (value is None and parameter.default is None):
+            continue
+        if not _fits(value, kinds[name]):
+            raise ValueError(f"{path}: expected another value of {name!r}, got {value!r:.80}.")
+
+
+def _annotations(target: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (AttributeError, NameError, TypeError):  # names that stand under TYPE_CHECKING
+        return {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value is one of a type; an object that JSON cannot hold fits every class."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or isinstance(kind, TypeVar):
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if kind in (None, NoneType):
+        return value is None
+    if kind is float:
+        return type(value) in (int, float)
+    if kind in (bool, int, str):
+        return type(value) is kind
+    if kind is Path:
+        return isinstance(value, str | Path)
+    container = origin or kind
+    if inspect.isclass(container) and issubclass(container, Mapping):
+        return isinstance(value, Mapping)
+    if inspect.isclass(container) and issubclass(container, Collection):
+        # A text is a sequence of texts to Python, and no list to JSON.
+        return isinstance(value, list | tuple) and (not inner or all(_fits(one, inner[0]) for one in value))
+    return not isinstance(value, bool | int | float | str | list | dict | None)
 
 
 def import_target(path: str) -> Any:

@@ -30,6 +30,8 @@ from discrete_diffusion.checkpoints.networks import (
 )
 from discrete_diffusion.checkpoints.storage import (
     expect_described,
+    expect_flags,
+    expect_one_size,
     expect_unchanged,
     fingerprint,
     read_config,
@@ -177,6 +179,10 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     if kind not in COMPARED or not set(config["generator"]) >= KNOWN:
         raise ValueError(f"{where} is not whole: train the classifier again with this version.")
     expect_described(config, ["network"] if config["process"] is None else ["network", "process"], where=where)
+    expect_flags(config, where=where)
+    expect_one_size([config["network"], config["process"]], where=where)
+    if (config["process"] is None) != (kind in ("prefix", "clean")):
+        raise ValueError(f"Expected {'a' if config['process'] is None else 'no'} `process` for {kind} in {where}.")
     try:
         file = directory / "model.safetensors"
         network = build_network(config["network"], stored_shapes(file))
@@ -187,6 +193,8 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
         outputs = 2 if label is None else label.num_classes
         if label is None:
             _expect_quantity(config["quantity"])
+        elif config["quantity"] is not None:
+            raise ValueError("expected no `quantity` beside label.json")
         if config["process"] is not None:
             check_integers(config["process"])
             build(config["process"])

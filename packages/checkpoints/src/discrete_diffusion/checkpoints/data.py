@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.build import build, check_arguments
 from discrete_diffusion.datasets import FittedValueLabel, LabelRule, SequenceData, ValueLabel, sequence_data
 
 OPTIONAL = ("layout", "augment", "allow_unknown", "validation", "seed", "max_dropped")
@@ -19,14 +19,20 @@ def build_data(
     label: LabelRule | ValueLabel | FittedValueLabel | None,
     length: int | None,
 ) -> SequenceData:
-    """Load, encode and split the rows that the settings name."""
+    """Load, encode and split the rows that the settings name.
+
+    Raises:
+        ValueError: If a setting is of another type or out of range.
+    """
     # Data of checkpoints without the setting were accepted at any share of dropped rows.
     settings = {"max_dropped": 1.0, **settings}
-    return sequence_data(
-        build(settings["rows"]),
-        settings["column"],
-        tokenizer=tokenizer,
-        label=label,
-        length=length,
+    arguments = {
+        "rows": build(settings["rows"]),
+        "column": settings["column"],
+        "tokenizer": tokenizer,
+        "label": label,
+        "length": length,
         **{name: build(settings[name]) for name in OPTIONAL if name in settings},
-    )
+    }
+    check_arguments("data", sequence_data, arguments)
+    return sequence_data(**arguments)

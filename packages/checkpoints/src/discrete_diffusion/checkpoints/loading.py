@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, PretrainedConfig
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.build import build
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
@@ -26,6 +26,7 @@ from discrete_diffusion.checkpoints.storage import (
     condition_of,
     expect_described,
     expect_flags,
+    expect_one_size,
     expect_unchanged,
     read_config,
     read_label,
@@ -34,8 +35,10 @@ from discrete_diffusion.checkpoints.storage import (
 from discrete_diffusion.datasets import FittedValueLabel, Label
 
 PARTS = ("denoiser", "objective", "sampler")
-"""Targets of `model` in config.json."""
+"""Targets that `model` in config.json must have."""
 ENTRIES = {"model": dict, "backbone": dict, "data": dict, "length": int}
+FLAGS = {"causal": bool | None, "time_conditioning": bool | None, "needs": str | None}
+"""Optional entries of `model`."""
 LONGEST = 2**20
 """Tokens that a sequence may have."""
 OWN = ("model", "backbone", "data", "length", "label")
@@ -76,8 +79,9 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         tokenizer = AutoTokenizer.from_pretrained(directory, config=PretrainedConfig(), trust_remote_code=False)
         condition = _condition(directory, config)
         weights = _own_names(load_file(file))
-        for part in PARTS:
-            build(config["model"][part])
+        for part in ("process", *PARTS):
+            build(config["model"].get(part))
+        _expect_usable(tokenizer)
     except Exception as error:
         raise unreadable("checkpoint", directory, error) from error
     problem = mismatch(shapes_of(network.state_dict()), shapes_of(weights))
@@ -99,6 +103,10 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
     checkpoint = Checkpoint(config, network, tokenizer, label, values=values)
+    try:
+        checkpoint.denoiser()
+    except Exception as error:  # a class of the user may raise any
+        raise unreadable("checkpoint", directory, error) from error
     parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
     checkpoint = checkpoint.with_classifiers(**{part.name: load_classifier(part) for part in parts})
     expect_unchanged(directory)
@@ -124,15 +132,23 @@ def _expect_sound(config: Mapping[str, Any], where: Path) -> None:
         if not isinstance(kind, str):
             raise ValueError(f"Expected a text as `data.kind` in {where}, got {kind!r:.80}.")
     expect_flags(config, where=where)
-    noise = config["model"].get("process")
-    nodes = [node for node in (noise, config["backbone"]) if isinstance(node, dict)]
-    sizes = [node["vocab_size"] for node in nodes if "vocab_size" in node]
-    if sizes[1:] and sizes[0] != sizes[1]:
-        raise ValueError(f"Expected one `vocab_size` in {where}, got {sizes[0]!r:.40} and {sizes[1]!r:.40}.")
+    for name, kinds in FLAGS.items():
+        if not isinstance(config["model"].get(name), kinds):
+            raise ValueError(f"Expected another value of `{name}` in {where}, got {config['model'][name]!r:.80}.")
+    expect_one_size([config["model"], config["backbone"]], where=where)
     try:
         check_integers(config["model"])
     except ValueError as error:
         raise ValueError(f"{error} It stands in {where}.") from None
+
+
+def _expect_usable(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check what transformers accepts in the files of a tokenizer and fails on later."""
+    ids = tokenizer.get_vocab().values()
+    if set(ids) != set(range(len(ids))):
+        raise ValueError(f"expected the ids 0 to {len(ids) - 1} in the vocabulary of its tokenizer, each once")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise ValueError(f"expected a number as `model_max_length`, got {tokenizer.model_max_length!r:.80}")
 
 
 def _own_names(weights: Mapping[str, Value]) -> dict[str, Value]:

@@ -81,7 +81,7 @@ def check_integers(node: Any, largest: int = LARGEST) -> None:
     """
     for name, value in _numbers(node, ""):
         if abs(value) > largest:
-            raise ValueError(f"Expected `{name}` <= {largest:,}, got {value:.0f}.")
+            raise ValueError(f"Expected `{name}` <= {largest:,}, got {value!s:.40}.")
 
 
 def _outline(description: Mapping[str, Any], weights: Shapes) -> nn.Module:

@@ -2,9 +2,9 @@
 
 import glob
 import json
-import math
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -29,6 +29,8 @@ DIGESTS = "digests"
 """Entry of config.json with the SHA-256 of each file."""
 _ABANDONED = 3600
 """Age in seconds from which a folder of a write that did not finish is removed."""
+WHOLE = ("backbone", "layout", "network", "objective", "parameterization", "process", "rows", "sampler", "schedule")
+"""Roles whose targets get all their arguments from the file."""
 THRESHOLD = {"column", "threshold", "comparison"}
 """Entries of the label.json of a threshold."""
 
@@ -221,20 +223,51 @@ def expect_described(config: Any, names: Collection[str], *, where: object) -> N
             raise ValueError(f"Expected a dictionary with a `_target_` as `{name}` in {where}, got {node!r:.80}.")
 
 
-def expect_flags(config: Any, *, where: object) -> None:
-    """Check that every `_partial_` in a configuration is true or false.
+def expect_flags(config: Any, *, where: object, role: str = "") -> None:
+    """Check that every `_partial_` in a configuration is true or false, and not true for a part that must be whole.
+
+    Args:
+        config: Dictionaries and lists.
+        where: File, for the message.
+        role: Key of `config`.
 
     Raises:
         ValueError: For the first that is not.
     """
     if isinstance(config, Mapping):
-        if not isinstance(config.get("_partial_", False), bool):
-            raise ValueError(f"Expected true or false as `_partial_` in {where}, got {config['_partial_']!r:.80}.")
-        for child in config.values():
-            expect_flags(child, where=where)
+        flag = config.get("_partial_", False)
+        if not isinstance(flag, bool):
+            raise ValueError(f"Expected true or false as `_partial_` in {where}, got {flag!r:.80}.")
+        if flag and role in WHOLE:
+            raise ValueError(f"Expected no `_partial_` of `{role}` in {where}.")
+        for name, child in config.items():
+            expect_flags(child, where=where, role=str(name))
     elif isinstance(config, list):
         for child in config:
-            expect_flags(child, where=where)
+            expect_flags(child, where=where, role=role)
+
+
+def expect_one_size(config: Any, *, where: object) -> None:
+    """Check that every `vocab_size` in a configuration is the same.
+
+    Raises:
+        ValueError: If two differ.
+    """
+    sizes = list(_vocabulary_sizes(config))
+    if any(size != sizes[0] for size in sizes):
+        other = next(size for size in sizes if size != sizes[0])
+        raise ValueError(f"Expected one `vocab_size` in {where}, got {sizes[0]!r:.40} and {other!r:.40}.")
+
+
+def _vocabulary_sizes(config: Any) -> Iterator[Any]:
+    if isinstance(config, Mapping):
+        if "vocab_size" in config:
+            yield config["vocab_size"]
+        for child in config.values():
+            yield from _vocabulary_sizes(child)
+    elif isinstance(config, list):
+        for child in config:
+            yield from _vocabulary_sizes(child)
 
 
 def read_label(file: Path) -> Label | FittedValueLabel:
@@ -274,7 +307,7 @@ def label_of(fields: Any) -> Label:
         raise ValueError(f"expected a label with a `column`, got {fields!r:.80}")
     if "threshold" in fields:
         number = fields["threshold"]
-        finite = isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < math.inf
+        finite = isinstance(number, int | float) and not isinstance(number, bool) and abs(number) <= sys.float_info.max
         if not finite or fields.keys() - THRESHOLD:
             raise ValueError(f"expected a finite number as the `threshold` of a label, got {fields!r:.80}")
     else:

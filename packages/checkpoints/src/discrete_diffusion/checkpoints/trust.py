@@ -117,15 +117,19 @@ def expect_trusted(config: Any, *, where: object, targets: Mapping[str, Collecti
         if "_target_" in node and (
             not isinstance(target, str) or MOVED.get(target, target) not in targets.get(role, ())
         ):
-            raise UntrustedTargetError(role, str(target), where, f"builds `{target}` as `{role}`, which is not ours")
+            raise UntrustedTargetError(
+                role, str(target), where, f"builds `{target!s:.80}` as `{role:.40}`, which is not ours"
+            )
         named = str(target or role)
         for name in REFUSED:
             if node.get(name) not in (None, False):
-                raise UntrustedTargetError(role, named, where, f"sets `{name}` of `{named}`")
+                raise UntrustedTargetError(role, named, where, f"sets `{name}` of `{named:.80}`")
         for name, value in node.items():
             # transformers downloads and runs a kernel that is named OWNER/KERNEL.
             if str(name).endswith("_implementation") and "/" in str(value):
-                raise UntrustedTargetError(role, named, where, f"sets `{name}` of `{named}` to foreign code ({value})")
+                raise UntrustedTargetError(
+                    role, named, where, f"sets `{name:.80}` of `{named:.80}` to foreign code ({value!s:.80})"
+                )
 
 
 def _dictionaries(node: Any, role: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
