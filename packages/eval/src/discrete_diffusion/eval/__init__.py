@@ -11,6 +11,7 @@ from discrete_diffusion.eval.metrics.likelihood import Likelihood
 from discrete_diffusion.eval.metrics.summary import ConfidenceInterval, Description, confidence_interval, describe
 
 if TYPE_CHECKING:
+    from .metrics.chemnet import ChemNetReference, frechet_chemnet_distance
     from .metrics.classification import ClassificationReport, ClassScore, classification_report
     from .metrics.discriminator import discriminator_auroc, kmer_shares
     from .metrics.dna import (
@@ -83,6 +84,7 @@ __all__ = [
     "MUTED",
     "PMO_TASKS",
     "RULE",
+    "ChemNetReference",
     "ClassScore",
     "ClassificationReport",
     "ConfidenceInterval",
@@ -136,6 +138,7 @@ __all__ = [
     "draw_sweep",
     "edit_distances",
     "evaluate_molecules",
+    "frechet_chemnet_distance",
     "frechet_descriptor_distance",
     "frechet_distance",
     "gc_content",
@@ -176,6 +179,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "metrics.chemnet": "ChemNetReference frechet_chemnet_distance",
     "metrics.classification": "ClassScore ClassificationReport classification_report",
     "metrics.discriminator": "discriminator_auroc kmer_shares",
     "metrics.dna": (
@@ -215,8 +219,15 @@ _MODULES = {
     "plots.sweep": "SweepAxis SweepPoint draw_sweep",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+_EXTRAS_OF_MODULES = {
+    "metrics.chemnet": "fcd",
+    "metrics.image_distances": "images",
+    "metrics.image_features": "images",
+}
+"""Extras of the modules that need several packages."""
 _EXTRAS = {
     "PIL": "plots",
+    "fcd_torch": "fcd",
     "matplotlib": "plots",
     "mauve": "mauve",
     "rdkit": "molecules",
@@ -236,8 +247,9 @@ def __getattr__(name: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:
             raise
+        extra = _EXTRAS_OF_MODULES.get(_MODULE_OF[name], _EXTRAS[missing])
         raise ModuleNotFoundError(
-            f"`{name}` needs {missing}: install `discrete-diffusion-eval[{_EXTRAS[missing]}]`.", name=error.name
+            f"`{name}` needs {missing}: install `discrete-diffusion-eval[{extra}]`.", name=error.name
         ) from error
 
 

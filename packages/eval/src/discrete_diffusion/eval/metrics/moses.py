@@ -1,9 +1,10 @@
-"""Distribution metrics of the MOSES benchmark, except for the Fréchet ChemNet distance."""
+"""Distribution metrics of the MOSES benchmark."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,6 +16,9 @@ from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
 from scipy.stats import wasserstein_distance
 
 from discrete_diffusion.eval.metrics.molecules import canonical_smiles, crippen_logp, qed, sa_score, valid_molecule
+
+if TYPE_CHECKING:
+    from discrete_diffusion.eval.metrics.chemnet import ChemNetReference
 
 _WEIGHT = Properties(["amw"])  # of the natural mixture of isotopes
 
@@ -37,12 +41,14 @@ class MosesReference:
     """What the metrics compare of a set of molecules, computed once for any number of comparisons.
 
     Args:
+        molecules: The molecules, with repeats.
         fingerprints: Morgan fingerprints of radius 2 with 1,024 bits.
         fragments: Number of each BRICS fragment.
         scaffolds: Number of each Bemis-Murcko scaffold with two or more rings.
         properties: Values of logP, synthetic accessibility (SA), QED and weight.
     """
 
+    molecules: Sequence[str]
     fingerprints: UInt8[np.ndarray, "n 1024"]
     fragments: Mapping[str, int]
     scaffolds: Mapping[str, int]
@@ -77,7 +83,19 @@ class MosesReference:
             if scaffold.GetRingInfo().NumRings() >= 2:
                 scaffolds[Chem.MolToSmiles(scaffold)] += counts[one]
         rows = [distinct[one] for one in strings]
-        return cls(prints[rows], fragments, scaffolds, {name: found[rows] for name, found in values.items()})
+        return cls(strings, prints[rows], fragments, scaffolds, {name: found[rows] for name, found in values.items()})
+
+    @cached_property
+    def chemnet(self) -> "ChemNetReference | None":
+        """Gaussian of the ChemNet activations, computed on first use; None if there are fewer than two molecules.
+
+        Raises:
+            ModuleNotFoundError: If `fcd_torch` is not installed.
+        """
+        # By its public name, which names the extra that is missing.
+        from discrete_diffusion.eval import ChemNetReference
+
+        return ChemNetReference.of(self.molecules) if len(self.molecules) > 1 else None
 
 
 def moses_metrics(
@@ -86,6 +104,7 @@ def moses_metrics(
     test_scaffolds: "Iterable[str] | MosesReference | None" = None,
     training: Iterable[str] | None = None,
     mcf: Sequence[str] | None = None,
+    fcd: bool = False,
 ) -> dict[str, float | None]:
     """Return the metrics of MOSES, by the names of its reference implementation.
 
@@ -103,9 +122,8 @@ def moses_metrics(
     - `Filters`: share that passes `passes_filters`. RDKit contains the PAINS rules and not the medicinal chemistry
       filters of MOSES: without `mcf` the column is `Filters/PAINS`, which is larger than the published number;
     - `SNN/TestSF`, `Frag/TestSF`, `Scaf/TestSF` with `test_scaffolds`, and `Novelty`, the share of distinct molecules
-      that are not in `training`, with that.
-
-    The Fréchet ChemNet distance needs a trained network and is not included.
+      that are not in `training`, with that;
+    - `FCD/Test` and, with `test_scaffolds`, `FCD/TestSF`, with `fcd`: see `frechet_chemnet_distance`.
 
     Args:
         samples: Generated strings.
@@ -113,11 +131,13 @@ def moses_metrics(
         test_scaffolds: Valid molecules of the scaffold test set.
         training: Canonical SMILES of the training data.
         mcf: SMARTS patterns of the medicinal chemistry filters, with explicit hydrogens.
+        fcd: Whether to compute the Fréchet ChemNet distances, which takes the package `fcd_torch`.
 
     Returns:
         The metrics; None where there is nothing to compare.
 
     Raises:
+        ModuleNotFoundError: If `fcd` is true and `fcd_torch` is not installed.
         ValueError: If a test molecule is not a valid SMILES, or a pattern is not valid.
     """
     strings = list(samples)
@@ -131,6 +151,8 @@ def moses_metrics(
     for k in (1000, 10000):
         numbers[f"unique@{k}"] = len(set(valid[:k])) / len(valid[:k]) if valid else None
     for suffix, reference in known.items():
+        if fcd:
+            numbers[f"FCD/{suffix}"] = _chemnet_distance(own, reference)
         numbers[f"SNN/{suffix}"] = nearest_neighbor_similarity(own, reference)
         numbers[f"Frag/{suffix}"] = cosine_similarity(own.fragments, reference.fragments)
         numbers[f"Scaf/{suffix}"] = cosine_similarity(own.scaffolds, reference.scaffolds)
@@ -194,6 +216,13 @@ def passes_filters(smiles: str, mcf: Sequence[str] = ()) -> bool:
         return False
     explicit = Chem.AddHs(molecule)
     return not any(explicit.HasSubstructMatch(_pattern(one)) for one in mcf)
+
+
+def _chemnet_distance(samples: MosesReference, reference: MosesReference) -> float | None:
+    from discrete_diffusion.eval import frechet_chemnet_distance
+
+    one, other = samples.chemnet, reference.chemnet
+    return None if one is None or other is None else frechet_chemnet_distance(one, other)
 
 
 def _reference(molecules: "Iterable[str] | MosesReference") -> MosesReference:
