@@ -181,3 +181,15 @@ def test_a_dry_sweep_removes_its_folder(tmp_path: Path, monkeypatch):
     for function, *arguments in registered:
         function(*arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_dry_run_counts_rows_that_the_tokenizer_alters(run, tmp_path: Path, capsys):
+    (tmp_path / "own.csv").write_text("\n".join(["sequence", *["ACGT"] * 29, "ACgt"]))
+    options = ["data=table", f"data.path={tmp_path / 'own.csv'}", "tokenizer=dna", "preview.samples=0"]
+    run(tmp_path / "run", "dry_run=true", "steps=1", *options)
+    lines = capsys.readouterr().out.splitlines()
+    line = "1 of 30 rows (3.3%) altered: the tokenizer changes letter case (row 30): 'ACgt' becomes 'ACGT'."
+    assert lines.index(line) < lines.index(
+        "The model learns the altered strings. To keep them as they are, choose another `tokenizer`."
+    )

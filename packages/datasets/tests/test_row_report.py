@@ -1,6 +1,7 @@
 """Every row that is dropped or changed is counted."""
 
 import pytest
+import torch
 from datasets import Dataset, DatasetDict
 
 from discrete_diffusion.datasets import (
@@ -13,14 +14,19 @@ from discrete_diffusion.datasets import (
     TooManyRowsDroppedError,
     Wrapped,
     character_tokenizer,
+    decode,
+    dna_tokenizer,
     encoding,
+    protein_tokenizer,
     sequence_data,
     smiles_tokenizer,
     smiles_tokenizer_from_vocab,
     table,
     text8_tokenizer,
+    word_tokenizer,
 )
 
+WORDS = word_tokenizer(["the cat sat.", "a"])
 GOOD = ["C" * (i + 1) for i in range(20)]
 
 
@@ -114,6 +120,47 @@ def test_long_rows_are_counted(kept_in_cache, monkeypatch, tmp_path):
         cut = build(GOOD, length=16, layout=Padded(longer="truncate")).report
         assert cut.changes == (RowChange("cut", "longer than 16 tokens", 6, (15, 16, 17, 18, 19)),)
         assert cut.dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "string", "kind", "example"),
+    [
+        (dna_tokenizer(), "ACgt", "letter case", "'ACgt' becomes 'ACGT'"),
+        (protein_tokenizer(), "MKv", "letter case", "'MKv' becomes 'MKV'"),
+        (text8_tokenizer(), "The", "letter case", "'The' becomes 'the'"),
+        (WORDS, "the  cat", "spaces", "'the  cat' becomes 'the cat'"),
+        (WORDS, "A  cat", "letter case and spaces", "'A  cat' becomes 'a cat'"),
+        (WORDS, "the cat[SEP]sat", "characters", "'the cat[SEP]sat' becomes 'the cat'"),
+        (WORDS, "the cat sat. " * 3 + "á", "characters", "'... cat sat. á' becomes '... cat sat. a'"),
+    ],
+)
+def test_strings_that_decode_to_others_are_counted_with_an_example(tokenizer, string, kind, example):
+    (unchanged,) = decode(tokenizer, torch.tensor(tokenizer([string])["input_ids"]))
+    data = build([unchanged, unchanged, unchanged, string, string], tokenizer=tokenizer, validation=0.4)
+    assert data.report.changes[0] == RowChange("altered", f"the tokenizer changes {kind}", 2, (4, 5), example)
+    assert f"(rows 4, 5): {example}" in data.report.describe()
+    assert len(data.train) + len(data.validation) == 5
+
+
+@pytest.mark.parametrize("kept_in_cache", [False, True])
+def test_dropped_cut_and_unknown_strings_are_not_counted_as_altered_too(kept_in_cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("DISCRETE_DIFFUSION_CACHE", str(tmp_path))
+    if kept_in_cache:
+        monkeypatch.setattr(encoding, "WORTH_KEEPING", 0)
+    strings = ["acgtacgt", "ACGT", "ac!", "ACGA", "acca", "ACCC"]
+    for _ in range(2):
+        for longer in ("drop", "truncate"):
+            options = {"tokenizer": dna_tokenizer(), "length": 6, "layout": Padded(longer=longer), "validation": 0.5}
+            altered = [one for one in build(strings, **options).report.changes if one.action == "altered"]
+            assert altered == [
+                RowChange("altered", "the tokenizer changes letter case", 1, (5,), "'acca' becomes 'ACCA'")
+            ]
+
+
+def test_examples_of_training_and_validation_rows_are_joined():
+    parts = DatasetDict({split: Dataset.from_dict({"text": ["ACGT", "acgt"]}) for split in ("train", "validation")})
+    (change,) = sequence_data(parts, "text", tokenizer=dna_tokenizer(), length=6).report.changes[:1]
+    assert change == RowChange("altered", "the tokenizer changes letter case", 2, (2, 4), "'acgt' becomes 'ACGT'")
 
 
 def test_the_end_of_wrapped_text_is_counted():

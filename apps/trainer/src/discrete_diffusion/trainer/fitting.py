@@ -302,9 +302,11 @@ def quiet() -> None:
 
 
 def print_row_report(run: TrainingRun, data: SequenceData) -> None:
-    """Print one line for each reason for which rows are dropped, cut, altered or suspicious."""
+    """Print one line for each reason for which rows are dropped, cut, altered or suspicious, and what to do."""
     for line in data.report.describe().splitlines():
         run.print(escape(line + "."))
+    if any(change.example for change in data.report.changes):
+        run.print("The model learns the altered strings. To keep them as they are, choose another `tokenizer`.")
 
 
 def describe_sequences(data: SequenceData) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import tokenizers
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from discrete_diffusion.datasets.cache import cache_folder, keep
 from discrete_diffusion.datasets.layouts import Layout, Ragged
 from discrete_diffusion.datasets.row_report import RowChange, RowReport, TooManyRowsDroppedError
 
-FORMAT = 2
+FORMAT = 3
 """Part of every fingerprint; change it whenever this file encodes differently."""
 
 WORTH_KEEPING = 2**20
@@ -78,7 +78,7 @@ def encode(
     """Encode a column of strings, or of lists of token ids.
 
     Rows with symbols that the tokenizer does not know are dropped, unless `allow_unknown` and the tokenizer has a token
-    for them.
+    for them. Rows whose tokens decode to another string, such as one in lower case, are kept and counted as altered.
 
     The sequences of a large column are kept in the cache folder, under a fingerprint of everything that changes them:
     the column, the tokenizer, the layout and the length. They are read back as they are needed, not into memory.
@@ -160,15 +160,76 @@ def tokenize(strings: Sequence[str], tokenizer: PreTrainedTokenizerBase, layout:
     return Tokens(tokens, unknown, np.array(unreadable, dtype=np.int64), np.array(cut, dtype=np.int64), symbols)
 
 
+def decode_rows(tokenizer: PreTrainedTokenizerBase, rows: Sequence[list[int]]) -> list[str]:
+    """Return the strings of token ids, without a leading `<bos>` and up to the first `<eos>`.
+
+    Args:
+        tokenizer: Tokenizer.
+        rows: Token ids of each string.
+    """
+    inside = []
+    for row in rows:
+        start = 1 if row[:1] == [tokenizer.bos_token_id] else 0
+        end = row.index(tokenizer.eos_token_id, start) if tokenizer.eos_token_id in row[start:] else len(row)
+        inside.append(row[start:end])
+    if isinstance(tokenizer, PreTrainedTokenizerFast):
+        return tokenizer.backend_tokenizer.decode_batch(inside, skip_special_tokens=False)
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    return [str(tokenizer.decode(row, **options)) for row in inside]
+
+
+def _altered(strings: Sequence[str], tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[int, str]]:
+    """Yield the positions of strings whose tokens decode to another string, with the kind of the difference.
+
+    Cut strings and those with unknown symbols are left out: they are counted as such.
+    """
+    others = {*tokens.unknown.tolist(), *tokens.unreadable.tolist(), *tokens.cut.tolist()}
+    ends = [0, *tokens.ids.ends.tolist()]
+    for first in range(0, len(strings), _BATCH):
+        batch = range(first, min(first + _BATCH, len(strings)))
+        ids = tokens.ids.ids[ends[first] : ends[batch.stop]].tolist()
+        rows = [ids[ends[i] - ends[first] : ends[i + 1] - ends[first]] for i in batch]
+        for i, decoded in zip(batch, decode_rows(tokenizer, rows), strict=True):
+            if decoded != strings[i] and i not in others:
+                yield i, _kind(strings[i], decoded)
+
+
+def _kind(string: str, decoded: str) -> str:
+    """Return what a tokenizer does to a string that decodes to another one."""
+    if string.casefold() == decoded.casefold():
+        return "changes letter case"
+    one, other = ("".join(text.split()) for text in (string, decoded))
+    if one == other:
+        return "changes spaces"
+    return "changes letter case and spaces" if one.casefold() == other.casefold() else "changes characters"
+
+
+def _example(string: str, decoded: str) -> str:
+    """Return both strings around their first difference."""
+    length = min(len(string), len(decoded))
+    first = next((i for i in range(length) if string[i] != decoded[i]), length)
+    start = max(0, first - 10)
+    shown = [
+        "..." * (start > 0) + text[start : first + 20] + "..." * (len(text) > first + 20) for text in (string, decoded)
+    ]
+    return f"{shown[0]!r} becomes {shown[1]!r}"
+
+
 def _encoded(
     column: pa.ChunkedArray, tokenizer: PreTrainedTokenizerBase, layout: Layout, length: int | None, allow_unknown: bool
 ) -> pa.Table:
     changes: list[RowChange] = []
     kept: np.ndarray | None = None
+    altered: dict[str, list[int]] = {}
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         rows = max(1, _AT_ONCE * len(column) // max(column.nbytes, 1))
         starts = range(0, max(len(column), 1), rows)
-        parts = [tokenize(column.slice(start, rows).to_pylist(), tokenizer, layout, length) for start in starts]
+        parts = []
+        for start in starts:
+            strings = column.slice(start, rows).to_pylist()
+            parts.append(tokenize(strings, tokenizer, layout, length))
+            for position, kind in _altered(strings, parts[-1], tokenizer):
+                altered.setdefault(kind, []).append(start + position)
         before = np.cumsum([0, *(len(part.ids.ids) for part in parts[:-1])])
         ends = [part.ids.ends + shift for part, shift in zip(parts, before, strict=True)]
         tokens = Ragged(np.concatenate([part.ids.ids for part in parts]), np.concatenate(ends))
@@ -200,8 +261,15 @@ def _encoded(
             RowChange.of("dropped", f"longer than {ids.shape[1]} tokens", long if kept is None else kept[long])
         )
     columns = {"input_ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), ids.shape[1])}
-    if rows is not None:
-        columns["row"] = pa.array(rows if kept is None else kept[rows])
+    used = rows if rows is None or kept is None else kept[rows]
+    if used is not None:
+        columns["row"] = pa.array(used)
+    for kind, found in altered.items():
+        positions = np.array(found) if used is None else np.intersect1d(found, used)
+        if len(positions):
+            string = column[int(positions[0])].as_py()
+            (decoded,) = decode_rows(tokenizer, [tokenize([string], tokenizer, layout, length).ids.ids.tolist()])
+            changes.append(RowChange.of("altered", f"the tokenizer {kind}", positions, _example(string, decoded)))
     return pa.table(columns).replace_schema_metadata({_CHANGES: json.dumps([asdict(change) for change in changes])})
 
 

@@ -43,17 +43,19 @@ class RowChange:
         reason: Cause, as in "longer than 32 tokens".
         count: Number of rows.
         rows: Numbers of the first of them, counted from 1 in the order of the source.
+        example: What happens to the first of them, as in "'acgt' becomes 'ACGT'".
     """
 
     action: Action
     reason: str
     count: int
     rows: tuple[int, ...]
+    example: str | None = None
 
     @classmethod
-    def of(cls, action: Action, reason: str, positions: np.ndarray) -> "RowChange":
+    def of(cls, action: Action, reason: str, positions: np.ndarray, example: str | None = None) -> "RowChange":
         """Build from all positions, counted from 0."""
-        return cls(action, reason, len(positions), tuple(int(i) + 1 for i in positions[:SHOWN]))
+        return cls(action, reason, len(positions), tuple(int(i) + 1 for i in positions[:SHOWN]), example)
 
     def numbered(self, numbers: np.ndarray) -> "RowChange":
         """Return the same change with row i renamed `numbers[i - 1]`."""
@@ -64,7 +66,8 @@ class RowChange:
         more = ", ..." if self.count > len(self.rows) else ""
         named = f"{'row' if self.count == 1 else 'rows'} {', '.join(map(str, self.rows))}{more}"
         share = _share(self.count / max(total, 1))
-        return f"{self.count:,} of {total:,} rows ({share}) {self.action}: {self.reason} ({named})"
+        example = "" if self.example is None else f": {self.example}"
+        return f"{self.count:,} of {total:,} rows ({share}) {self.action}: {self.reason} ({named}){example}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 import datasets
 from discrete_diffusion.datasets.augmentation import Augmentation
-from discrete_diffusion.datasets.encoding import encode
+from discrete_diffusion.datasets.encoding import decode_rows, encode
 from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.datasets.labels import FittedValueLabel, Label, LabelRule, ValueLabel
 from discrete_diffusion.datasets.layouts import Layout, Padded
@@ -232,13 +232,7 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: torch.Tensor) -> list[str]:
             f"Expected 0 <= `ids` < {len(tokenizer)}, the size of the vocabulary, got {int(ids.min())} to "
             f"{int(ids.max())}."
         )
-    texts = []
-    for row in ids.tolist():
-        start = 1 if row[:1] == [tokenizer.bos_token_id] else 0
-        end = row.index(tokenizer.eos_token_id, start) if tokenizer.eos_token_id in row[start:] else len(row)
-        text = tokenizer.decode(row[start:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        texts.append(str(text))
-    return texts
+    return decode_rows(tokenizer, ids.tolist())
 
 
 @dataclass(frozen=True)
