@@ -14,6 +14,7 @@ from discrete_diffusion.guidance import (
     ClassifierFree,
     ClassLikelihood,
     FirstOrder,
+    Hybrid,
     autoregressive,
     last,
     masked_ancestral,
@@ -257,6 +258,13 @@ def guided(method: str, kind: str, tiny: bool) -> Row:
         def plain() -> torch.Tensor:
             return textbook.classifier_based(posterior(kind, net)(xt, t, s).log(), xt, t, likelihood, GAMMA)
 
+    elif method == "hybrid":
+        y, guide = None, Hybrid(kernel, likelihood, GAMMA, exact=4)
+
+        def plain() -> torch.Tensor:
+            log_probs = posterior(kind, net)(xt, t, s).log()
+            return textbook.hybrid(log_probs, xt, t, likelihood, GAMMA, 4)
+
     else:
         y, guide = None, FirstOrder(kernel, likelihood, GAMMA)
 
@@ -339,6 +347,8 @@ ROWS: dict[str, Callable[[bool], Row]] = {
     "D-CBG step, exact, MDLM": lambda tiny: guided("exact", "mdlm", tiny),
     "D-CBG step, first order, UDLM": lambda tiny: guided("first order", "udlm", tiny),
     "D-CBG step, first order, MDLM": lambda tiny: guided("first order", "mdlm", tiny),
+    "D-CBG step, hybrid, 4 changes, UDLM": lambda tiny: guided("hybrid", "udlm", tiny),
+    "D-CBG step, hybrid, 4 changes, MDLM": lambda tiny: guided("hybrid", "mdlm", tiny),
     "FUDGE sampling, 20 candidates": fudge,
     "NOS, 1 step": lambda tiny: nos(1, tiny),
     "NOS, 4 steps": lambda tiny: nos(4, tiny),

@@ -104,12 +104,26 @@ def classifier_based(log_probs, xt, t, log_likelihood, gamma, rows=4096):
 
 def first_order(log_probs, xt, t, log_likelihood, gamma):
     """D-CBG by one gradient: the classifier's change by each token, linearized at x_t."""
+    return (log_probs + gamma * linearized(log_probs, xt, t, log_likelihood)).softmax(V_AXIS)
+
+
+def linearized(log_probs, xt, t, log_likelihood):
     noisy = one_hot(xt, log_probs.shape[-1]).requires_grad_()
     with torch.enable_grad():
         value = log_likelihood(noisy, t)
         (gradient,) = torch.autograd.grad(value.sum(), noisy)
     ratio = gradient - (gradient * noisy).sum(V_AXIS, keepdim=True)
-    return (log_probs + gamma * (ratio + value[:, None, None])).detach().softmax(V_AXIS)
+    return (ratio + value[:, None, None]).detach()
+
+
+def hybrid(log_probs, xt, t, log_likelihood, gamma, exact):
+    """D-CBG, exact for the likeliest changes of each sequence and by one gradient for the others."""
+    (b, length, v), scores = log_probs.shape, linearized(log_probs, xt, t, log_likelihood)
+    changes = log_probs.masked_fill(one_hot(xt, v).bool(), -torch.inf).flatten(1).topk(exact).indices
+    changed = xt[:, None].repeat(1, exact, 1).scatter(2, changes[..., None] // v, changes[..., None] % v)
+    values = log_likelihood(changed.flatten(0, 1), t.repeat_interleave(exact)).view(b, exact)
+    scores = scores.flatten(1).scatter(1, changes, values).view(b, length, v)
+    return (log_probs + gamma * scores).softmax(V_AXIS)
 
 
 @torch.no_grad()
