@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.likelihoods import ClassLikelihood
+from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianTarget
 from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
 from discrete_diffusion.guidance.methods.first_order import FirstOrder
 from discrete_diffusion.guidance.methods.hybrid import Hybrid
@@ -180,6 +182,65 @@ def test_each_jump_is_asked_for_once_and_few_at_a_time(exact, noise, level):
     assert len(seen) > len(x) / 2
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (F64, 1e-10)])
+@pytest.mark.parametrize("make", [ClassifierBased, functools.partial(Hybrid, exact=300)])
+def test_calls_are_limited_by_their_tokens_and_give_the_same_numbers(make, dtype, tolerance):
+    length, v, sizes = 300, 3, []
+    weight = torch.randn(length, v, dtype=dtype, generator=torch.Generator().manual_seed(0))
+
+    def base(xt, t):
+        return weight.log_softmax(-1).expand(len(xt), length, v)
+
+    def likelihood(x, t):
+        sizes.append(len(x))
+        onehot = torch.nn.functional.one_hot(x, v).to(dtype) if x.ndim == 2 else x
+        return torch.nn.functional.logsigmoid((onehot * weight).sum((1, 2)).sin())
+
+    x, t = torch.zeros(2, length, dtype=torch.int64), torch.ones(2, dtype=dtype)
+    guided = make(base, likelihood, 2.0)(x, t)
+    assert max(sizes) == 2048 // length
+    torch.testing.assert_close(guided, make(base, likelihood, 2.0, max_rows=10_000)(x, t), rtol=0, atol=tolerance)
+
+
+@given(
+    epsilon=st.sampled_from([1e-4, 1e-2, 0.1, 0.5, 0.9]),
+    gamma=st.floats(0.1, 8.0),
+    sharpness=st.floats(0.5, 8.0),
+    seed=st.integers(0, 1000),
+)
+def test_skipped_jumps_cost_at_most_epsilon_in_total_variation(epsilon, gamma, sharpness, seed):
+    length, v = 3, 5
+    random = torch.Generator().manual_seed(seed)
+    table = (sharpness * torch.randn(length, v, v, dtype=F64, generator=random)).log_softmax(-1)
+    table[0, :, 2] = -math.inf
+    value = torch.nn.functional.logsigmoid(4 * torch.randn(v**length, dtype=F64, generator=random))
+    x = torch.randint(v, (6, length), generator=random)
+
+    def base(xt, t):
+        return table[torch.arange(length), xt].log_softmax(-1)
+
+    def classifier(x, t):
+        return value[(x * v ** torch.arange(length)).sum(1)]
+
+    likelihood = CountEvaluations(classifier)
+    exact = by_hand(base, classifier, gamma, x, (0.5,))
+    guided = ClassifierBased(base, likelihood, gamma, epsilon=epsilon)(*batch(x, 0.5)).exp()
+    assert ((guided - exact).abs().sum(-1) / 2).max() <= epsilon + 1e-12
+    assert likelihood.rows <= cost(base(x, None), x)
+    torch.testing.assert_close(guided.sum(-1), torch.ones(6, length, dtype=F64))
+
+
+def test_epsilon_skips_the_tail_and_nothing_that_could_matter():
+    """One of the others holds 90 %, and 18 hold 0.5 % each; only the likelihood tells whether they matter."""
+    log_probs = torch.tensor([0.01, 0.9] + 18 * [0.005], dtype=F64).log()
+    for likely, rows in ((1.0, 2 + 14), (1e-3, 20)):
+        likelihood = CountEvaluations(lambda x, t, p=likely: torch.where(x[:, 0] < 2, p, 1.0).to(F64).log())
+        guided = ClassifierBased(lambda xt, t: log_probs.expand(1, 1, 20), likelihood, 1.0, epsilon=0.0249)
+        result = guided(*batch(torch.tensor([[0]]), 0.5))
+        assert likelihood.rows == rows
+        assert (result == -math.inf).sum() == 20 - rows
+
+
 def test_a_fully_masked_pair_and_a_finished_one(exact):
     """Three tokens at each of two positions: six jumps around the denoiser, one row more around the kernel."""
     world = exact("absorbing")
@@ -300,6 +361,14 @@ def two(x, t):
     [
         (lambda base: ClassifierBased(base, two, -1.0), r"Expected a finite `gamma` >= 0, got -1\.0\."),
         (lambda base: ClassifierBased(base, two, 1.0, max_rows=0), "Expected `max_rows` >= 1, got 0"),
+        (lambda base: ClassifierBased(base, two, 1.0, epsilon=1.0), r"Expected 0 <= `epsilon` < 1, got 1\.0\."),
+        (lambda base: ClassifierBased(base, GaussianTarget(two, 0.0), 1, epsilon=0.1), "density GaussianTarget"),
+        (
+            lambda base: ClassifierBased(base, lambda x, t: t, 1.0, epsilon=0.1)(
+                torch.zeros(1, 1, dtype=torch.int64), torch.ones(1)
+            ),
+            "log-probabilities <= 0.*set `epsilon` to 0",
+        ),
         (lambda base: ClassifierBased(LeftToRight(), two, 1.0), "diffusion model under ClassifierBased.*use FUDGE"),
         (lambda base: ClassifierBased(ClassifierBased(base, two, 1), two, math.nan), "finite `gamma`"),
         (lambda base: FirstOrder(base, two, math.inf), "Expected a finite `gamma` >= 0, got inf"),

@@ -199,6 +199,37 @@ def test_ties_go_to_the_earlier_position_and_the_lower_token():
     assert asked == [[0, 4, 0], [2, 4, 0], [3, 4, 0], [4, 4, 0], [1, 0, 0]]
 
 
+@given(seed=st.integers(0, 1000), exact=st.integers(0, 10), everywhere=st.booleans())
+def test_the_likeliest_jumps_are_the_first_of_a_stable_sort(seed, exact, everywhere):
+    random = generator(seed)
+    # Few distinct weights, so that most jumps have equals.
+    table = torch.randint(-2, 3, (B, L, V), generator=random).to(F64)
+    table = table.masked_fill(table == -2, -math.inf).log_softmax(-1).nan_to_num(-math.log(V), neginf=-math.inf)
+    at = None if everywhere else torch.rand(B, L, generator=random) < 0.6
+    read = []
+
+    def likelihood(x, t):
+        if x.ndim == 2:
+            read.extend(x.tolist())
+        return Curved()(x, t)
+
+    def base(xt, t, *, at=None):
+        return table if at is None else table[at]
+
+    Hybrid(base, likelihood, 1.0, exact)(XT, T, at=at)
+    expected = []
+    for b in range(B):
+        jumps = [
+            (-table[b, i, v].item(), i, v)
+            for i in range(L)
+            for v in range(V)
+            if (at is None or at[b, i]) and v != XT[b, i] and -math.inf < table[b, i, v] < 0
+        ]
+        for i, v in sorted((i, v) for _, i, v in sorted(jumps)[:exact]):
+            expected.append([v if j == i else token for j, token in enumerate(XT[b].tolist())])
+    assert read == expected
+
+
 def test_the_error_falls_as_more_jumps_are_exact(record_property):
     """Mean absolute error of the guided probabilities against `ClassifierBased`, over 20 classifiers."""
     shares = (0, 1, 2, 4, 8, ALL)

@@ -48,6 +48,7 @@ class Method(OpenSettings):
     n: Count | None = None
     exact: Annotated[int, Field(ge=0, le=10**9)] | None = None
     max_rows: Count | None = None
+    epsilon: Annotated[float, Field(ge=0, lt=1)] | None = None
     steps: Count | None = None
     top_k: Count | None = None
     particles: Count | None = None

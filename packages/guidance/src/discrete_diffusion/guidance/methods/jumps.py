@@ -10,6 +10,9 @@ from torch import Tensor
 from discrete_diffusion.guidance.log_probs import normalize
 from discrete_diffusion.guidance.protocols import LogLikelihood, Model, is_left_to_right
 
+_TOKENS_ON_CPU = 2048
+_TOKENS_ON_ACCELERATOR = 131_072
+
 
 @dataclass(frozen=True)
 class Jumps:
@@ -70,12 +73,17 @@ class Jumps:
 
     @torch.no_grad()
     def log_likelihoods(
-        self, likelihood: LogLikelihood, chosen: Bool[Tensor, "n v"], max_rows: int
+        self, likelihood: LogLikelihood, chosen: Bool[Tensor, "n v"], max_rows: int | None
     ) -> Float[Tensor, " m"]:
         """Return log p(y | x_t after the jump, t) of the m chosen jumps, in row-major order.
 
-        The likelihood is called with at most `max_rows` sequences at a time.
+        The likelihood is called with at most `max_rows` sequences at a time. None limits the tokens of a call, to which
+        a classifier's activations are proportional: to a size that stays in the cache of a CPU, where larger calls take
+        up to 1.6 times as long, and that keeps an accelerator busy.
         """
+        if max_rows is None:
+            tokens = _TOKENS_ON_CPU if self.xt.device.type == "cpu" else _TOKENS_ON_ACCELERATOR
+            max_rows = max(1, tokens // max(1, self.xt.shape[1]))
         values = []
         for flat in chosen.flatten().nonzero()[:, 0].split(max_rows):
             if not len(flat):  # an empty tensor splits into one empty chunk
@@ -116,11 +124,11 @@ def check_sees_all(base: Model, method: str) -> None:
         raise ValueError(f"Expected a diffusion model under {method}, got one from left to right: use FUDGE or PPLM.")
 
 
-def check_count(name: str, value: int, least: int) -> None:
-    """Raise unless a number of sequences or jumps is at least `least`.
+def check_count(name: str, value: int | None, least: int) -> None:
+    """Raise unless a number of sequences or jumps is None or at least `least`.
 
     Raises:
         ValueError: If it is less.
     """
-    if value < least:
+    if value is not None and value < least:
         raise ValueError(f"Expected `{name}` >= {least}, got {value}.")
