@@ -58,6 +58,18 @@ def test_it_writes_one_table_and_one_picture(
     assert "steps=3" in printed
 
 
+def test_a_model_that_carries_statistics_needs_no_training_rows(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    evaluate(configured(*SMALL, "checkpoint=qm9-mdlm-small", f"output={out}", "pictures.draw=true"))
+    assert (out / "samplers.png").is_file()
+    assert "training_diversity" not in json.loads((out / "summary.json").read_text())
+    printed = capsys.readouterr().out
+    assert "predictor corrector" in printed
+    assert "training data  " not in printed
+
+
 def test_other_noise_has_other_samplers(configured: Configured, checkpoint: Checkpoint):
     points = built(configured(*SMALL), checkpoint("udlm")).points()
     assert {point.sampler for point in points} == {

@@ -41,12 +41,12 @@ def diversity(ids: Int[Tensor, "n l"], tokenizer: PreTrainedTokenizerBase) -> di
 
 
 def samplers_table(summary: Sequence[Mapping[str, Any]], domain: Domain, training: Mapping[str, Number]) -> Table:
-    """Return the table of a comparison: one row for each sampler, setting and guidance, then the training data.
+    """Return the table of a comparison: one row per sampler, setting and guidance, and one of the training data.
 
     Args:
         summary: Rows of the summary.
         domain: Kind of the data.
-        training: `diversity` of as many training sequences.
+        training: `diversity` of as many training sequences, or nothing.
     """
     counts = {row["generated"] for row in summary}
     seeds = max(row["seeds"] for row in summary)
@@ -73,10 +73,12 @@ def samplers_table(summary: Sequence[Mapping[str, Any]], domain: Domain, trainin
         table.add_column(heading, justify="left" if named else "right", no_wrap=named)
     for row in summary:
         table.add_row(*(tell(row) for _, tell in columns))
-    table.add_section()
-    known = {"sampler": "training data", f"mean {domain.property_name}": number(domain.training["mean"], decimals=3)}
-    known |= {heading: number(training[column], decimals=2) for column, heading in COLUMNS.items()}
-    table.add_row(*(known.get(heading, "") for heading, _ in columns))
+    if training:
+        mean = number(domain.training["mean"], decimals=3)
+        known = {"sampler": "training data", f"mean {domain.property_name}": mean}
+        known |= {heading: number(training[column], decimals=2) for column, heading in COLUMNS.items()}
+        table.add_section()
+        table.add_row(*(known.get(heading, "") for heading, _ in columns))
     table.caption = "evaluations: forward passes of the network for each sample; entropy: of tokens, in nats"
     table.caption_justify = "left"
     return table
@@ -97,7 +99,7 @@ def draw_samplers(
         runs: Every run.
         rows: Their rows of results.csv.
         domain: Kind of the data.
-        training: `diversity` of as many training sequences.
+        training: `diversity` of as many training sequences, or nothing.
         directory: Folder of the picture.
     """
     groups: dict[str, dict[str, dict[str, list[Mapping[str, Any]]]]] = {}
@@ -123,7 +125,7 @@ def draw_samplers(
             for sampler, settings in group.items()
         }
 
-    entropy = {} if training["entropy"] is None else {"training data": float(training["entropy"])}
+    entropy = training.get("entropy")
     several = len(groups) > 1
     panels = [
         CostPanel(f"Quality{f', {name}' * several}", label, lines_of(group, quality), "valid" in domain.shown, marks)
@@ -134,7 +136,7 @@ def draw_samplers(
             f"Diversity{f', {name}' * several}",
             "token entropy of a sample in nats",
             lines_of(group, lambda row: row["entropy"]),
-            marks=entropy,
+            marks={} if entropy is None else {"training data": float(entropy)},
         )
         for name, group in groups.items()
     ]

@@ -113,8 +113,8 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
     with Journal(directory, settings_of(config, sweep, domain, judge, made)) as journal:
         record = Record(directory, made, domain)
         record.recall()
-        if sweep.samplers:
-            rows = with_rows(data, "suite=samplers").examples(config.samples)["input_ids"][:]
+        if sweep.samplers and not isinstance(data, CarriedData):
+            rows = data.examples(config.samples)["input_ids"][:]
             record.note(training_diversity=diversity(rows, checkpoint.tokenizer))
         if (reward := sweep.reward) is not None:
             record.note(reward={"name": reward.name, "scale": reward.scale, "invalid": reward.invalid})
@@ -161,7 +161,7 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
                 report(False, None)
             sys.exit(exit_code(stop))
     if sweep.samplers:
-        console.print(samplers_table(record.summary(), domain, record.facts["training_diversity"]))
+        console.print(samplers_table(record.summary(), domain, record.facts.get("training_diversity", {})))
     else:
         console.print(results_table(record.summary(), domain, properties))
     console.print(closing(directory, domain))
@@ -267,7 +267,7 @@ def draw(
     runs = [run for run in record.runs if run.condition.same_sampler(chosen)]
     domain.draw(runs, directory, chosen=chosen, shown=config.pictures.molecules)
     if chosen.sampler:
-        draw_samplers(record.runs, record.rows, domain, record.facts["training_diversity"], directory)
+        draw_samplers(record.runs, record.rows, domain, record.facts.get("training_diversity", {}), directory)
     else:
         requested = requested_number(checkpoint, domain.property_name)
         draw_sweep(record.runs, record.rows, domain, directory, requested)

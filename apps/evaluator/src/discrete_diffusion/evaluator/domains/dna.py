@@ -68,7 +68,8 @@ class DNA(Domain):
     ) -> None:
         self.property = gc_content if property is None else property
         self.property_name = property_name or ("GC content" if property is None else name_of(property))
-        known, self.shortest = set(), sys.maxsize
+        known: set[int] = set()
+        self.shortest = sys.maxsize
         for batch in data.examples(known_rows).with_format(None).select_columns(data.column).iter(256):
             known.update(hash(one.upper()) for one in batch[data.column])
             self.shortest = min(self.shortest, *map(len, batch[data.column]))
