@@ -228,6 +228,28 @@ def test_infilling_holds_the_rest(
     assert ("heuristic" in capsys.readouterr().err) == (kind != "mdlm")
 
 
+@pytest.mark.parametrize("unique", [False, True])
+def test_each_template_of_a_file_is_filled_as_it_is_alone(unique: bool, checkpoint: Checkpoint, tmp_path: Path):
+    texts = ["CC_O", "N[*]C", "_=O"]
+    (tmp_path / "templates.txt").write_text("\n".join([*texts, "", texts[0]]))
+    chosen = [f"checkpoint={checkpoint('mdlm')}", "count=5", "gap=[1,4]", STEPS, f"unique={unique}", "max_draws=50"]
+    counts = generate(
+        configured(*chosen, f"infill_file={tmp_path / 'templates.txt'}", f"output={tmp_path / 'all.csv'}")
+    )
+    rows = read(tmp_path / "all.csv")
+    assert len(rows) == counts["written"]
+    assert list(dict.fromkeys(row["template"] for row in rows)) == texts
+    for number, text in enumerate(texts):
+        own = [row for row in rows if row["template"] == text]
+        if not unique:
+            generate(configured(*chosen, f'infill="{text}"', f"output={tmp_path / f'{number}.csv'}"))
+            assert [(row["index"], row["sequence"]) for row in own] == [
+                (row["index"], row["sequence"]) for row in read(tmp_path / f"{number}.csv")
+            ]
+    if unique:
+        assert len({row["sequence"] for row in rows}) == len(rows)
+
+
 def test_infilling_is_the_same_in_python_and_in_every_batch(checkpoint: Checkpoint, tmp_path: Path):
     folder = checkpoint("mdlm")
     for size in (3, 256):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -38,20 +38,23 @@ def read_prompt(prompt: str | None, checkpoint: Checkpoint) -> Int[Tensor, "1 l"
     return torch.tensor([tokens + [FREE] * (checkpoint.length - len(tokens))])
 
 
-def read_infill(config: DictConfig, checkpoint: Checkpoint) -> Template | None:
-    """Return the string with free places to fill, None if there is none.
+def read_infill(config: DictConfig, checkpoint: Checkpoint) -> dict[str, Template]:
+    """Return the strings with free places to fill, each with its template.
 
     Raises:
-        ValueError: If the string does not fit the model, or there is a prompt too.
+        ValueError: If a string does not fit the model, or there is a prompt too.
     """
     if config.infill is None:
-        return None
+        return {}
     if config.prompt is not None:
         raise ValueError("Expected either `infill` or `prompt`, got both: a text that ends with `[*]` is continued.")
     gap = tuple(config.gap)
     if len(gap) != 2:
         raise ValueError(f"Expected the smallest and the largest number of tokens in `gap`, got {list(gap)}.")
-    return read_template(str(config.infill), checkpoint.tokenizer, checkpoint.length, _layout(checkpoint), gap)
+    texts = list(config.infill) if isinstance(config.infill, ListConfig) else [str(config.infill)]
+    return {
+        text: read_template(text, checkpoint.tokenizer, checkpoint.length, _layout(checkpoint), gap) for text in texts
+    }
 
 
 def read_fragments(config: DictConfig, checkpoint: Checkpoint) -> Fragments | None:

@@ -1,6 +1,6 @@
 """Generation of sequences to a file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,14 @@ def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
     if sweep.searches:
         form = canonical if fragments is None else fragments.molecule
         sweep = replace(sweep, reward=_reward(config, checkpoint, form))
-    template = read_infill(config, checkpoint) if fragments is None else fragment_templates(fragments, checkpoint)
-    if template is not None and not _is_exact(template, checkpoint):
+    templates: dict[str, Template | Alternatives | None] = {**read_infill(config, checkpoint)}
+    if fragments is not None:
+        templates = {"": fragment_templates(fragments, checkpoint)}
+    templates = templates or {"": None}
+    if any(one is not None and not _is_exact(one, checkpoint) for one in templates.values()):
         console.print("Infilling is a heuristic for this model: it is exact for masked diffusion alone.")
     if not ranks.first:
-        _assist(config, sweep, template)
+        _assist(config, sweep, templates)
         return {}
     settings: Any = OmegaConf.to_container(config, resolve=False)
     kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
@@ -86,7 +89,7 @@ def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
             console.print(f"Going on with {config.output}, which has {file.state['rows']:,} sequences.")
         try:
             with advise_on_full_disk(f"make room, and the same command goes on with {config.output}."):
-                counts = _write(config, sweep, template, fragments, file, canonical, console)
+                counts = _write(config, sweep, templates, fragments, file, canonical, console)
         except KeyboardInterrupt:
             if config.output != STDOUT:
                 console.print(f"\nStopped after {file.state['rows']:,} sequences.")
@@ -117,17 +120,20 @@ def check(config: DictConfig) -> None:
 
 
 def _with_text(config: DictConfig) -> DictConfig:
-    """Return the configuration with the content of `infill_file` as `infill`.
+    """Return the configuration with the lines of `infill_file` as `infill`.
 
     Raises:
-        ValueError: If both are set.
+        ValueError: If both are set, or the file has no line.
     """
     if config.infill_file is None:
         return config
     if config.infill is not None:
         raise ValueError("Expected either `infill` or `infill_file`, got both.")
-    text = Path(config.infill_file).read_text(encoding="utf-8").rstrip("\r\n")
-    return OmegaConf.merge(config, {"infill": text, "infill_file": None})  # type: ignore[return-value]
+    lines = Path(config.infill_file).read_text(encoding="utf-8").splitlines()
+    texts = list(dict.fromkeys(line for line in lines if line.strip()))
+    if not texts:
+        raise ValueError(f"Expected a string on each line of `infill_file`, got none in {config.infill_file}.")
+    return OmegaConf.merge(config, {"infill": texts, "infill_file": None})  # type: ignore[return-value]
 
 
 def _is_exact(template: Template | Alternatives, checkpoint: Checkpoint) -> bool:
@@ -169,7 +175,7 @@ def _reward(config: DictConfig, checkpoint: Checkpoint, canonical: Callable[[str
 def _write(
     config: DictConfig,
     sweep: Sweep,
-    template: Template | Alternatives | None,
+    templates: Mapping[str, Template | Alternatives | None],
     fragments: Fragments | None,
     file: SequenceFile,
     canonical: Callable[[str], str | None] | None,
@@ -177,9 +183,7 @@ def _write(
 ) -> dict[str, int]:
     generation, label = sweep.generation, sweep.generation.checkpoint.label
     (point,) = sweep.points()
-    draw = _drawing(config, sweep, template)
     size = generation.rows(sweep.guidance(point))
-    counts = dict.fromkeys(("drawn", "written", *DISCARDED), 0) | file.state.get("counts", {})
     form = canonical or (lambda string: string)
     filtered = config.valid or config.unique or fragments is not None
     seen = {hash(form(string) or string) for string in file.written()} if config.unique else set()
@@ -189,54 +193,64 @@ def _write(
         else {}
     )
     limit = config.count * 100 if config.max_draws is None else config.max_draws
+    done: list[dict[str, int]] = list(file.state.get("counts", []))
     columns = (TextColumn("Sequences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=config.count, completed=counts["written"])
-        while counts["written"] < config.count and counts["drawn"] < limit:
-            first, missing = counts["drawn"], config.count - counts["written"]
-            # With filters the batch stays whole: how many pass is not known before.
-            end = limit if filtered else first + missing
-            starts = range(first, min(end, first + size * generation.ranks.count), size)
-            for strings in draw([range(start, min(start + size, end)) for start in starts]):
-                if counts["written"] == config.count:
-                    break
-                written = []
-                for string in strings:
+        task = bar.add_task("", total=config.count * len(templates))
+        for number, (text, template) in enumerate(templates.items()):
+            draw = _drawing(config, sweep, template)
+            own = requested | ({"template": text} if len(templates) > 1 else {})
+            counts = dict.fromkeys(("drawn", "written", *DISCARDED), 0)
+            counts |= done[number] if number < len(done) else {}
+            done[number : number + 1] = [counts]
+            while counts["written"] < config.count and counts["drawn"] < limit:
+                first, missing = counts["drawn"], config.count - counts["written"]
+                # With filters the batch stays whole: how many pass is not known before.
+                end = limit if filtered else first + missing
+                starts = range(first, min(end, first + size * generation.ranks.count), size)
+                for strings in draw([range(start, min(start + size, end)) for start in starts]):
                     if counts["written"] == config.count:
                         break
-                    index = counts["drawn"]
-                    counts["drawn"] += 1
-                    known = form(string) if filtered else string
-                    if (config.valid or fragments is not None) and known is None:
-                        counts["invalid"] += 1
-                        continue
-                    if fragments is not None:
-                        molecule = fragments.molecule(string)
-                        if molecule is None:
-                            counts["without the fragments"] += 1
+                    written = []
+                    for string in strings:
+                        if counts["written"] == config.count:
+                            break
+                        index = counts["drawn"]
+                        counts["drawn"] += 1
+                        known = form(string) if filtered else string
+                        if (config.valid or fragments is not None) and known is None:
+                            counts["invalid"] += 1
                             continue
-                        known = string = molecule
-                    if config.unique:
-                        key = hash(known or string)
-                        if key in seen:
-                            counts["repeated"] += 1
-                            continue
-                        seen.add(key)
-                    counts["written"] += 1
-                    written.append({"index": index, "sequence": string} | requested)
-                file.write(written, {"counts": counts})
-                bar.update(task, completed=counts["written"])
-    draw([])
-    if counts["written"] < config.count:
-        console.print(f"Stopped after `max_draws` = {limit:,} draws.")
-    return counts
+                        if fragments is not None:
+                            molecule = fragments.molecule(string)
+                            if molecule is None:
+                                counts["without the fragments"] += 1
+                                continue
+                            known = string = molecule
+                        if config.unique:
+                            key = hash(known or string)
+                            if key in seen:
+                                counts["repeated"] += 1
+                                continue
+                            seen.add(key)
+                        counts["written"] += 1
+                        written.append({"index": index, "sequence": string} | own)
+                    file.write(written, {"counts": done})
+                    bar.update(task, completed=sum(one["written"] for one in done))
+            draw([])
+            if counts["written"] < config.count:
+                console.print(
+                    f"Stopped after `max_draws` = {limit:,} draws{f' for {text}' * (len(templates) > 1)}.", markup=False
+                )
+    return {name: sum(one[name] for one in done) for name in done[0]}
 
 
-def _assist(config: DictConfig, sweep: Sweep, template: Template | Alternatives | None) -> None:
+def _assist(config: DictConfig, sweep: Sweep, templates: Mapping[str, Template | Alternatives | None]) -> None:
     """Draw this process's share of the batches of the first process, until it needs no more."""
-    draw = _drawing(config, sweep, template)
-    while draw([]):
-        pass
+    for template in templates.values():
+        draw = _drawing(config, sweep, template)
+        while draw([]):
+            pass
 
 
 def _drawing(
