@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from discrete_diffusion.commandline.lock import FolderLock
+from discrete_diffusion.commandline.lock import FolderLock, OutputLock
 
 HOLD = """
 import sys, time
@@ -32,3 +32,14 @@ def test_a_second_process_is_refused_and_a_dead_one_is_not_waited_for(tmp_path: 
     with FolderLock(tmp_path, work="training", setting="output"):
         assert (tmp_path / ".pid").read_text() == str(os.getpid())
     FolderLock(tmp_path, work="training", setting="output").release()
+
+
+def test_the_lock_of_an_output_leaves_nothing_behind(tmp_path: Path):
+    with OutputLock(tmp_path / "new" / "folder" / "out.csv"):
+        with pytest.raises(ValueError, match=f"process {os.getpid()} is writing to .*out.csv: .* another output"):
+            OutputLock(tmp_path / "new" / "folder" / "out.csv")
+        OutputLock(tmp_path / "new" / "folder" / "other.csv").release()
+    assert not (tmp_path / "new").exists()
+    with OutputLock(tmp_path / "new" / "out.csv"):
+        (tmp_path / "new" / "out.csv").touch()
+    assert [one.name for one in (tmp_path / "new").iterdir()] == ["out.csv"]

@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
 from discrete_diffusion.checkpoints import load
+from discrete_diffusion.commandline.lock import OutputLock
 from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.evaluator import generate as module
@@ -367,3 +369,16 @@ def test_molecules_without_the_fragments_are_discarded_and_counted(
 def test_fragments_that_cannot_be_held_are_refused(kind: str, options: list[str], message: str, checkpoint: Checkpoint):
     with pytest.raises(ValueError, match=message):
         generate(configured(f"checkpoint={checkpoint(kind)}", *options))
+
+
+def test_a_second_run_with_the_same_output_is_refused(model: str, tmp_path: Path):
+    out = tmp_path / "out.csv"
+    config = configured(model, "count=2", "sampling.steps=2", f"output={out}")
+    with (
+        OutputLock(out),
+        pytest.raises(ValueError, match=rf"process {os.getpid()} is writing to .*out.csv: .* another output\."),
+    ):
+        generate(config)
+    assert not list(tmp_path.glob("*out.csv*"))
+    generate(config)
+    assert [one.name for one in tmp_path.iterdir()] == ["out.csv"]

@@ -3,6 +3,7 @@
 import csv
 import errno
 import math
+import os
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 
 from discrete_diffusion.checkpoints import Scorer, load
 from discrete_diffusion.checkpoints import score as score_strings
+from discrete_diffusion.commandline.lock import OutputLock
 from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.evaluator.partial_scores import PartialScores
 from discrete_diffusion.evaluator.score import score
@@ -214,3 +216,13 @@ def test_a_refused_run_leaves_no_file(checkpoint: Checkpoint, file: Path, tmp_pa
     with pytest.raises(ValueError, match="Expected `label`"):
         score(configured(f"checkpoint={checkpoint('udlm')}", f"data.path={file}", f"output={out}", "label=7"))
     assert not out.parent.exists()
+
+
+def test_a_second_run_with_the_same_output_is_refused(checkpoint: Checkpoint, file: Path, tmp_path: Path):
+    out = tmp_path / "out.csv"
+    with (
+        OutputLock(out),
+        pytest.raises(ValueError, match=rf"process {os.getpid()} is writing to .*out.csv: .* another output\."),
+    ):
+        score(configured(f"checkpoint={checkpoint('udlm')}", f"data.path={file}", f"output={out}"))
+    assert not list(tmp_path.glob("*out.csv*"))

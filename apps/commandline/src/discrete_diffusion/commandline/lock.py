@@ -1,6 +1,7 @@
-"""Lock of an output folder."""
+"""Locks of output folders and files."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -14,19 +15,21 @@ class FolderLock:
         folder: Existing folder.
         work: Work of the process that holds the lock, as in "training in outputs/run".
         setting: Setting that names another folder.
+        name: Beginning of the names of the two files that it keeps in the folder.
 
     Raises:
         ValueError: If another process holds the lock, with its id.
     """
 
-    def __init__(self, folder: Path, *, work: str, setting: str) -> None:
-        self._lock, self._holder = FileLock(folder / ".lock"), folder / ".pid"
+    def __init__(self, folder: Path, *, work: str, setting: str, name: str = "") -> None:
+        self._file, self._holder = folder / f"{name}.lock", folder / f"{name}.pid"
+        self._lock = FileLock(self._file)
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise ValueError(
-                f"Expected a folder without a running run, but process {self._other()} is {work}: wait for it, stop "
-                f"it, or choose another {setting}."
+                f"Expected no other run, but process {self._other()} is {work}: wait for it, stop it, or choose "
+                f"another {setting}."
             ) from None
         self._holder.write_text(str(os.getpid()), encoding="utf-8")
 
@@ -46,3 +49,31 @@ class FolderLock:
             return self._holder.read_text(encoding="utf-8")
         except OSError:
             return "(unknown)"
+
+
+class OutputLock(FolderLock):
+    """Lock that one process holds on a file that it writes, with two hidden files beside it until the release.
+
+    Folders above the file are created. The release removes those that are still empty.
+
+    Args:
+        file: The file, which need not exist.
+
+    Raises:
+        ValueError: If another process holds the lock, with its id.
+        OSError: If no file can be written there.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._created = [folder for folder in file.parents if not folder.exists()]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(file.parent, work=f"writing to {file}", setting="output", name=f".{file.name}")
+
+    def release(self) -> None:
+        """Release the lock, and remove its files."""
+        with suppress(OSError):  # Windows removes no open file
+            self._file.unlink()
+        super().release()
+        with suppress(OSError):  # not empty
+            for folder in self._created:
+                folder.rmdir()

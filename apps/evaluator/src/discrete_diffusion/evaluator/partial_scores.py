@@ -59,7 +59,6 @@ class PartialScores:
             return
         lines = [] if self._bytes else [self._settings]
         lines += [{"model": model} | _as_json(one) for one in batches]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("r+b" if self._path.exists() else "wb") as file:
             file.truncate(self._bytes)
             file.seek(self._bytes)

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from discrete_diffusion.checkpoints import Checkpoint, Scorer, Scores, fetch, load
 from discrete_diffusion.commandline.full_disk import advise_on_full_disk
+from discrete_diffusion.commandline.lock import OutputLock
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.evaluator.device import choose_device
@@ -54,7 +56,8 @@ def score(config: DictConfig, ranks: Ranks = ALONE) -> list[dict[str, Any]]:
         ranks: The processes that share the batches.
 
     Raises:
-        ValueError: If a setting is out of range or does not fit the model, or no sequence can be scored.
+        ValueError: If a setting is out of range or does not fit the model, no sequence can be scored, or another
+            process writes to the output.
         FileNotFoundError: If a file or a checkpoint is missing.
         FileExistsError: If the output exists, or a stopped run with this output has other settings.
         KeyboardInterrupt: If the user stops the run.
@@ -65,7 +68,8 @@ def score(config: DictConfig, ranks: Ranks = ALONE) -> list[dict[str, Any]]:
     folders = [fetch(config.checkpoint), *([] if config.compare is None else [fetch(config.compare)])]
     output = None if config.output == STDOUT or not ranks.first else Path(config.output)
     again = "score again." if output is None else f"the same command goes on with {output}."
-    with advise_on_full_disk(f"make room, and {again}"):
+    lock = nullcontext() if output is None else OutputLock(output)
+    with lock, advise_on_full_disk(f"make room, and {again}"):
         partial = PartialScores(output, _settings(config, folders, column, strings) if output else {})
         try:
             scores = [
@@ -209,7 +213,6 @@ def _write(output: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if output == STDOUT:
         sys.stdout.write(text)
     else:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
         write(Path(output), text)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from discrete_diffusion.commandline.lock import OutputLock
 from discrete_diffusion.datasets import read_table
 from discrete_diffusion.evaluator.record import write
 from discrete_diffusion.evaluator.same_settings import expect_same_settings
@@ -80,14 +81,15 @@ def _progress_of(path: Path) -> Path:
 class SequenceFile:
     """File of sequences that grows by whole batches, and goes on where a run that was stopped has left it.
 
-    A file `NAME.progress` beside it holds the settings and the state of an unfinished run.
+    A file `NAME.progress` beside it holds the settings and the state of an unfinished run. Other processes are locked
+    out.
 
     Args:
         output: File, whose ending decides the format, or `-` for standard output, one sequence a line.
         settings: Everything that the sequences depend on. A run with other settings does not go on with the file.
 
     Raises:
-        ValueError: If the ending is unknown.
+        ValueError: If the ending is unknown, or another process writes to the file.
         FileExistsError: If the file exists and is finished, or belongs to other settings.
     """
 
@@ -100,13 +102,12 @@ class SequenceFile:
         if self._path is None:
             return
         self._progress = _progress_of(self._path)
-        if self._path.exists():
-            self._go_on()
-        else:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8", newline="")
-            # A run that is stopped before its first batch is resumed, too.
-            self.write([], {})
+        self._lock = OutputLock(self._path)
+        try:
+            self._open(self._path)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def written(self) -> list[str]:
         """Return the sequences that the run that was stopped has written."""
@@ -139,17 +140,25 @@ class SequenceFile:
     def __exit__(self, *error: object) -> None:
         if self._path is not None:
             self._file.close()
+            self._lock.release()
 
-    def _go_on(self) -> None:
-        assert self._path is not None
+    def _open(self, path: Path) -> None:
+        if path.exists():
+            self._go_on(path)
+        else:
+            self._file = path.open("w", encoding="utf-8", newline="")
+            # A run that is stopped before its first batch is resumed, too.
+            self.write([], {})
+
+    def _go_on(self, path: Path) -> None:
         if not self._progress.exists():
-            raise FileExistsError(f"Expected `output` to be a new file, but {self._path} exists.")
+            raise FileExistsError(f"Expected `output` to be a new file, but {path} exists.")
         kept = json.loads(self._progress.read_text(encoding="utf-8"))
         now = json.loads(json.dumps(self._settings))
-        expect_same_settings(f"{self._path} was begun", kept["settings"], now)
+        expect_same_settings(f"{path} was begun", kept["settings"], now)
         self.state = kept["state"]
-        if self._path.stat().st_size < self.state["bytes"]:
-            raise FileExistsError(f"{self._path} is shorter than the stopped run has left it: delete it to begin anew.")
-        self._file = self._path.open("r+", encoding="utf-8", newline="")
+        if path.stat().st_size < self.state["bytes"]:
+            raise FileExistsError(f"{path} is shorter than the stopped run has left it: delete it to begin anew.")
+        self._file = path.open("r+", encoding="utf-8", newline="")
         self._file.truncate(self.state["bytes"])
         self._file.seek(0, io.SEEK_END)
