@@ -1,8 +1,11 @@
+import datasets
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
-from discrete_diffusion.trainer.batches import Batches, Share
+from discrete_diffusion.trainer.batches import Batches, Rows, Share
 
 
 def test_every_row_comes_once_per_pass_and_passes_differ():
@@ -30,6 +33,35 @@ def test_a_batch_may_be_larger_than_the_data():
 
 def test_seeds_differ():
     assert list(Batches(50, 50, 1, seed=0)) != list(Batches(50, 50, 1, seed=1))
+
+
+@pytest.mark.parametrize("chunks", [1, 4])
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("label", ["class", "numbers", None])
+def test_a_batch_equals_its_rows_one_at_a_time(chunks: int, split: bool, label: str | None):
+    random = np.random.default_rng(0)
+
+    def part(rows: int) -> pa.Table:
+        ids, numbers = random.integers(0, 200, (rows, 6), dtype=np.uint8), random.random((rows, 2), dtype=np.float32)
+        columns = {"smiles": ["C"] * rows, "input_ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), 6)}
+        if label == "class":
+            columns["label"] = pa.array(random.integers(0, 5, rows))
+        elif label == "numbers":
+            columns["label"] = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), 2)
+        return pa.table(columns)
+
+    table = pa.concat_tables([part(5 + i) for i in range(chunks)])
+    columns = ["input_ids"] if label is None else ["input_ids", "label"]
+    rows = datasets.Dataset(datasets.table.InMemoryTable(table)).with_format("torch", columns=columns)
+    rows = rows.train_test_split(0.2, seed=0)["train"] if split else rows
+    chosen = [len(rows) - 1, 0, 2, 2]
+    batch, expected = Rows(rows).__getitems__(chosen), default_collate([rows[i] for i in chosen])
+    assert len(Rows(rows)) == len(rows)
+    assert batch.keys() == expected.keys()
+    for name, values in expected.items():
+        assert torch.equal(batch[name], values)
+        assert batch[name].dtype == values.dtype
+        assert torch.equal(Rows(rows)[1][name], rows[1][name])
 
 
 class Numbers:

@@ -1,15 +1,19 @@
 """Batches for training and validation."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from math import ceil
 from typing import Any
 
+import datasets
 import lightning as L
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from discrete_diffusion.datasets import SequenceData, Stream
 from discrete_diffusion.trainer.stopping import ignore_signals
@@ -38,15 +42,72 @@ class Batches(Sampler[list[int]]):
         """Yield the rows of each batch from `first` on."""
         shuffled, order = -1, torch.empty(0, dtype=torch.long)
         for batch in range(self.first, self.batches):
-            chosen = []
+            chosen: list[int] = []
             start = (batch * self.ranks + self.rank) * self.batch_size
-            for position in range(start, start + self.batch_size):
-                epoch, index = divmod(position, self.rows)
+            while (missing := self.batch_size - len(chosen)) > 0:
+                epoch, index = divmod(start + len(chosen), self.rows)
                 if epoch != shuffled:
                     generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
                     shuffled, order = epoch, torch.randperm(self.rows, generator=generator)
-                chosen.append(int(order[index]))
+                chosen += order[index : index + missing].tolist()
             yield chosen
+
+
+class Rows(Dataset):
+    """Rows as tensors, a batch at a time: a row by itself would cost Python's time for each row.
+
+    Args:
+        rows: Rows whose format names their columns of numbers, or of lists of numbers of one length.
+    """
+
+    def __init__(self, rows: datasets.Dataset) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        """Return one row."""
+        return {name: values[0] for name, values in self.__getitems__([row]).items()}
+
+    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
+        """Return a batch, integers as int64."""
+        places = np.array(rows) if self._places is None else self._places[rows]
+        return {name: _gather(parts, places) for name, parts in self._columns.items()}
+
+    # Built in the process that reads: a worker would otherwise receive copies of what is read from disk as needed.
+    @cached_property
+    def _columns(self) -> dict[str, list[np.ndarray]]:
+        return {name: _arrays(self.rows.data.column(name)) for name in self.rows.format["columns"]}
+
+    @cached_property
+    def _places(self) -> np.ndarray | None:
+        # The rows of a split are places in the table of all rows.
+        indices = self.rows._indices
+        return None if indices is None else indices.column(0).to_numpy().astype(np.int64)
+
+
+def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
+    """Return the chunks of a column as arrays, without copying them."""
+    if not pa.types.is_fixed_size_list(column.type):
+        return [chunk.to_numpy() for chunk in column.chunks]
+    return [chunk.flatten().to_numpy().reshape(len(chunk), -1) for chunk in column.chunks]
+
+
+def _gather(parts: list[np.ndarray], places: np.ndarray) -> Tensor:
+    ends = np.cumsum([len(part) for part in parts])
+    owner = np.searchsorted(ends, places, side="right")
+    dtype = np.int64 if np.issubdtype(parts[0].dtype, np.integer) else parts[0].dtype
+    values = np.empty((len(places), *parts[0].shape[1:]), dtype)
+    for part in np.unique(owner):
+        inside = owner == part
+        values[inside] = parts[part][places[inside] - ends[part] + len(parts[part])]
+    return torch.from_numpy(values)
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 class Share(IterableDataset):
@@ -117,7 +178,7 @@ class DataModule(L.LightningDataModule):
             rank=rank,
             ranks=ranks,
         )
-        return DataLoader(train, batch_sampler=batches, **self._options())
+        return DataLoader(Rows(train), batch_sampler=batches, collate_fn=_unchanged, **self._options())
 
     def val_dataloader(self) -> DataLoader:
         """Return the validation rows in order, split among the ranks."""
@@ -126,7 +187,7 @@ class DataModule(L.LightningDataModule):
         batches = range(ceil(len(self.data.validation) / (2 * self.batch_size * trainer.world_size)))
         # A rank without rows takes any one, so that all ranks have the same number of batches.
         rows = [list(self.validation_rows(batch)[0]) or [0] for batch in batches]
-        return DataLoader(self.data.validation, batch_sampler=rows, **self._options())
+        return DataLoader(Rows(self.data.validation), batch_sampler=rows, collate_fn=_unchanged, **self._options())
 
     def validation_rows(self, batch: int) -> tuple[range, range]:
         """Return the rows of this rank in a batch of the validation, and those of all ranks."""
