@@ -21,7 +21,13 @@ from discrete_diffusion.evaluator.methods import read_methods
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.renamed_guidance import refuse_former_guidance
 from discrete_diffusion.evaluator.rewards import Reward
-from discrete_diffusion.evaluator.schema import BenchmarkSettings, EvaluatorSettings, GenerateSettings, ScoreSettings
+from discrete_diffusion.evaluator.schema import (
+    BenchmarkSettings,
+    EvaluatorSettings,
+    GenerateSettings,
+    MosesSettings,
+    ScoreSettings,
+)
 from discrete_diffusion.evaluator.sweep import list_points, read_combinations
 
 CONFIG = Path(str(files("discrete_diffusion.evaluator.config")))
@@ -246,6 +252,7 @@ def composed(command: str, *overrides: str) -> DictConfig:
         ("generate", GenerateSettings),
         ("score", ScoreSettings),
         ("benchmark", BenchmarkSettings),
+        ("benchmark_moses", MosesSettings),
     ],
 )
 def test_the_schema_holds_every_setting_of_a_command(command: str, schema: type):
@@ -260,6 +267,7 @@ def test_the_schema_holds_every_setting_of_a_command(command: str, schema: type)
         ("benchmark", BenchmarkSettings, "budget=9", "Expected `budget` >= 10, got 9"),
         ("benchmark", BenchmarkSettings, "tasks=qed", "Expected `tasks` to be a list, got 'qed'"),
         ("benchmark", BenchmarkSettings, "tasks=[]", "Expected `tasks` to have 1 entries or more"),
+        ("benchmark_moses", MosesSettings, "samples=1", "Expected `samples` >= 2, got 1"),
         ("score", ScoreSettings, "data.path=[]", r"Expected `data\.path` to be a text .* 1 entries or more"),
     ],
 )

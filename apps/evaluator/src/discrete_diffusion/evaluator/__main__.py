@@ -21,6 +21,7 @@ from discrete_diffusion.evaluator.schema import (
     BenchmarkSettings,
     EvaluatorSettings,
     GenerateSettings,
+    MosesSettings,
     ScoreSettings,
     check_classes,
 )
@@ -65,13 +66,12 @@ def _main() -> None:
         return
     with report_errors("evaluator"):
         refuse_former_guidance(sys.argv[1:])
-    command = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in COMMANDS else None
-    if command is None:
-        _launch(_evaluate, "evaluator", EvaluatorSettings, commands=tuple(COMMANDS))
-        return
-    del sys.argv[1]
-    task, schema = COMMANDS[command]
-    _launch(task, command, schema)
+    words = next((n for n in (2, 1) if " ".join(sys.argv[1 : 1 + n]) in COMMANDS), 0)
+    command = " ".join(sys.argv[1 : 1 + words])
+    del sys.argv[1 : 1 + words]
+    task, schema = COMMANDS[command] if command else (_evaluate, EvaluatorSettings)
+    rest = [name.removeprefix(command).strip() for name in COMMANDS if name.startswith(command) and name != command]
+    _launch(task, command.replace(" ", "_") or "evaluator", schema, commands=[one for one in rest if " " not in one])
 
 
 def _launch(
@@ -139,12 +139,26 @@ def _score(config: DictConfig) -> None:
 def _benchmark(config: DictConfig) -> None:
     _expect_checkpoint(config)
     from discrete_diffusion.evaluator.benchmark import benchmark
+
+    _expect_one_process()
+    with stop_on_signals():
+        benchmark(config)
+
+
+def _benchmark_moses(config: DictConfig) -> None:
+    _expect_checkpoint(config)
+    from discrete_diffusion.evaluator.moses_benchmark import moses_benchmark
+
+    _expect_one_process()
+    with stop_on_signals():
+        moses_benchmark(config)
+
+
+def _expect_one_process() -> None:
     from discrete_diffusion.evaluator.ranks import launched
 
     if launched().count > 1:
         raise ValueError("Expected one process: `benchmark` does not share its work.")
-    with stop_on_signals():
-        benchmark(config)
 
 
 def _hints() -> Hints:
@@ -173,6 +187,7 @@ COMMANDS: dict[str, tuple[Callable[[DictConfig], None], type[Settings]]] = {
     "generate": (_generate, GenerateSettings),
     "score": (_score, ScoreSettings),
     "benchmark": (_benchmark, BenchmarkSettings),
+    "benchmark moses": (_benchmark_moses, MosesSettings),
 }
 
 

@@ -109,7 +109,7 @@ def benchmark(config: DictConfig) -> Path:
         "checkpoint": {name: facts[name] for name in ("weights_sha256", "config_sha256")},
         "versions": facts["versions"],
     }
-    _expect_own_folder(directory)
+    expect_own_folder(directory)
     with FolderLock(directory, work=f"writing to {directory}", setting="output"):
         keep_settings(directory, directory / "settings.json", settings, noun="a benchmark")
         rows: list[dict[str, Any]] = []
@@ -347,7 +347,7 @@ def _mean_of_best(scores: Sequence[float], k: int) -> float:
     return math.fsum(best) / len(best) if best else 0.0
 
 
-def _expect_own_folder(directory: Path) -> None:
+def expect_own_folder(directory: Path) -> None:
     """Make the folder of a benchmark.
 
     Raises:

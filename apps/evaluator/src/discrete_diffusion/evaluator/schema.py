@@ -94,6 +94,12 @@ class Data(Settings):
     column: Text | None = None
 
 
+class MosesData(Settings):
+    """Place of MOSES."""
+
+    path: Text | None
+
+
 class ScoredData(Data):
     """Sequences to score."""
 
@@ -230,6 +236,22 @@ class BenchmarkSettings(Settings):
     optimizers: Annotated[list[Text], Field(min_length=1)] | None
     budget: Annotated[int, Field(ge=10, le=10**7)]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=10_000)]
+    output: Text | None
+
+
+class MosesSettings(Settings):
+    """Every setting of `evaluator benchmark moses`."""
+
+    checkpoint: Text | None
+    trust_remote_code: bool
+    device: Text | None
+    batch_size: BatchSize
+    data: MosesData
+    samples: Annotated[int, Field(ge=2, le=10**8)]
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=10_000)]
+    test_molecules: Annotated[int, Field(ge=2, le=10**8)] | None
+    fcd: bool | None
+    mcf: Text | None
     output: Text | None
 
 
