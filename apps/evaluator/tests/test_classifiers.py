@@ -95,7 +95,7 @@ def test_what_a_classifier_cannot_tell_is_refused(
         found(checkpoint("udlm"), preset(**{"checkpoint": str(classifier("udlm", "noisy")), **settings}))
 
 
-def test_a_regressor_is_told_what_is_wanted(checkpoint: Checkpoint, classifier: Classifier):
+def test_a_regressor_steers_toward_the_target(checkpoint: Checkpoint, classifier: Classifier):
     path = str(classifier("udlm", "noisy", "regress=qed"))
     with pytest.raises(ValueError, match=r"classifier\.target` \(near it\) or `threshold` \(above it\)"):
         found(checkpoint("udlm"), preset(checkpoint=path))
@@ -139,7 +139,7 @@ def test_its_rows_are_counted_beside_the_generators(
     assert both["guidance"] == "D-CBG, first order + D-CBG"
 
 
-def test_two_conditions_are_both_told(
+def test_two_conditions_are_both_in_the_results(
     configured: Configured, checkpoint: Checkpoint, classifier: Classifier, tmp_path: Path
 ):
     out = tmp_path / "out"

@@ -365,7 +365,7 @@ def test_each_sample_says_which_class_it_was_to_be_of(tmp_path: Path):
     runs = [replace(run, condition=replace(run.condition, each=2)) for run in made.record.runs]
     (first, _) = shown_samples(runs, replace(made.checkpoint, label=label), "text", None)
     assert [one["notes"] for one in first["samples"][:3]] == [
-        [["asked for", name]] for name in ("short", "long", "short")
+        [["requested class", name]] for name in ("short", "long", "short")
     ]
 
 

@@ -332,8 +332,8 @@ def _report(rows: Sequence[Mapping[str, Any]], budget: int) -> Iterator[Table | 
 
 def _write(directory: Path, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     write(directory / "results.csv", format_rows(".csv", rows, header=True))
-    told = {**facts, "results": rows, "summary": summarize(rows)}
-    write(directory / "results.json", json.dumps(told, indent=2, allow_nan=False) + "\n")
+    content = {**facts, "results": rows, "summary": summarize(rows)}
+    write(directory / "results.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

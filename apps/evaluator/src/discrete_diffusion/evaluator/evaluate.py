@@ -201,7 +201,7 @@ def sample(
 ) -> None:
     """Sample every point with every seed, except for runs that are done; keep what pictures show of the first seed."""
     label, classes = data.label, None if isinstance(data, CarriedData) else data.labels
-    asked = None if label is None or config.label == EACH else target_class(config.label, label)
+    target = None if label is None or config.label == EACH else target_class(config.label, label)
     runs = runs_of(config, sweep)
 
     def show(done: Done) -> None:
@@ -227,24 +227,24 @@ def sample(
             bar.update(task, description=f"Sampling {point.file_name()}, seed {seed}")
             y = point.labels(classes, seed)
             generated = sweep.generate(point, seed, y, lambda rows: bar.advance(task, rows))
-            wanted = y if point.data_labels or point.each else None
-            if wanted is None and asked is not None:
-                wanted = torch.full((point.samples,), asked)
+            targets = y if point.data_labels or point.each else None
+            if targets is None and target is not None:
+                targets = torch.full((point.samples,), target)
             verdict: dict[str, Number] = {}
             if judge is not None:
                 known = () if label is None else label.class_names
-                verdict = judged(judge, known, generated.strings, generated.ids, wanted)
-            outcome = record.domain(generated.strings, None if wanted is None else wanted.tolist())
+                verdict = judged(judge, known, generated.strings, generated.ids, targets)
+            outcome = record.domain(generated.strings, None if targets is None else targets.tolist())
             outcome = with_properties(outcome, properties, record.domain)
             requested = requested_number(sweep.generation.checkpoint, record.domain.property_name)
-            told = verdict | request_error(requested, outcome.values) | generated.numbers()
+            numbers = verdict | request_error(requested, outcome.values) | generated.numbers()
             if point.sampler:
-                told["evaluations_per_sample"] = generated.cost["network_evaluations"] / point.samples
-                told |= diversity(generated.ids, sweep.generation.checkpoint.tokenizer)
+                numbers["evaluations_per_sample"] = generated.cost["network_evaluations"] / point.samples
+                numbers |= diversity(generated.ids, sweep.generation.checkpoint.tokenizer)
             first = seed == config.seeds[0]
             done = Done(
                 Run(point, seed, outcome),
-                told,
+                numbers,
                 generated.states if first else (),
                 generated.weights if first else (),
             )
@@ -328,14 +328,14 @@ def likelihood(
     bits_error = bits * error / nats if bits and error and nats else None
     per_unit = None if unit == "token" else (unit, bits, bits_error)
     console.print(likelihood_lines(measured, (data.label or data.values) is not None, per_unit))
-    told: dict[str, Any] = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
+    row: dict[str, Any] = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
     if unit != "token":
-        told[f"bits_per_{unit}"] = bits
-        told[f"bits_per_{unit}_error"] = bits_error
+        row[f"bits_per_{unit}"] = bits
+        row[f"bits_per_{unit}_error"] = bits_error
     if config.likelihood_orders:
-        told["orders"] = order_likelihoods(config, checkpoint, rows, device, console, ranks)
-        console.print(likelihood_table(told))
-    return told
+        row["orders"] = order_likelihoods(config, checkpoint, rows, device, console, ranks)
+        console.print(likelihood_table(row))
+    return row
 
 
 def order_likelihoods(

@@ -29,7 +29,7 @@ from discrete_diffusion.evaluator.report_samples import shown_samples
 from discrete_diffusion.evaluator.report_trajectory import shown_trajectory
 from discrete_diffusion.guidance import State
 
-TOLD = ("training", "results", "likelihood", "configuration", "versions", "command", "checkpoint", "reward")
+SECTIONS = ("training", "results", "likelihood", "configuration", "versions", "command", "checkpoint", "reward")
 
 
 def write_report(
@@ -55,23 +55,23 @@ def write_report(
         by_property: Whether the property is among the main numbers: not if classes of another kind are requested.
         draw: Whether samples are drawn, if the domain has drawings.
     """
-    told = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     layout = domain.layout
     illustrate = domain.illustrate if draw else None
     conditions = shown_samples(record.runs, checkpoint, layout, illustrate)
     trajectory = shown_trajectory(states.get(chosen) or [], checkpoint, layout, illustrate)
-    results = told["results"]
+    results = summary["results"]
     index = list(dict.fromkeys(run.condition for run in record.runs)).index(chosen)
     context = {
         "subject": checkpoint.describe(),
         "title": f"Evaluation: {domain.noun}",
-        "told": told,
+        "summary": summary,
         "noun": domain.noun,
         "property": pretty(domain.property_name),
-        "tiles": _tiles(told, results[index], domain, chosen.title(), by_property),
-        "likelihood": likelihood_parts(told["likelihood"]) if "likelihood" in told else None,
-        "orders": order_table(told["likelihood"]) if "likelihood" in told else None,
-        "sweep": sweep_table(results, told["training"], domain.shown),
+        "tiles": _tiles(summary, results[index], domain, chosen.title(), by_property),
+        "likelihood": likelihood_parts(summary["likelihood"]) if "likelihood" in summary else None,
+        "orders": order_table(summary["likelihood"]) if "likelihood" in summary else None,
+        "sweep": sweep_table(results, summary["training"], domain.shown),
         "cost": cost_table(results),
         "every": every_table(results),
         "plots": plots(directory, domain),
@@ -86,8 +86,8 @@ def write_report(
             "chosen": index,
             "trajectory": trajectory,
         },
-        "facts": {name.replace("_", " "): value for name, value in told.items() if name not in TOLD},
-        "configuration": OmegaConf.to_yaml(OmegaConf.create(told.get("configuration", {}))),
+        "facts": {name.replace("_", " "): value for name, value in summary.items() if name not in SECTIONS},
+        "configuration": OmegaConf.to_yaml(OmegaConf.create(summary.get("configuration", {}))),
         "model": OmegaConf.to_yaml(OmegaConf.create(checkpoint.config)),
         "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
     }
@@ -109,12 +109,12 @@ def _pieces(text: str) -> list[str]:
 
 
 def _tiles(
-    told: Mapping[str, Any], row: Mapping[str, Any], domain: Domain, title: str, by_property: bool
+    summary: Mapping[str, Any], row: Mapping[str, Any], domain: Domain, title: str, by_property: bool
 ) -> list[dict[str, str]]:
     """Return the main numbers; `row` is that of the chosen condition."""
-    rows, name, tiles = told["results"], pretty(domain.property_name), []
-    if "likelihood" in told:
-        bits, error = (told["likelihood"][key] for key in ("bits_per_token", "bits_per_token_error"))
+    rows, name, tiles = summary["results"], pretty(domain.property_name), []
+    if "likelihood" in summary:
+        bits, error = (summary["likelihood"][key] for key in ("bits_per_token", "bits_per_token_error"))
         note = f"± {around(error)} standard error" if error else ""
         tiles.append({"value": number(bits, error), "name": "bits per token", "note": note})
     drawn = number(row["generated"])
@@ -123,7 +123,7 @@ def _tiles(
         accuracy = {"value": f"{row['accuracy']:.0%}", "name": f"{domain.noun} of the requested class, by the judge"}
         tiles.append(accuracy | {"note": title})
     if by_property:
-        known = number(told["training"]["mean"])
+        known = number(summary["training"]["mean"])
         mean = {"value": number(row["novel_property_mean"]), "name": f"mean {name} of novel {domain.noun}"}
         tiles.append(mean | {"note": f"training data: {known}"})
     total, seconds = (sum(row["seeds"] * row[key] for row in rows) for key in ("generated", "seconds"))

@@ -87,7 +87,7 @@ def build_judge(config: DictConfig, checkpoint: Checkpoint, folder: Path, device
 
 
 def judged(
-    judge: Judge, known: Sequence[str], strings: Sequence[str], ids: Tensor, wanted: Tensor | None
+    judge: Judge, known: Sequence[str], strings: Sequence[str], ids: Tensor, requested: Tensor | None
 ) -> dict[str, Number]:
     """Return columns of results.csv: the share of each class, and agreement with the requested classes.
 
@@ -99,7 +99,7 @@ def judged(
         known: The model's classes, () without labels.
         strings: Samples.
         ids: Their tokens, (n, l).
-        wanted: Requested class of each sample, or None.
+        requested: Requested class of each sample, or None.
 
     Raises:
         ValueError: If the judge does not have the model's classes.
@@ -118,10 +118,10 @@ def judged(
     numbers: dict[str, Number] = {f"judged_{name}": float((found == i).mean()) for i, name in enumerate(names)}
     if not known:
         return numbers
-    told: dict[str, Number] = dict.fromkeys(["accuracy", "macro_f1", "mcc", *(f"f1_{name}" for name in names)])
-    if wanted is not None:
-        told["accuracy"] = float((found == wanted.numpy()).mean())
-        if len(wanted.unique()) > 1:
-            row = classification_report(wanted.numpy(), log_probs, class_names=names).row()
-            told |= {name: row[name] for name in told}
-    return numbers | told
+    agreement: dict[str, Number] = dict.fromkeys(["accuracy", "macro_f1", "mcc", *(f"f1_{name}" for name in names)])
+    if requested is not None:
+        agreement["accuracy"] = float((found == requested.numpy()).mean())
+        if len(requested.unique()) > 1:
+            row = classification_report(requested.numpy(), log_probs, class_names=names).row()
+            agreement |= {name: row[name] for name in agreement}
+    return numbers | agreement

@@ -90,27 +90,27 @@ class Point:
         return None if self.label is None else torch.full((self.samples,), self.label)
 
 
-def target_class(wanted: Any, label: Label | None) -> int:
+def target_class(requested: Any, label: Label | None) -> int:
     """Return the index of the target class: the last class by default, -1 for a model without classes.
 
     Args:
-        wanted: Index or name of the class; ignored for requested numbers, which are the only class.
+        requested: Index or name of the class; ignored for requested numbers, which are the only class.
         label: Classes of the model.
 
     Raises:
         ValueError: If there is no such class.
     """
     if label is None:
-        if wanted is not None:
+        if requested is not None:
             raise ValueError("The model was trained without labels: leave out `label`.")
         return -1
-    if wanted is None or isinstance(label, RequestedValues):
+    if requested is None or isinstance(label, RequestedValues):
         return label.num_classes - 1
-    if isinstance(wanted, bool) and str(wanted).lower() in label.class_names:
-        wanted = str(wanted).lower()  # YAML reads the name of a class true as a boolean
-    if wanted in label.class_names:
-        return label.class_names.index(str(wanted))
-    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 0 <= wanted < label.num_classes:
+    if isinstance(requested, bool) and str(requested).lower() in label.class_names:
+        requested = str(requested).lower()  # YAML reads the name of a class true as a boolean
+    if requested in label.class_names:
+        return label.class_names.index(str(requested))
+    if isinstance(requested, bool) or not isinstance(requested, int) or not 0 <= requested < label.num_classes:
         names = ", ".join(f"{i} ({name})" for i, name in enumerate(label.class_names))
-        raise ValueError(f"Expected `label` to be one of {names}, got {wanted}.")
-    return wanted
+        raise ValueError(f"Expected `label` to be one of {names}, got {requested}.")
+    return requested

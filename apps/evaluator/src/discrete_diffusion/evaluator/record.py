@@ -37,8 +37,8 @@ class Record:
         """Take the facts of the evaluation that is resumed from its summary.json, if it has come to write one."""
         path = self.directory / "summary.json"
         if path.exists():
-            told = json.loads(path.read_text(encoding="utf-8"))
-            self.facts = {name: value for name, value in told.items() if name not in ("training", "results")}
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.facts = {name: value for name, value in content.items() if name not in ("training", "results")}
 
     def note(self, **facts: Any) -> None:
         """Add entries to summary.json."""
@@ -68,15 +68,15 @@ class Record:
             groups.setdefault(run.condition, []).append(row)
         summary = []
         for condition, rows in groups.items():
-            told: dict[str, Number | str] = {
+            means: dict[str, Number | str] = {
                 **condition.columns(),
                 "property": rows[0]["property"],
                 "seeds": len(rows),
             }
-            for name in [name for name in rows[0] if name not in told and name != "seed"]:
+            for name in [name for name in rows[0] if name not in means and name != "seed"]:
                 interval = confidence_interval([row[name] for row in rows])
-                told |= {name: interval.mean, f"{name}_ci95": interval.half_width}
-            summary.append(told)
+                means |= {name: interval.mean, f"{name}_ci95": interval.half_width}
+            summary.append(means)
         return summary
 
     def _write_summary(self) -> None:
@@ -88,8 +88,8 @@ class Record:
             kind = next(name.removesuffix("_property_mean") for name in known if name.endswith("_property_mean"))
             known |= {f"{kind}_property_{name}": value for name, value in training.items()}
             _write_csv(self.directory / "summary.csv", [*summary, known])
-        told = {"training": {"property": self.domain.property_name, **training}, "results": summary, **self.facts}
-        write(self.directory / "summary.json", json.dumps(_finite(told), indent=2, allow_nan=False) + "\n")
+        content = {"training": {"property": self.domain.property_name, **training}, "results": summary, **self.facts}
+        write(self.directory / "summary.json", json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def make_directory(output: str | None, checkpoint: Path, name: str | None) -> Path:

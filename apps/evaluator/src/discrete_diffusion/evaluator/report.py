@@ -62,7 +62,7 @@ def results_table(summary: Sequence[Mapping[str, Any]], metrics: Domain, propert
         named = heading in ("guidance", "condition")
         table.add_column(heading, justify="left" if named else "right", no_wrap=named)
     for row in summary:
-        table.add_row(*(told(row) for _, told in columns))
+        table.add_row(*(cell(row) for _, cell in columns))
     table.add_section()
     training = metrics.training
     known = {
@@ -120,7 +120,7 @@ def likelihood_table(likelihood: Mapping[str, Any]) -> Table:
 
 def closing(directory: Path, domain: Domain) -> Panel:
     """Return a panel that lists the files of the evaluation."""
-    told = {
+    captions = {
         "report.html": "everything on one page, for a browser",
         "results.csv": "a row for each guidance, gamma and seed",
         "summary.csv": "means and intervals over seeds; summary.json also has likelihood, configuration, versions",
@@ -134,7 +134,7 @@ def closing(directory: Path, domain: Domain) -> Panel:
         **{f"{name}.png": caption for name, caption in domain.pictures.items()},
         "trajectory.gif": "samples on their way from noise to data",
     }
-    lines = [f"{name:18}{text}" for name, text in told.items() if (directory / name).exists()]
+    lines = [f"{name:18}{text}" for name, text in captions.items() if (directory / name).exists()]
     return Panel("\n".join(lines), title=str(directory), expand=False)
 
 

@@ -150,13 +150,13 @@ def likelihood_parts(likelihood: Mapping[str, Any]) -> dict[str, Any]:
     sizes = [value if isinstance(value, float | int) else math.nan for value in parts.values()]
     whole = sum(sizes)
     drawable = whole > 0 and all(size >= 0 for size in sizes)
-    told = [
+    bars = [
         {"name": name, "nats": number(value), "share": size / whole if drawable else None, "color": index % 4}
         for index, ((name, value), size) in enumerate(zip(parts.items(), sizes, strict=True))
     ]
     return {
         "numbers": numbers,
-        "parts": told,
+        "parts": bars,
         "drawable": drawable,
         "sequences": number(likelihood["sequences"]),
         "tokens": number(likelihood["tokens"]),

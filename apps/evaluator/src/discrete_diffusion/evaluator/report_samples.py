@@ -45,7 +45,9 @@ def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: str, illu
             "seed": run.seed,
             "total": len(run.outcome.samples),
             "samples": [
-                _sample(row, checkpoint.tokenizer, layout, illustrate, _asked(condition, index, checkpoint.label))
+                _sample(
+                    row, checkpoint.tokenizer, layout, illustrate, _requested_class(condition, index, checkpoint.label)
+                )
                 for index, row in enumerate(run.outcome.samples[:count])
             ],
         }
@@ -70,27 +72,27 @@ def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: str) -> Runs:
     return runs
 
 
-def _asked(condition: Point, index: int, label: Label | None) -> str | None:
+def _requested_class(condition: Point, index: int, label: Label | None) -> str | None:
     """Return the requested class of a sample, if the classes are requested in turn."""
     return label.class_names[index % condition.each] if condition.each and label is not None else None
 
 
 def _sample(
-    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, layout: str, illustrate: Any, asked: str | None
+    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, layout: str, illustrate: Any, requested: str | None
 ) -> dict[str, Any]:
     string, longest = str(row["string"]), LONGEST[layout]
-    told: dict[str, Any] = {"text": colored(string[:longest], tokenizer, layout), "more": 0}
+    shown: dict[str, Any] = {"text": colored(string[:longest], tokenizer, layout), "more": 0}
     if layout != "images":
-        told["more"] = max(len(string) - longest, 0)
+        shown["more"] = max(len(string) - longest, 0)
     if layout in SIDE and illustrate is not None:
-        told["picture"] = drawn(illustrate, string, SIDE[layout], COLORS[layout])
-    told["valid"] = bool(row.get("valid", True))
-    told["novel"] = bool(row["novel"]) if row.get("novel") is not None else None
+        shown["picture"] = drawn(illustrate, string, SIDE[layout], COLORS[layout])
+    shown["valid"] = bool(row.get("valid", True))
+    shown["novel"] = bool(row["novel"]) if row.get("novel") is not None else None
     value = row.get("property")
-    told["value"] = None if value is None else number(value)
-    told["notes"] = [["asked for", asked]] if asked is not None else []
-    told["notes"] += [[name.replace("_", " "), _say(value)] for name, value in row.items() if name not in APART]
-    return told
+    shown["value"] = None if value is None else number(value)
+    shown["notes"] = [["requested class", requested]] if requested is not None else []
+    shown["notes"] += [[name.replace("_", " "), _say(value)] for name, value in row.items() if name not in APART]
+    return shown
 
 
 def _words(text: str, tokenizer: PreTrainedTokenizerBase) -> Runs:

@@ -35,21 +35,21 @@ def requesting(checkpoint: Checkpoint, config: DictConfig) -> Checkpoint:
     if config.get("data_labels"):
         raise ValueError("Expected no `data_labels` for a model that is conditional on numbers.")
     if config.label is None:
-        asked = any(config.get(name) is not None for name in ("gamma", "gammas"))
-        if asked and any(method.needs_labels for method in read_methods(config.guidance).values()):
+        guided = any(config.get(name) is not None for name in ("gamma", "gammas"))
+        if guided and any(method.needs_labels for method in read_methods(config.guidance).values()):
             raise ValueError(f"Expected the numbers to steer toward in `label`: {_example(values)}.")
         return checkpoint
-    wanted: Any = config.label
-    if isinstance(wanted, DictConfig | ListConfig):
-        wanted = OmegaConf.to_container(wanted)
+    target: Any = config.label
+    if isinstance(target, DictConfig | ListConfig):
+        target = OmegaConf.to_container(target)
     try:
-        requested = checkpoint.requesting(wanted)
+        requested = checkpoint.requesting(target)
     except ValueError as error:
         raise ValueError(f"{str(error).rstrip('.')} in `label`: {_example(values)}.") from error
-    if not isinstance(wanted, Mapping):
-        each = wanted if isinstance(wanted, Sequence) else [wanted]
-        wanted = dict(zip(values.columns, each, strict=True))
-    numbers = {column: float(wanted[column]) for column in values.columns if wanted.get(column) is not None}
+    if not isinstance(target, Mapping):
+        each = target if isinstance(target, Sequence) else [target]
+        target = dict(zip(values.columns, each, strict=True))
+    numbers = {column: float(target[column]) for column in values.columns if target.get(column) is not None}
     name = ", ".join(f"{column} = {number:g}" for column, number in numbers.items())
     return replace(requested, label=RequestedValues(values.column, (name,), numbers))
 

@@ -83,16 +83,16 @@ class DNA(Domain):
         self.training_values = [float(self.property(one)) for one in self.references if is_dna(one)]
         self.training = described(self.training_values)
 
-    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+    def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data.
 
         Args:
             strings: Samples.
-            wanted: Requested class of each sample. `js_distance_3_by_class` compares samples with the training rows of
-                their class, and averages over classes by their share of the data.
+            requested: Requested class of each sample. `js_distance_3_by_class` compares samples with the training rows
+                of their class, and averages over classes by their share of the data.
 
         Raises:
-            ValueError: If `wanted` is not as long as `strings`.
+            ValueError: If `requested` is not as long as `strings`.
         """
         values = {one: float(self.property(one)) for one in dict.fromkeys(strings) if is_dna(one)}
         novel = [one for one in values if len(one) >= self.shortest and hash(one) not in self.known]
@@ -101,7 +101,7 @@ class DNA(Domain):
             found = compare_kmers(strings, self.kmers.spectra[k], k)
             numbers |= {f"js_divergence_{k}": found.divergence, f"js_distance_{k}": found.distance}
             numbers[f"held_out_js_distance_{k}"] = self.kmers.held_out_distances(len(strings))[k]
-        numbers |= self._by_class(strings, wanted)
+        numbers |= self._by_class(strings, requested)
         numbers["discriminator_auroc"] = discriminator_auroc(self.held_out, strings)
         return Outcome.of(strings, values, novel, numbers)
 
@@ -158,18 +158,18 @@ class DNA(Domain):
         own = [one for one, label in zip(self.references, self.classes, strict=True) if label == condition.label]
         return {f"data, {self.label.class_names[condition.label]}": own}
 
-    def _by_class(self, strings: Sequence[str], wanted: Sequence[int] | None) -> dict[str, Number]:
+    def _by_class(self, strings: Sequence[str], requested: Sequence[int] | None) -> dict[str, Number]:
         if self.classes is None:
             return {}
-        if wanted is None:
+        if requested is None:
             return {f"js_distance_{k}_by_class": None for k in LENGTHS}
-        if len(wanted) != len(strings):
-            raise ValueError(f"Expected a class for each of {len(strings)} samples, got {len(wanted)}.")
-        requested: dict[str, list[str]] = {}
-        for one, label in zip(strings, wanted, strict=True):
-            requested.setdefault(str(int(label)), []).append(one)
+        if len(requested) != len(strings):
+            raise ValueError(f"Expected a class for each of {len(strings)} samples, got {len(requested)}.")
+        drawn: dict[str, list[str]] = {}
+        for one, label in zip(strings, requested, strict=True):
+            drawn.setdefault(str(int(label)), []).append(one)
         known: dict[str, list[str]] = {}
         for one, label in zip(self.references, self.classes.tolist(), strict=True):
             if self.label is not None and label < self.label.num_classes:  # not the null label
                 known.setdefault(str(label), []).append(one)
-        return {f"js_distance_{k}_by_class": compare_kmers_by_species(requested, known, k).distance for k in LENGTHS}
+        return {f"js_distance_{k}_by_class": compare_kmers_by_species(drawn, known, k).distance for k in LENGTHS}

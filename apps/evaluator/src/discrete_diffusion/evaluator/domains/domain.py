@@ -108,12 +108,12 @@ class Domain(Protocol):
     training: Mapping[str, Number]
     illustrate: Callable[..., Any] | None = None
 
-    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+    def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare samples with the training data.
 
         Args:
             strings: Samples.
-            wanted: Requested class of each sample, or None. It changes no column's name.
+            requested: Requested class of each sample, or None. It changes no column's name.
         """
         ...
 

@@ -96,7 +96,7 @@ class Images(Domain):
         """Frechet distance from the training images by `features`, which are computed at the first use."""
         return None if self.features is None else FrechetDistance(self.real, self.features)
 
-    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+    def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
         read = {one: self.pixels.read(one) for one in dict.fromkeys(strings)}
         images = {one: levels for one, levels in read.items() if levels is not None}

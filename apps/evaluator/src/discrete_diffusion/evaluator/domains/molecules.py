@@ -83,7 +83,7 @@ class Molecules(Domain):
         self.threshold = label.threshold if isinstance(label, ThresholdLabel) and property is None else None
         self.training = described(self.training_values)
 
-    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+    def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
         report = evaluate_molecules(strings, ReferenceMolecules(self.known.raw, self.known.canonical), self.canonical)
         known = dict(zip(report.unique_raw, property_values(report.unique_raw, self.property), strict=True))

@@ -90,12 +90,12 @@ class Proteins(Domain):
         self._nearest = NearestSequences(known)
         self._held_out_identity = float(self._nearest.identities(spread(self.held_out, nearest_rows)).mean())
 
-    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+    def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data.
 
         Args:
             strings: Samples.
-            wanted: Requested classes, which change nothing here.
+            requested: Requested classes, which change nothing here.
         """
         values = {one: float(self.property(one)) for one in dict.fromkeys(strings) if is_protein(one)}
         novel = [one for one in values if len(one) >= self.shortest and one not in self.known]

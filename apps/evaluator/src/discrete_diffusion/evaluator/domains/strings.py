@@ -31,7 +31,7 @@ class Strings(Domain):
         self.known = frozenset(strings)
         self.training = described([float(self.property(one)) for one in strings])
 
-    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+    def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
         values = {one: float(self.property(one)) for one in dict.fromkeys(strings)}
         novel = [one for one in values if one not in self.known]

@@ -80,7 +80,7 @@ class Text(Domain):
         self.references = [text for text in self._training_texts(data, reference_rows) if text]
         self.training = described([float(self.property(text)) for text in self.references])
 
-    def __call__(self, strings: Sequence[str], wanted: Sequence[int] | None = None) -> Outcome:
+    def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare with the training data."""
         texts = {one: self.readable(one) for one in dict.fromkeys(strings)}
         values = {one: float(self.property(text)) for one, text in texts.items() if text}

@@ -78,16 +78,16 @@ window.addEventListener("error", (event) => { document.documentElement.dataset.e
       element.append(sample.picture ? image(sample.picture, alt) : make("div", "none", "not valid"));
     }
     if (data.layout !== "images" || !("picture" in sample)) element.append(written(sample));
-    const told = make("div", "told");
+    const details = make("div", "details");
     if (sample.value !== null) {
       const value = make("span", "", `${data.property} `);
       value.append(make("b", "", sample.value));
-      told.append(value);
+      details.append(value);
     }
-    if (!sample.valid) told.append(make("span", "bad", "not valid"));
-    else if (sample.novel !== null) told.append(make("span", sample.novel ? "novel" : "", sample.novel ? "novel" : "known"));
-    for (const [name, text] of sample.notes) told.append(make("span", "", `${name} ${text}`));
-    element.append(told);
+    if (!sample.valid) details.append(make("span", "bad", "not valid"));
+    else if (sample.novel !== null) details.append(make("span", sample.novel ? "novel" : "", sample.novel ? "novel" : "known"));
+    for (const [name, text] of sample.notes) details.append(make("span", "", `${name} ${text}`));
+    element.append(details);
     return element;
   };
 
