@@ -119,6 +119,13 @@ def test_what_is_not_moses_is_refused_before_anything_is_drawn(tmp_path: Path, m
         assert not (tmp_path / "out").exists()
 
 
+def test_the_folder_of_something_else_is_refused(data: Path, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").write_text("[]")
+    with pytest.raises(FileExistsError, match="Expected `output` to be a new folder, or that of a benchmark"):
+        moses_benchmark(configured(f"data.path={data}", f"output={tmp_path / 'out'}", "fcd=false"))
+
+
 def test_a_missing_package_is_named(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -253,9 +253,10 @@ def _domain(checkpoint: Checkpoint) -> type[Molecules]:
 
 
 def _known(directory: Path) -> dict[int, dict[str, Any]]:
-    """Return the metrics of the seeds that are done."""
+    """Return the metrics of the seeds that are done; none if the folder is not that of a benchmark."""
     path = directory / "results.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+    done = path.is_file() and (directory / "settings.json").is_file()
+    rows = json.loads(path.read_text(encoding="utf-8"))["results"] if done else []
     return {row["seed"]: {name: value for name, value in row.items() if name != "seed"} for row in rows}
 
 
