@@ -202,6 +202,14 @@ def test_a_search_takes_a_reward_of_ones_own(model: str, tmp_path: Path, monkeyp
     assert long > plain
 
 
+def test_label_is_the_value_that_a_regressor_steers_to(checkpoint: Checkpoint, classifier: Checkpoint, tmp_path: Path):
+    regressor = classifier("udlm", "noisy", "regress=qed")
+    chosen = [f"checkpoint={checkpoint('udlm')}", "count=2", STEPS, "guidance=first_order", "gamma=2"]
+    target = "guidance.first_order.classifier.target=0.5"
+    generate(configured(*chosen, target, f"classifier={regressor}", f"output={tmp_path / 'a.csv'}"))
+    assert {row["label"] for row in read(tmp_path / "a.csv")} == {"qed near 0.5"}
+
+
 @pytest.mark.parametrize("command", ["generate", "score"])
 def test_no_log_file_is_left_where_the_command_is_called(command: str):
     with initialize_config_module("discrete_diffusion.evaluator.config", version_base="1.3"):

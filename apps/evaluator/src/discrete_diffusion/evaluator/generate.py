@@ -21,7 +21,6 @@ from discrete_diffusion.evaluator.device import choose_device
 from discrete_diffusion.evaluator.domains.domain import domain_class, name_of
 from discrete_diffusion.evaluator.generation import Generation
 from discrete_diffusion.evaluator.guidance import Guidance
-from discrete_diffusion.evaluator.point import target_class
 from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.requested import requesting
 from discrete_diffusion.evaluator.rewards import Reward
@@ -181,17 +180,13 @@ def _write(
     canonical: Callable[[str], str | None] | None,
     console: Console,
 ) -> dict[str, int]:
-    generation, label = sweep.generation, sweep.generation.checkpoint.label
+    generation = sweep.generation
     (point,) = sweep.points()
     size = generation.rows(sweep.guidance(point))
     form = canonical or (lambda string: string)
     filtered = config.valid or config.unique or fragments is not None
     seen = {hash(form(string) or string) for string in file.written()} if config.unique else set()
-    requested = (
-        {"label": label.class_names[target_class(config.label, label)]}
-        if label and point.condition != "unconditional"
-        else {}
-    )
+    requested = {} if point.condition == "unconditional" else {"label": point.condition}
     limit = config.count * 100 if config.max_draws is None else config.max_draws
     done: list[dict[str, int]] = list(file.state.get("counts", []))
     columns = (TextColumn("Sequences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
