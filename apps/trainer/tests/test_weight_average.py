@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import nn
 
-from discrete_diffusion.trainer.weight_average import WarmupEMA
+from discrete_diffusion.trainer.weight_average import EMA, WarmupEMA
 
 
 class Line(L.LightningModule):
@@ -44,6 +45,32 @@ def test_decay_is_constant_once_it_has_reached_its_limit():
     assert nine == pytest.approx((eight + 81) / 2)
     assert ten == pytest.approx((nine + 100) / 2)
     assert average_after(9, 0.9999) == pytest.approx(average_after(8, 0.9999) * 10 / 19 + 81 * 9 / 19)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.99, 1.0])
+def test_one_call_for_all_weights_gives_the_average_of_lightning(dtype: torch.dtype, tolerance: float, decay: float):
+    averages = []
+    for callback in (EMA(decay), EMAWeightAveraging(decay=decay)):
+        module = L.LightningModule()
+        module.layers = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).to(dtype)
+        torch.manual_seed(0)
+        callback.setup(None, module, "fit")
+        for step in range(1, 6):
+            for parameter in module.parameters():
+                parameter.data.normal_()
+            module.layers[1].running_mean.normal_()
+            callback.on_train_batch_end(SimpleNamespace(global_step=step), module, None, None, step - 1)
+        last = [parameter.clone() for parameter in module.parameters()]
+        callback.on_train_end(None, module)
+        averages.append([*module.parameters(), module.layers[1].running_mean])
+    torch.testing.assert_close(averages[0], averages[1], rtol=0, atol=tolerance)
+    assert decay == 0 or not torch.equal(averages[0][0], last[0])
+
+
+def test_refuses_a_decay_beyond_1():
+    with pytest.raises(ValueError, match=r"Expected `decay` in \[0, 1\], got 1\.5"):
+        EMA(1.5)
 
 
 @pytest.mark.filterwarnings("default")

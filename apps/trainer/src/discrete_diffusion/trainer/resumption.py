@@ -41,6 +41,7 @@ OPTIMIZERS = frozenset(
 CALLBACKS = frozenset(
     {
         "discrete_diffusion.trainer.checkpointing.Checkpoints",
+        "discrete_diffusion.trainer.weight_average.EMA",
         "discrete_diffusion.trainer.weight_average.WarmupEMA",
         "lightning.pytorch.callbacks.EMAWeightAveraging",
         "lightning.pytorch.callbacks.EarlyStopping",
