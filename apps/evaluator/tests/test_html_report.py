@@ -320,6 +320,8 @@ def test_without_pictures_samples_are_strings(tmp_path: Path):
         (0.00001234, None, "1.23e-05"),
         ("inf", None, "∞"),
         (-2.0, None, "-2"),
+        (8705795352378.5, 135857474865759.5, "8.71e+12"),
+        (18_000_000, None, "18,000,000"),
     ],
 )
 def test_numbers_are_written_as_one_reads_them(value: Any, half: float | None, told: str):

@@ -62,6 +62,8 @@ def number(value: float | str | None, half: float | None = None, *, decimals: in
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if abs(value) >= 1e7 and value != round(value):
+        return f"{value:.2e}"
     if decimals is not None:
         return f"{value:,.{decimals}f}"
     if half:
