@@ -1,5 +1,6 @@
 """Every benchmark once, at small sizes: both sides run, and agree."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import machine, report, rows  # noqa: E402
+from benchmarks import accelerator, machine, report, rows  # noqa: E402
 
 
 @pytest.mark.parametrize("name", rows.ROWS)
@@ -29,3 +30,13 @@ def test_the_baseline_has_every_row():
 
 def test_the_table_of_the_documentation_is_that_of_the_baseline():
     assert report.table(report.baseline()) in (ROOT / "docs" / "performance.md").read_text()
+
+
+def test_the_script_for_an_accelerator_runs_at_small_sizes(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["accelerator", "--tiny"])
+    accelerator.main()
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert {"training step, MDLM, DiT small, bfloat16", "sampling, MDLM", "loss and gradient, MDLM"} <= {
+        one.get("row") for one in found
+    }
+    assert all(value > 0 for one in found for value in one.values() if type(value) is float)
