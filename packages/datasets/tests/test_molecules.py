@@ -95,8 +95,10 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, caplog):
 
 
 def test_an_impossible_size_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="Expected `size` >= 1, got 0"):
+    with pytest.raises(ValueError, match="Expected 1 <= `size` <= 10,000,000, got 0"):
         molecules(0, cache_dir=tmp_path)
+    with pytest.raises(ValueError, match="Expected 1 <= `size` <= 10,000,000, got 1000000000"):
+        molecules(10**9, cache_dir=tmp_path)
     methane = Chem.MolFromSmiles("C")
     monkeypatch.setattr("discrete_diffusion.datasets.molecule_generator.grow", lambda rng: methane)
     with pytest.raises(ValueError, match="after 1 molecules no new one"):

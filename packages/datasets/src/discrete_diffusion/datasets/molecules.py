@@ -18,6 +18,8 @@ from discrete_diffusion.datasets.cache import cache_folder, keep
 from discrete_diffusion.datasets.smiles_tokenizer import smiles_symbols
 
 MAX_TOKENS = 22
+LARGEST = 10_000_000
+"""Molecules whose generation takes hours."""
 _FRUITLESS = 20_000
 
 logger = logging.getLogger(__name__)
@@ -41,8 +43,8 @@ def molecules(
         ValueError: if `size` is not positive, or more than the generator can find.
         ImportError: if RDKit is not installed.
     """
-    if size < 1:
-        raise ValueError(f"Expected `size` >= 1, got {size}.")
+    if not 1 <= size <= LARGEST:
+        raise ValueError(f"Expected 1 <= `size` <= {LARGEST:,}, got {size}.")
     if importlib.util.find_spec("rdkit") is None:
         raise ImportError("`molecules` needs RDKit: install `discrete-diffusion-datasets[rdkit]`.")
     path = cache_folder(cache_dir) / f"molecules-{size}-{seed}-{_fingerprint()}.parquet"
