@@ -97,3 +97,10 @@ def test_an_interrupt_exits_with_130(capsys: pytest.CaptureFixture[str]):
         fail(KeyboardInterrupt())
     assert stop.value.code == 130
     assert capsys.readouterr().err == ""
+
+
+def test_a_path_that_cannot_be_opened_is_named_without_a_number(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop, report_errors("command"):
+        Path("no/such/file").read_text()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "command: No such file or directory: no/such/file\n"

@@ -33,6 +33,7 @@ def trainer(*arguments: str, cwd: Path, **environment: str) -> CompletedProcess[
         (["task=noisy_classifier"], "No checkpoint under outputs: train one with `uv run trainer`"),
         (["task=clean_classifier", "generator=nowhere"], "Expected a checkpoint in nowhere, but it has no config.json"),
         (["task=noisy_clasifier"], "got noisy_clasifier: did you mean noisy_classifier?"),
+        (["task=noisy_classifier", "data.rows.size=3"], "Unknown setting data.rows.size: another option"),
     ],
 )
 def test_what_a_person_can_mend_is_said_without_a_traceback(tmp_path: Path, arguments: list[str], message: str):

@@ -102,6 +102,8 @@ def _message(error: BaseException, hints: Hints) -> str:
     message = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in message:
         message = f"The memory of this machine does not suffice: {message:.200}"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        message = f"{error.strerror}: {error.filename}"
     if isinstance(error, MissingMandatoryValue):
         message = f"Expected a value for `{error.full_key}`: it has none by default."
     elif isinstance(error, ConfigAttributeError) and error.full_key:

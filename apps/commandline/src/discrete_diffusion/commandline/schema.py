@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -102,9 +102,12 @@ def check_targets(config: DictConfig, *, fills_in: bool = False) -> None:
             continue
         if not isinstance(target, str):
             raise ValueError(f"Expected `{name}._target_` to be a text, got {target!r:.80}.")
+        for flag in ("_partial_", "_recursive_"):
+            if not isinstance(found.get(flag, False), bool | _Unknown):
+                raise ValueError(f"Expected `{name}.{flag}` to be true or false, got {found[flag]!r:.80}.")
         try:
             function = get_object(target)
-        except Exception as error:  # modules of the user run here
+        except (Exception, SystemExit) as error:  # modules of the user run here
             reason = next(iter(str(error.__cause__ or error).splitlines()), "") or type(error).__name__
             raise ValueError(
                 f"Expected `{name}._target_` to name a class or function, got {target}: {reason.rstrip('.')}."
@@ -146,6 +149,8 @@ def check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> N
                 continue
             raise ValueError(f"Unknown setting {name}.{key}{nearest(key, parameters)}")
         default = parameters[key].default
+        if value is None and default is inspect.Parameter.empty and get_origin(hints.get(key)) is Callable:
+            raise ValueError(f"Expected `{name}.{key}` to be named entries with a `_target_`, got null.")
         plain = value is UNKNOWN or value == "???" or (isinstance(value, Mapping) and "_target_" in value)
         if plain or key not in hints or (value is None and default is None):
             continue

@@ -31,8 +31,10 @@ def explain(error: HydraException, config_path: str, config_name: str) -> str:
         return f"Cannot read the setting {error.override}: write NAME=VALUE, with quotes around a text."
     found = re.match(r"Could not override '(.+?)'", first)
     if isinstance(error, ConfigCompositionException) and found:
-        name = found[1]
-        return f"Unknown setting {name}{nearest(name, known_settings(config_path, config_name))}"
+        name, known = found[1], known_settings(config_path, config_name)
+        if name in known:
+            return f"Unknown setting {name}: another option on the command line has removed it."
+        return f"Unknown setting {name}{nearest(name, known)}"
     return first
 
 
