@@ -31,6 +31,14 @@ def word(smiles):
 
 def broken(smiles):
     raise KeyError("no such table")
+
+
+def leave(smiles):
+    raise SystemExit
+
+
+def huge(smiles):
+    return 10**400
 """
 
 
@@ -88,6 +96,9 @@ def test_each_property_is_a_column_of_samples_and_its_mean_one_of_results(
     [
         ("{x: my_properties.word}", "Expected the property x to return a number, got 'many' of"),
         ("{x: my_properties.broken}", "The property x failed on .*: 'no such table'"),
+        ("{x: my_properties.leave}", "The property x failed on .*: SystemExit"),
+        ("{x: my_properties.huge}", "Expected the property x to return a number, got 1000"),
+        ("{5: my_properties.log_p}", "Expected names of `properties` of letters, digits and _ other than"),
         ("{valid: my_properties.log_p}", "Expected names of `properties` of letters, digits and _ other than"),
         ("{a b: my_properties.log_p}", "Expected names of `properties` of letters, digits and _ other than"),
         ("{x: my_properties.no_such}", "no_such"),

@@ -31,6 +31,8 @@ def choose_device(name: str | None, ranks: Ranks = ALONE) -> torch.device:
         used = torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if used.type == "meta":
+        raise ValueError(f"The device {name!r} cannot be used: it stores no numbers.")
     if used.type == "cpu" and torch.device(name).index:
         raise ValueError(f"The device {name!r} cannot be used: there is one CPU, `cpu`.")
     return used

@@ -34,6 +34,7 @@ from discrete_diffusion.evaluator.likelihood import (
 )
 from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
+from discrete_diffusion.evaluator.properties import build_properties, with_properties
 from discrete_diffusion.evaluator.provenance import provenance, resume_command
 from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.record import Record, make_directory
@@ -41,7 +42,6 @@ from discrete_diffusion.evaluator.report import closing, likelihood_lines, likel
 from discrete_diffusion.evaluator.requested import request_error, requested_number, requesting, steers_property
 from discrete_diffusion.evaluator.rewards import build_reward
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
-from discrete_diffusion.evaluator.user_functions import build_properties, with_properties
 from discrete_diffusion.guidance import State
 
 LONGEST = 1024
@@ -290,6 +290,8 @@ def check(config: DictConfig) -> None:
             raise ValueError(f"Expected `{name}` >= 1, got {config[name]}.")
     if config.gamma is not None:
         raise ValueError(f"Expected no `gamma`, which is filled in for each of `gammas`: set gammas=[{config.gamma}].")
+    if config.null_label is not None:
+        raise ValueError(f"Expected no `null_label`, which is the checkpoint's, got {config.null_label}.")
     seeds = list(config.seeds)
     if not seeds or len(set(seeds)) < len(seeds) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(f"Expected distinct integers >= 0 in `seeds`, got {seeds}.")

@@ -1,9 +1,7 @@
-"""Functions of the user from a string to a number."""
+"""Further properties of samples, measured by functions of the user."""
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from numbers import Real
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,39 +9,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from discrete_diffusion.evaluator.domains.domain import Domain, Outcome
+from discrete_diffusion.evaluator.user_function import UserFunction
 
 TAKEN = ("string", "canonical", "valid", "novel", "property")
 """Columns of the file of samples, which no property of the user may be named after."""
-
-
-@dataclass(frozen=True)
-class UserFunction:
-    """Function from a string to a number.
-
-    Args:
-        function: Returns None or NaN for a string that has no number.
-        name: Name of the function in messages, such as "reward qed".
-        readable: Function from a string to the one that `function` receives.
-    """
-
-    function: Callable[[str], Any]
-    name: str
-    readable: Callable[[str], str] = str
-
-    def __call__(self, string: str) -> float | None:
-        """Return the number of a string, None if it has none.
-
-        Raises:
-            ValueError: If the function fails or returns no number.
-        """
-        try:
-            value = self.function(self.readable(string))
-        except Exception as error:  # of any kind, since the code is the user's
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise ValueError(f"The {self.name} failed on {string!r}: {reason}") from error
-        if value is not None and not isinstance(value, Real):
-            raise ValueError(f"Expected the {self.name} to return a number, got {value!r} of {string!r}.")
-        return None if value is None or math.isnan(value) else float(value)
 
 
 def build_properties(config: DictConfig | None, domain: Domain, example: str) -> dict[str, UserFunction]:
@@ -60,7 +29,7 @@ def build_properties(config: DictConfig | None, domain: Domain, example: str) ->
     settings: Any = {} if config is None else OmegaConf.to_container(config, resolve=True)
     found: dict[str, UserFunction] = {}
     for name, one in settings.items():
-        if name in TAKEN or not name.isidentifier():
+        if name in TAKEN or not str(name).isidentifier():
             raise ValueError(
                 f"Expected names of `properties` of letters, digits and _ other than {', '.join(TAKEN)}, got {name}."
             )

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.datasets import decode
 from discrete_diffusion.evaluator.domains.domain import Domain, name_of
-from discrete_diffusion.evaluator.user_functions import UserFunction
+from discrete_diffusion.evaluator.user_function import UserFunction
 
 REMEMBERED = 2**16  # strings
 

@@ -109,6 +109,14 @@ class ScoredData(Data):
 class Function(OpenSettings):
     """Function of the user."""
 
+    partial: Literal[True] = Field(True, alias="_partial_")
+
+
+class Metrics(OpenSettings):
+    """Arguments of a domain."""
+
+    property_name: Text | None = None
+
 
 class Reward(Settings):
     """Reward of searches."""
@@ -181,7 +189,7 @@ class EvaluatorSettings(Guided):
     """Every setting of `evaluator`."""
 
     properties: dict[str, Text | Function] | None
-    metrics: dict[str, Any]
+    metrics: Metrics
     judge: dict[str, Any]
     output: Text | None
     data: Data

@@ -14,6 +14,7 @@ from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import describe
 from discrete_diffusion.evaluator.carried_data import CarriedData
 from discrete_diffusion.evaluator.point import Point
+from discrete_diffusion.evaluator.user_function import UserFunction
 
 Number = float | int | None
 _EXAMPLES = 64
@@ -166,9 +167,14 @@ def build_domain(config: DictConfig, kind: str, data: SequenceData | CarriedData
             raise ValueError(f"The data are of the kind {kind!r}, which has no metrics of its own: choose `metrics=`.")
         config = OmegaConf.merge(OmegaConf.load(_file(kind)), config)  # type: ignore[assignment]
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    if (settings.get("property") or {}).get("_target_", "") is None:
-        settings["property"] = None
-    domain: Domain = instantiate(settings)(data=data)
+    measured = settings.pop("property", None) or {}
+    further: dict[str, Any] = {}
+    if measured.get("_target_") is not None:
+        function = instantiate(measured)
+        name = settings.get("property_name") or name_of(function)
+        further = {"property": UserFunction(function, f"property {name}", optional=False)}
+        settings["property_name"] = name
+    domain: Domain = instantiate(settings)(data=data, **further)
     if domain.checks_validity and isinstance(data, SequenceData):
         _expect_valid(domain, data, kind)
     return domain
