@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from discrete_diffusion.checkpoints import load
-from discrete_diffusion.commandline.schema import check_settings
+from discrete_diffusion.commandline.schema import check_settings, check_targets
 from discrete_diffusion.trainer.schema import TrainerSettings
 from discrete_diffusion.trainer.train_classifier import refuse
 
@@ -155,3 +155,22 @@ def test_the_defaults_of_a_run_are_those_that_the_readme_tells(configure, tmp_pa
 def test_the_schema_holds_every_setting_of_an_experiment(configure, tmp_path: Path, name: str):
     task = ["task=noisy_classifier"] if name.endswith("_classifier") else []
     check_settings(configure(f"experiment={name}", *task, output=tmp_path), TrainerSettings)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("facts.vocab_size=5", "facts"),
+        ("+trainer.max_epochs=0", "Expected `trainer.max_epochs` >= 1"),
+        ("+trainer.limit_train_batches=0.0", "Expected `trainer.limit_train_batches`"),
+    ],
+)
+def test_settings_without_any_step_or_effect_are_refused(configure, tmp_path: Path, override: str, message: str):
+    with pytest.raises(Exception, match=message):
+        check_settings(configure(override, output=tmp_path), TrainerSettings)
+
+
+def test_an_optimizer_without_a_part_is_refused(configure, tmp_path: Path):
+    config = configure("optimizer.muon=null", output=tmp_path)
+    with pytest.raises(ValueError, match=r"Expected `optimizer\.muon` to be named entries with a `_target_`, got null"):
+        check_targets(config)

@@ -59,6 +59,11 @@ def test_what_cannot_change_is_refused(run, begun: Path, tmp_path: Path, overrid
     assert "\n" not in str(refused.value)
 
 
+def test_data_that_come_from_no_file_cannot_have_moved(run, begun: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"a resumed run cannot change `data\.path`"):
+        run(tmp_path / "next", f"resume={begun}", "data.path=moved.csv", small=False)
+
+
 @pytest.mark.parametrize("override", ["model=ar", "experiment=digits", "data=digits"])
 def test_other_groups_are_refused(run, begun: Path, tmp_path: Path, override: str):
     with pytest.raises(ValueError, match="Expected plain values beside `resume`"):

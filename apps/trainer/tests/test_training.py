@@ -160,3 +160,16 @@ def test_augmented_data_are_trained_on_anew_each_time(run, tmp_path: Path, monke
     (tmp_path / "text8.txt").write_text("the quick brown fox jumps over the lazy dog " * 300)
     run(tmp_path / "run", "model=ar", *crops)
     assert {x0.shape[1] for x0 in seen} == {16}
+
+
+@pytest.mark.parametrize("group", ["callbacks", "logger"])
+def test_an_entry_that_is_not_lightning_s_is_refused(run, tmp_path: Path, group: str):
+    with pytest.raises(ValueError, match=rf"Expected `{group}\.other` to be a .* of Lightning"):
+        run(tmp_path / "run", f"+{group}.other._target_=os.getcwd")
+
+
+@pytest.mark.filterwarnings("default")
+def test_entries_that_are_null_are_left_out(run, tmp_path: Path):
+    run(tmp_path / "run", "callbacks.checkpoints=null", "logger.csv=null", "preview.samples=0")
+    assert not list((tmp_path / "run").glob("**/*.csv"))
+    assert load(newest(tmp_path))

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import lightning as L
 import yaml
@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -197,15 +198,15 @@ def build_trainer(config: DictConfig, run: TrainingRun, stop: Stop, callbacks: S
     """Build the configured Lightning trainer.
 
     Raises:
-        ValueError: If Lightning refuses its settings.
+        ValueError: If Lightning refuses its settings, or a callback or logger is none of Lightning's.
     """
     options = instantiate(config.trainer)
     accumulated = count_accumulated(config)
     if options.get("val_check_interval") is not None:  # Lightning counts batches
         options["val_check_interval"] *= accumulated // options["accumulate_grad_batches"]
     options["accumulate_grad_batches"] = accumulated
-    added = [FinalValidation(), *instantiate(config.callbacks).values(), *callbacks, stop]
-    loggers = list(instantiate(config.logger).values())
+    added = [FinalValidation(), *_built(config, "callbacks", L.Callback), *callbacks, stop]
+    loggers = _built(config, "logger", Logger)
     try:
         return L.Trainer(
             **{**options, "plugins": [*(options.get("plugins") or []), WholeFiles()]},
@@ -217,6 +218,19 @@ def build_trainer(config: DictConfig, run: TrainingRun, stop: Stop, callbacks: S
         )
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"Lightning refuses the settings under `trainer`: {error}") from error
+
+
+def _built(config: DictConfig, group: str, kind: type) -> list[Any]:
+    """Return the entries of a group that are not null, built.
+
+    Raises:
+        ValueError: If one is not of the kind.
+    """
+    built = {name: one for name, one in instantiate(config[group]).items() if one is not None}
+    for name, one in built.items():
+        if not isinstance(one, kind):
+            raise ValueError(f"Expected `{group}.{name}` to be a {kind.__name__} of Lightning, got {one!r:.80}.")
+    return list(built.values())
 
 
 def build_batches(config: DictConfig, data: SequenceData, run: TrainingRun) -> DataModule:

@@ -157,10 +157,12 @@ def _apply(override: Override, config: DictConfig, run: Path) -> str | None:
         raise ValueError(f"Expected plain values beside `resume`, got `{text}`: {run} has its groups chosen.")
     if before == after and not override.is_add():
         return None
-    if name.partition(".")[0] in FIXED and name not in MOVABLE:
+    # Data that come from no file have not moved.
+    movable = name in MOVABLE and before is not None
+    if name.partition(".")[0] in FIXED and not movable:
         was = f", which is {before!r:.80} in {run}" if before is not None else ""
         raise ValueError(f"Expected no `{text}` beside `resume`: a resumed run cannot change `{name}`{was}.")
-    if name not in MOVABLE and not override.is_add() and name not in _names(config):
+    if not movable and not override.is_add() and name not in _names(config):
         raise ValueError(f"Unknown setting {name}: {run} has none of this name.")
     OmegaConf.update(config, name, after, merge=False, force_add=True)
     return f"{name} {before} -> {after}"

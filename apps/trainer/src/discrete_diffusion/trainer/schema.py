@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig
 from pydantic import AfterValidator, Field
@@ -26,6 +26,7 @@ from discrete_diffusion.trainer.launching import count_accumulated, expect_proce
 
 Size = Annotated[int, Field(ge=1, le=2**20)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 ExclusiveShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
@@ -139,7 +140,8 @@ class LightningTrainer(OpenSettings):
     gradient_clip_val: NonNegative | None = None
     val_check_interval: Count | None = None
     check_val_every_n_epoch: Count | None = None
-    limit_train_batches: Count | Share | None = None
+    limit_train_batches: Count | PositiveShare | None = None
+    max_epochs: Count | Literal[-1] | None = None
     limit_val_batches: Natural | Share | None = None
     num_sanity_val_steps: Annotated[int, Field(ge=-1, le=10**9)] | None = None
     log_every_n_steps: Natural | None = None
@@ -193,7 +195,7 @@ class TrainerSettings(Settings):
     sampling_steps: Annotated[int, Field(ge=1, le=2**20)]
     preview: Preview
     trainer: LightningTrainer
-    facts: Any
+    facts: None  # filled in at run time
 
 
 def check_run(config: DictConfig) -> None:
