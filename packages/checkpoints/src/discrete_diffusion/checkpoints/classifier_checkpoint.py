@@ -181,7 +181,9 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     expect_described(config, ["network"] if config["process"] is None else ["network", "process"], where=where)
     expect_flags(config, where=where)
     expect_one_size([config["network"], config["process"]], where=where)
-    if (config["process"] is None) != (kind in ("prefix", "clean")):
+    # A hidden classifier may belong to a left-to-right generator, which has no process.
+    noisy = kind == "noisy" or (kind == "hidden" and config["generator"].get("process") is not None)
+    if noisy != (config["process"] is not None):
         raise ValueError(f"Expected {'a' if config['process'] is None else 'no'} `process` for {kind} in {where}.")
     try:
         file = directory / "model.safetensors"
