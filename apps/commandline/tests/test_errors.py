@@ -1,7 +1,10 @@
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError
 
@@ -53,6 +56,29 @@ def test_the_cause_of_a_failed_instantiation_is_reported(capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         fail(error)
     assert capsys.readouterr().err == "evaluator: Expected `k` >= 1, got 0.\n"
+
+
+def _breaks(size: int) -> None:
+    raise TypeError(f"unsupported operand: {size}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "line"),
+    [
+        ({"_target_": "os.fspath"}, 2, "evaluator: The target of `rows` does not take its settings: fspath() missing"),
+        ({"_target_": f"{__name__}._breaks", "length": 3}, 2, "evaluator: The target of `rows` does not take its"),
+        ({"_target_": f"{__name__}._breaks", "size": 3}, 70, "evaluator: This is a bug"),
+    ],
+)
+def test_a_target_that_takes_other_arguments_is_a_mistake_in_the_settings(
+    settings: dict[str, object], code: int, line: str, capsys: pytest.CaptureFixture[str], monkeypatch
+):
+    monkeypatch.setitem(sys.modules, __name__, SimpleNamespace(_breaks=_breaks))
+    with pytest.raises(SystemExit) as stop, report_errors("evaluator"):
+        instantiate(OmegaConf.create({"rows": settings}).rows)
+    assert stop.value.code == code
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert printed.startswith(line)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

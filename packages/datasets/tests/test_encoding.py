@@ -1,10 +1,13 @@
+import json
 import multiprocessing
 
 import pyarrow as pa
 import pytest
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from discrete_diffusion.datasets import Padded, Wrapped, character_tokenizer, encoding
-from discrete_diffusion.datasets.encoding import encode
+from discrete_diffusion.datasets.encoding import encode, tokenize
 
 STRINGS = pa.chunked_array([["abc", "ca"], ["b" * 50]])
 PADDED = Padded()
@@ -99,3 +102,12 @@ def test_processes_share_a_file_without_harm(tmp_path):
         worker.join()
     assert len(found) == 1
     assert len(files(tmp_path)) == 1
+
+
+def test_an_error_of_the_tokenizer_is_an_error_of_the_data():
+    """The vocabulary lacks the token that the tokenizer names for unknown symbols."""
+    state = json.loads(character_tokenizer(["CCO"]).backend_tokenizer.to_str())
+    state["model"]["unk_token"] = "<nothing>"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(state)), unk_token="<unk>")
+    with pytest.raises(ValueError, match=r"The tokenizer cannot read these strings: .*Missing"):
+        tokenize(["CCZ"], tokenizer, Padded(), None)

@@ -36,12 +36,19 @@ def shows_tracebacks() -> bool:
 def is_for_the_user(error: BaseException) -> bool:
     """Return whether an error tells the user what to fix; every other one is a bug."""
     if isinstance(error, InstantiationException):
-        return error.__cause__ is None or is_for_the_user(error.__cause__)
+        cause = error.__cause__
+        return cause is None or is_for_the_user(cause) or _refuses_arguments(cause)
     if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
         return True
     return isinstance(error, USER_ERRORS) or any(
         kind.__name__ in LIBRARY_ERRORS.get(kind.__module__.partition(".")[0], ()) for kind in type(error).__mro__
     )
+
+
+def _refuses_arguments(error: BaseException) -> bool:
+    """Return whether the call of a target failed before its code ran: it takes other arguments than the settings."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, TypeError) and bool(frames) and frames[-1].f_globals["__name__"].startswith("hydra.")
 
 
 @contextmanager
@@ -70,7 +77,8 @@ def report_errors(name: str, hints: Callable[[], Hints] = dict, *, debug: bool |
         # A progress bar may have left the cursor of a terminal at the end of its line.
         fresh_line = "\n" if sys.stderr.isatty() else ""
         if is_for_the_user(error):
-            print(f"{fresh_line}{name}: {_message(_cause(error), hints())}", file=sys.stderr)
+            place = _place(error) if isinstance(_cause(error), TypeError) else ""
+            print(f"{fresh_line}{name}: {place}{_message(_cause(error), hints())}", file=sys.stderr)
             raise SystemExit(2) from None
         print(f"{fresh_line}{name}: {_describe_bug(error, name)}", file=sys.stderr)
         raise SystemExit(BUG) from None
@@ -81,6 +89,12 @@ def _cause(error: BaseException) -> BaseException:
     while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _place(error: BaseException) -> str:
+    """Return the beginning of a message with the setting whose target refuses its arguments."""
+    _, named, key = str(error).rpartition("full_key: ")
+    return f"The target of `{key}` does not take its settings: " if named else ""
 
 
 def _describe_bug(error: BaseException, name: str) -> str:

@@ -40,7 +40,8 @@ def build_grid(config: DictConfig, checkpoint: Checkpoint, report: Callable[[str
         report: Called with a line before the times are fitted.
 
     Raises:
-        ValueError: If the model goes from left to right and the configuration has times, or a setting is out of range.
+        ValueError: If the model goes from left to right and the configuration has times, a setting is out of range, or
+            the target is no function.
     """
     settings = OmegaConf.to_container(config.grid, resolve=True)
     assert isinstance(settings, dict)
@@ -48,7 +49,10 @@ def build_grid(config: DictConfig, checkpoint: Checkpoint, report: Callable[[str
         return None
     if not isinstance(checkpoint.sampler(), AncestralSampler):
         raise ValueError("Expected no `grid`: this model is sampled from left to right.")
-    grid, fits = supply(instantiate(settings), settings, "checkpoint", checkpoint)
+    built = instantiate(settings)
+    if not callable(built):
+        raise ValueError(f"Expected a function from a number of steps to times as `grid`, got {built!r:.80}.")
+    grid, fits = supply(built, settings, "checkpoint", checkpoint)
     if not fits:
         return grid
     report("Fitting the times of the steps to samples of the model ...")

@@ -27,12 +27,12 @@ def build_data(
     # Data of checkpoints without the setting were accepted at any share of dropped rows.
     settings = {"max_dropped": 1.0, **settings}
     arguments = {
-        "rows": build(settings["rows"]),
         "column": settings["column"],
         "tokenizer": tokenizer,
         "label": label,
         "length": length,
         **{name: build(settings[name]) for name in OPTIONAL if name in settings},
     }
-    check_arguments("data", sequence_data, arguments)
-    return sequence_data(**arguments)
+    # Before the rows are built, which may take long.
+    check_arguments("data", sequence_data, arguments, waits=True)
+    return sequence_data(rows=build(settings["rows"]), **arguments)

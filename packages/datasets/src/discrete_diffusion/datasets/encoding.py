@@ -88,9 +88,9 @@ def encode(
     """
     if column.nbytes < WORTH_KEEPING:
         return _opened(_encoded(column, tokenizer, layout, length, allow_unknown))
-    said = [FORMAT, layout, length, allow_unknown, tokenizers.__version__, fingerprint_of_tokenizer(tokenizer)]
-    digest = hashlib.sha256(repr(said).encode())
-    # How the column is cut into chunks, or of what it is a part, says nothing about it: a fresh copy tells neither.
+    settings = [FORMAT, layout, length, allow_unknown, tokenizers.__version__, fingerprint_of_tokenizer(tokenizer)]
+    digest = hashlib.sha256(repr(settings).encode())
+    # A fresh copy, because neither the chunks of the column nor the column that it is a slice of matter.
     for buffer in pa.concat_arrays(column.chunks).buffers():
         digest.update(b"-" if buffer is None else memoryview(buffer))
     path = cache_folder() / f"tokens-{digest.hexdigest()[:24]}.arrow"
@@ -104,15 +104,17 @@ def encode(
 def fingerprint_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return a fingerprint of everything that a tokenizer does."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    told = backend.to_str() if backend is not None else repr((type(tokenizer), sorted(tokenizer.get_vocab().items())))
-    return hashlib.sha256(told.encode()).hexdigest()
+    description = (
+        backend.to_str() if backend is not None else repr((type(tokenizer), sorted(tokenizer.get_vocab().items())))
+    )
+    return hashlib.sha256(description.encode()).hexdigest()
 
 
 def tokenize(strings: Sequence[str], tokenizer: PreTrainedTokenizerBase, layout: Layout, length: int | None) -> Tokens:
     """Return the token ids of strings, and which strings lose something.
 
     Raises:
-        ValueError: If the layout truncates and there is no `length`.
+        ValueError: If the layout truncates and there is no `length`, or the tokenizer fails.
     """
     if layout.truncates and length is None:
         raise ValueError("Expected a `length` to truncate to.")
@@ -136,11 +138,11 @@ def tokenize(strings: Sequence[str], tokenizer: PreTrainedTokenizerBase, layout:
 
         try:
             encoded = ids(batch, layout.truncates)
-        except Exception:
+        except Exception as error:  # the library's own class
             known = set("".join(tokenizer.get_vocab()))
             strange = [i for i, string in enumerate(batch) if not known.issuperset(string)]
             if tokenizer.unk_token_id is not None or not strange:
-                raise
+                raise ValueError(f"The tokenizer cannot read these strings: {error}.") from error
             unreadable += [start + i for i in strange]
             encoded = ids([string if known.issuperset(string) else "" for string in batch], layout.truncates)
         if layout.truncates:
