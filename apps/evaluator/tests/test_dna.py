@@ -8,14 +8,14 @@ from scipy.spatial.distance import jensenshannon
 
 from discrete_diffusion.datasets import CategoryLabel, Padded, SequenceData, sequence_data
 from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
-from discrete_diffusion.datasets.species_law import SyntheticSpecies
+from discrete_diffusion.datasets.species_distribution import SyntheticSpecies
 from discrete_diffusion.datasets.synthetic_species import synthetic_species
 from discrete_diffusion.evaluator.domains import domain
 from discrete_diffusion.evaluator.domains.dna import DNA
 from discrete_diffusion.evaluator.domains.domain import Run, build_domain
 from discrete_diffusion.evaluator.point import Point
 
-LAW = SyntheticSpecies.drawn(3, 2, 0.6, seed=0)
+SOURCE = SyntheticSpecies.drawn(3, 2, 0.6, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,14 @@ def test_training_data_of_another_case_are_known(data: SequenceData):
 
 
 def test_kmers_against_scipy_and_chance(metrics: DNA):
-    law = np.mean([LAW.kmer_law(s, 3) for s in range(3)], axis=0)
-    good, bad = LAW.sample(900, 64, seed=9)[0], ["ACGT" * 16] * 20
+    expected = np.mean([SOURCE.kmer_distribution(s, 3) for s in range(3)], axis=0)
+    good, bad = SOURCE.sample(900, 64, seed=9)[0], ["ACGT" * 16] * 20
     numbers = metrics(good).numbers
     assert numbers["js_distance_3"] == pytest.approx(numbers["js_divergence_3"] ** 0.5)
-    assert numbers["js_distance_3"] == pytest.approx(jensenshannon(metrics.kmers.spectra[3], law), abs=0.01)
+    assert numbers["js_distance_3"] == pytest.approx(jensenshannon(metrics.kmers.spectra[3], expected), abs=0.01)
     assert numbers["js_distance_3"] < 0.05
     assert numbers["discriminator_auroc"] == pytest.approx(0.5, abs=0.1)
-    some = metrics(LAW.sample(90, 64, seed=9)[0]).numbers
+    some = metrics(SOURCE.sample(90, 64, seed=9)[0]).numbers
     # Chance is the larger the fewer there are, and the more k-mers.
     assert some["held_out_js_distance_3"] > numbers["held_out_js_distance_3"]
     assert some["held_out_js_distance_6"] > some["held_out_js_distance_3"]
@@ -81,7 +81,7 @@ def test_kmers_against_scipy_and_chance(metrics: DNA):
 
 
 def test_samples_are_compared_with_their_class(metrics: DNA):
-    samples, species = LAW.sample(300, 64, seed=9)
+    samples, species = SOURCE.sample(300, 64, seed=9)
     right = metrics(samples, species).numbers["js_distance_3_by_class"]
     wrong = metrics(samples, (species + 1) % 3).numbers["js_distance_3_by_class"]
     assert right < wrong / 2
@@ -109,11 +109,13 @@ def test_another_property_by_the_config(data: SequenceData):
     config.property = None
     plain = instantiate(config)(data=data)
     assert plain.property_name == "GC content"
-    assert plain.training["mean"] == pytest.approx(np.mean([LAW.kmer_law(s, 1)[1:3].sum() for s in range(3)]), abs=0.01)
+    assert plain.training["mean"] == pytest.approx(
+        np.mean([SOURCE.kmer_distribution(s, 1)[1:3].sum() for s in range(3)]), abs=0.01
+    )
 
 
 def test_pictures(metrics: DNA, tmp_path: Path):
-    samples = LAW.sample(120, 64, seed=9)[0]
+    samples = SOURCE.sample(120, 64, seed=9)[0]
     plain, guided = Point("none", None, "all", 60), Point("D-CFG", 2.0, "species_0", 60, label=0)
     runs = [Run(plain, 1, metrics(samples[:60])), Run(guided, 1, metrics(samples[60:])), Run(guided, 2, metrics(["A"]))]
     paths = metrics.draw(runs, tmp_path, chosen=guided, shown=3)

@@ -10,7 +10,7 @@ import pytest
 
 from discrete_diffusion.datasets.fasta import clean_sequence, read_fasta
 from discrete_diffusion.datasets.species10 import SPECIES, species10
-from discrete_diffusion.datasets.species_law import SyntheticSpecies
+from discrete_diffusion.datasets.species_distribution import SyntheticSpecies
 from discrete_diffusion.datasets.synthetic_species import synthetic_species
 
 FASTA = b">chr1 first of two\nACGTac\r\ngtnn\n\n>chr2\nRYK-*.\nA\n"
@@ -160,60 +160,62 @@ def test_the_hub(monkeypatch):
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
-def test_the_law_of_kmers_is_that_of_all_sequences(order):
-    law = SyntheticSpecies.drawn(2, order, 0.5, seed=3)
+def test_the_distribution_of_kmers_is_that_of_all_sequences(order):
+    source = SyntheticSpecies.drawn(2, order, 0.5, seed=3)
     every = ["".join(letters) for letters in itertools.product("ACGT", repeat=4)]
-    probabilities = np.exp(law.log_likelihoods(every))
+    probabilities = np.exp(source.log_likelihoods(every))
     assert probabilities.sum(0) == pytest.approx([1.0, 1.0])
     for s in range(2):
-        assert law.kmer_law(s, 4) == pytest.approx(probabilities[:, s], abs=1e-15)
-        # At each place of a stationary chain the k-mers have one law.
-        whole = law.kmer_law(s, 4).reshape(4, 4, 4, 4)
+        assert source.kmer_distribution(s, 4) == pytest.approx(probabilities[:, s], abs=1e-15)
+        # At each place of a stationary chain the k-mers have one source.
+        whole = source.kmer_distribution(s, 4).reshape(4, 4, 4, 4)
         for axes in ((2, 3), (0, 3), (0, 1)):
-            assert whole.sum(axes).ravel() == pytest.approx(law.kmer_law(s, 2), abs=1e-14)
+            assert whole.sum(axes).ravel() == pytest.approx(source.kmer_distribution(s, 2), abs=1e-14)
 
 
 def test_both_strands_are_alike():
-    law = SyntheticSpecies.drawn(3, 2, 0.5, seed=0)
-    some = law.sample(12, 20, seed=1)[0]
-    assert law.log_likelihoods([reverse_complement(one) for one in some]) == pytest.approx(law.log_likelihoods(some))
+    source = SyntheticSpecies.drawn(3, 2, 0.5, seed=0)
+    some = source.sample(12, 20, seed=1)[0]
+    assert source.log_likelihoods([reverse_complement(one) for one in some]) == pytest.approx(
+        source.log_likelihoods(some)
+    )
 
 
 def test_likelihood_by_hand():
     transition = np.array([[[0.7, 0.1, 0.1, 0.1], *[[0.25] * 4] * 3], [[0.25] * 4] * 4])
-    law = SyntheticSpecies(transition)
+    source = SyntheticSpecies(transition)
     # π_A = 0.7 π_A + 0.25 (1 - π_A) = 5/11; the others share the rest.
-    assert law.kmer_law(0, 1) == pytest.approx([5 / 11, 2 / 11, 2 / 11, 2 / 11])
-    assert law.log_likelihood("AAC", 0) == pytest.approx(math.log(5 / 11 * 0.7 * 0.1))
-    assert law.log_likelihood("AAC", 1) == pytest.approx(-3 * math.log(4))
-    assert law.posterior(["AAC"])[0, 0] == pytest.approx(5 / 11 * 0.07 / (5 / 11 * 0.07 + 4**-3))
+    assert source.kmer_distribution(0, 1) == pytest.approx([5 / 11, 2 / 11, 2 / 11, 2 / 11])
+    assert source.log_likelihood("AAC", 0) == pytest.approx(math.log(5 / 11 * 0.7 * 0.1))
+    assert source.log_likelihood("AAC", 1) == pytest.approx(-3 * math.log(4))
+    assert source.posterior(["AAC"])[0, 0] == pytest.approx(5 / 11 * 0.07 / (5 / 11 * 0.07 + 4**-3))
     with pytest.raises(ValueError, match="Expected the letters A, C, G and T, got 'N'"):
-        law.log_likelihood("ANC", 0)
-    assert law.log_likelihood("", 0) == 0
+        source.log_likelihood("ANC", 0)
+    assert source.log_likelihood("", 0) == 0
 
 
-def test_samples_have_the_law_that_is_told():
-    law = SyntheticSpecies.drawn(2, 2, 0.5, seed=0)
-    drawn, species = law.sample(20_000, 4, seed=5)
+def test_samples_have_the_stated_distribution():
+    source = SyntheticSpecies.drawn(2, 2, 0.5, seed=0)
+    drawn, species = source.sample(20_000, 4, seed=5)
     every = {"".join(letters): i for i, letters in enumerate(itertools.product("ACGT", repeat=4))}
     for s in range(2):
         counts = np.bincount(
             [every[one] for one, which in zip(drawn, species, strict=True) if which == s], minlength=256
         )
-        expected = 10_000 * law.kmer_law(s, 4)
+        expected = 10_000 * source.kmer_distribution(s, 4)
         # Pearson's statistic has 255 degrees of freedom: mean 255, standard deviation 23.
         assert ((counts - expected) ** 2 / expected).sum() < 255 + 4 * 23
 
 
 def test_species_overlap_but_can_be_told_apart():
-    law = SyntheticSpecies.drawn(10, 2, 0.28, seed=0)
+    source = SyntheticSpecies.drawn(10, 2, 0.28, seed=0)
     rows = synthetic_species(2000)
-    assert law.names == tuple(f"species_{i}" for i in range(10))
-    assert sorted(set(rows["species"][:])) == list(law.names)
-    told = law.posterior(rows["sequence"][:]).argmax(1)
-    assert np.mean([law.names[s] == name for s, name in zip(told, rows["species"][:], strict=True)]) == pytest.approx(
-        0.917, abs=0.02
-    )
+    assert source.names == tuple(f"species_{i}" for i in range(10))
+    assert sorted(set(rows["species"][:])) == list(source.names)
+    told = source.posterior(rows["sequence"][:]).argmax(1)
+    assert np.mean(
+        [source.names[s] == name for s, name in zip(told, rows["species"][:], strict=True)]
+    ) == pytest.approx(0.917, abs=0.02)
 
 
 def test_synthetic_species_depend_on_the_seed_alone():

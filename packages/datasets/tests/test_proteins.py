@@ -16,7 +16,7 @@ from discrete_diffusion.datasets import (
 )
 from discrete_diffusion.datasets.protein_tokenizer import AMINO_ACIDS
 
-LAW = SyntheticProteins.drawn(3, 0.5, 10, 20, seed=0)
+SOURCE = SyntheticProteins.drawn(3, 0.5, 10, 20, seed=0)
 
 
 def test_the_tokenizer():
@@ -55,24 +55,24 @@ def test_a_file_of_proteins(tmp_path):
 
 
 def test_likelihood_by_hand():
-    law = SyntheticProteins(LAW.transition, LAW.mean_extension, 1, 2)
-    q = LAW.mean_extension
+    source = SyntheticProteins(SOURCE.transition, SOURCE.mean_extension, 1, 2)
+    q = SOURCE.mean_extension
     m, a = AMINO_ACIDS.index("M"), AMINO_ACIDS.index("A")
-    assert law.log_likelihoods(["M", "MA"]) == pytest.approx(np.log([1 - q, q * LAW.transition[:, m, a]]))
-    assert np.isneginf(law.log_likelihoods(["", "A", "MX", "MAA"])).all()
-    whole = np.exp(law.log_likelihoods(["M", *(f"M{letter}" for letter in AMINO_ACIDS)])).sum(0)
+    assert source.log_likelihoods(["M", "MA"]) == pytest.approx(np.log([1 - q, q * SOURCE.transition[:, m, a]]))
+    assert np.isneginf(source.log_likelihoods(["", "A", "MX", "MAA"])).all()
+    whole = np.exp(source.log_likelihoods(["M", *(f"M{letter}" for letter in AMINO_ACIDS)])).sum(0)
     assert whole == pytest.approx(np.ones(3))
-    law = SyntheticProteins(LAW.transition, LAW.mean_extension, 3, 3)
+    source = SyntheticProteins(SOURCE.transition, SOURCE.mean_extension, 3, 3)
     every = ["M" + "".join(pair) for pair in itertools.product(AMINO_ACIDS, repeat=2)]
-    assert np.exp(law.log_likelihoods(every)).sum(0) == pytest.approx(np.ones(3))
+    assert np.exp(source.log_likelihoods(every)).sum(0) == pytest.approx(np.ones(3))
 
 
 def test_samples_have_the_distribution_of_their_family():
-    sequences, families = LAW.sample(6000, seed=1)
+    sequences, families = SOURCE.sample(6000, seed=1)
     for family in range(3):
         own = [one for one, f in zip(sequences, families, strict=True) if f == family]
         lengths = np.bincount([len(one) for one in own], minlength=21)[10:] / len(own)
-        assert lengths == pytest.approx(LAW.length_law(family), abs=0.04)
+        assert lengths == pytest.approx(SOURCE.length_distribution(family), abs=0.04)
         pairs = np.zeros((20, 20))
         for one in own:
             codes = [AMINO_ACIDS.index(letter) for letter in one]
@@ -80,15 +80,15 @@ def test_samples_have_the_distribution_of_their_family():
         often = pairs.sum(1) > 500
         assert often.sum() > 10
         shares = pairs[often] / pairs[often].sum(1, keepdims=True)
-        assert shares == pytest.approx(LAW.transition[family][often], abs=0.08)
+        assert shares == pytest.approx(SOURCE.transition[family][often], abs=0.08)
     assert all(one.startswith("M") for one in sequences)
-    assert LAW.sample(10, seed=1)[0] == sequences[:10]
+    assert SOURCE.sample(10, seed=1)[0] == sequences[:10]
 
 
 def test_families_overlap_but_can_be_told_apart():
     rows = synthetic_proteins(500)
-    law = SyntheticProteins.drawn(5, 0.2, 40, 126, seed=0)
-    right = law.posterior(rows["sequence"][:]).argmax(1) == np.arange(500) % 5
+    source = SyntheticProteins.drawn(5, 0.2, 40, 126, seed=0)
+    right = source.posterior(rows["sequence"][:]).argmax(1) == np.arange(500) % 5
     assert 0.9 < right.mean() < 1
     data = sequence_data(rows, tokenizer=protein_tokenizer(), label=CategoryLabel("family"), length=128)
     assert data.report.changes == ()

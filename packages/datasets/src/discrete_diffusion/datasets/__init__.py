@@ -37,7 +37,7 @@ from discrete_diffusion.datasets.openwebtext import openwebtext
 from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
 from discrete_diffusion.datasets.pretrained_tokenizer import pretrained_tokenizer
 from discrete_diffusion.datasets.prose import prose
-from discrete_diffusion.datasets.protein_law import SyntheticProteins
+from discrete_diffusion.datasets.protein_distribution import SyntheticProteins
 from discrete_diffusion.datasets.protein_tokenizer import protein_tokenizer
 from discrete_diffusion.datasets.proteins import proteins, synthetic_proteins
 from discrete_diffusion.datasets.qm9 import qm9
@@ -51,7 +51,7 @@ from discrete_diffusion.datasets.selfies_tokenizer import selfies_tokenizer
 from discrete_diffusion.datasets.sequences import SequenceData, decode, sequence_data
 from discrete_diffusion.datasets.smiles_tokenizer import smiles_tokenizer, smiles_tokenizer_from_vocab
 from discrete_diffusion.datasets.species10 import species10
-from discrete_diffusion.datasets.species_law import SyntheticSpecies
+from discrete_diffusion.datasets.species_distribution import SyntheticSpecies
 from discrete_diffusion.datasets.stream import Stream
 from discrete_diffusion.datasets.synthetic_species import synthetic_species
 from discrete_diffusion.datasets.table import table

@@ -5,7 +5,7 @@ import pyarrow.compute
 
 import datasets
 from discrete_diffusion.datasets.files import Source, find_column, mark_rows, read_table
-from discrete_diffusion.datasets.protein_law import SyntheticProteins
+from discrete_diffusion.datasets.protein_distribution import SyntheticProteins
 from discrete_diffusion.datasets.protein_tokenizer import AMINO_ACIDS, OTHER_RESIDUES
 
 NAMES = ("sequence", "protein", "protein_sequence", "aa_sequence", "seq", "sequences", "text")
@@ -60,7 +60,7 @@ def synthetic_proteins(
             raise ValueError(f"Expected `{name}` >= {least}, got {value}.")
     if divergence < 0:
         raise ValueError(f"Expected `divergence` >= 0, got {divergence}.")
-    law = SyntheticProteins.drawn(families, divergence, shortest, longest, seed)
-    sequences, which = law.sample(size, seed)
-    rows = pa.table({"sequence": sequences, "family": [law.names[f] for f in which]})
+    distribution = SyntheticProteins.drawn(families, divergence, shortest, longest, seed)
+    sequences, which = distribution.sample(size, seed)
+    rows = pa.table({"sequence": sequences, "family": [distribution.names[f] for f in which]})
     return datasets.Dataset(datasets.table.InMemoryTable(rows))

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 import datasets
-from discrete_diffusion.datasets.species_law import SyntheticSpecies
+from discrete_diffusion.datasets.species_distribution import SyntheticSpecies
 
 
 def synthetic_species(
@@ -29,7 +29,7 @@ def synthetic_species(
         raise ValueError(f"Expected `order` <= 6, got {order}.")
     if divergence < 0:
         raise ValueError(f"Expected `divergence` >= 0, got {divergence}.")
-    law = SyntheticSpecies.drawn(species, order, divergence, seed)
-    sequences, which = law.sample(size, length, seed)
-    rows = pa.table({"sequence": sequences, "species": [law.names[s] for s in which]})
+    distribution = SyntheticSpecies.drawn(species, order, divergence, seed)
+    sequences, which = distribution.sample(size, length, seed)
+    rows = pa.table({"sequence": sequences, "species": [distribution.names[s] for s in which]})
     return datasets.Dataset(datasets.table.InMemoryTable(rows))

@@ -48,8 +48,8 @@ class SyntheticSpecies:
         own = rng.standard_normal((species, 1, 4)) + rng.standard_normal((species, 4**order, 4))
         odds = np.exp(ancestor + divergence * own)
         one = cls(odds / odds.sum(-1, keepdims=True))
-        laws = np.stack([one.kmer_law(s, order + 1) for s in range(species)])
-        both = (laws + laws[:, _reverse_complements(order + 1)]).reshape(species, -1, 4)
+        distributions = np.stack([one.kmer_distribution(s, order + 1) for s in range(species)])
+        both = (distributions + distributions[:, _reverse_complements(order + 1)]).reshape(species, -1, 4)
         return cls(both / both.sum(-1, keepdims=True))
 
     @property
@@ -63,7 +63,7 @@ class SyntheticSpecies:
         width = len(str(len(self.transition) - 1))
         return tuple(f"species_{s:0{width}}" for s in range(len(self.transition)))
 
-    def kmer_law(self, species: int, k: int) -> np.ndarray:
+    def kmer_distribution(self, species: int, k: int) -> np.ndarray:
         """Return the probability of each k-mer at any position, (4^k,), in lexicographic order.
 
         Raises:
@@ -72,10 +72,10 @@ class SyntheticSpecies:
         if k < 1:
             raise ValueError(f"Expected `k` >= 1, got {k}.")
         transition = self.transition[species]
-        law = _stationary(transition)
+        distribution = _stationary(transition)
         for _ in range(self.order, k):
-            law = (law.reshape(-1, len(transition))[..., None] * transition).ravel()
-        return law.reshape(4**k, -1).sum(-1)
+            distribution = (distribution.reshape(-1, len(transition))[..., None] * transition).ravel()
+        return distribution.reshape(4**k, -1).sum(-1)
 
     def log_likelihood(self, sequence: str, species: int) -> float:
         """Return log p(sequence | species), in nats.
@@ -92,7 +92,8 @@ class SyntheticSpecies:
             ValueError: If a sequence has other letters than A, C, G and T.
         """
         order, log_transition = self.order, np.log(self.transition)
-        starts = {m: np.log([self.kmer_law(s, m) for s in range(len(self.transition))]) for m in range(1, order + 1)}
+        species = range(len(self.transition))
+        starts = {m: np.log([self.kmer_distribution(s, m) for s in species]) for m in range(1, order + 1)}
         log_probs = np.zeros((len(sequences), len(self.transition)))
         for i, sequence in enumerate(sequences):
             codes = _codes(sequence)
@@ -118,9 +119,9 @@ class SyntheticSpecies:
         species = np.arange(size) % len(self.transition)
         drawn = np.random.default_rng([seed, 1]).random((size, length))
         codes = np.zeros((size, length), dtype=np.int64)
-        laws = np.stack([_stationary(one) for one in self.transition])
+        distributions = np.stack([_stationary(one) for one in self.transition])
         # The m-mer that a chain begins with is drawn as a whole, by the number that its first letter would be drawn by.
-        begin = (laws.cumsum(1)[species, :-1] < drawn[:, :1]).sum(1)
+        begin = (distributions.cumsum(1)[species, :-1] < drawn[:, :1]).sum(1)
         for i in range(min(self.order, length)):
             codes[:, i] = begin // 4 ** (self.order - 1 - i) % 4
         context, bounds = begin, self.transition.cumsum(-1)[..., :-1]

@@ -71,17 +71,17 @@ class SyntheticProteins:
         width = len(str(len(self.transition) - 1))
         return tuple(f"family_{f:0{width}}" for f in range(len(self.transition)))
 
-    def length_law(self, family: int) -> np.ndarray:
+    def length_distribution(self, family: int) -> np.ndarray:
         """Return the probability of each length from `shortest` to `longest`, (longest - shortest + 1,)."""
-        law, q = np.ones(1), self.mean_extension[family]
+        distribution, q = np.ones(1), self.mean_extension[family]
         for _ in range(self.longest - self.shortest):
-            law = np.append(law * (1 - q), 0.0) + np.append(0.0, law * q)
-        return law
+            distribution = np.append(distribution * (1 - q), 0.0) + np.append(0.0, distribution * q)
+        return distribution
 
     def log_likelihoods(self, sequences: Sequence[str]) -> np.ndarray:
         """Return log p(x_i | f) of each sequence and family, (n, families), in nats; -inf for impossible sequences."""
         with np.errstate(divide="ignore"):
-            lengths = np.log([self.length_law(f) for f in range(len(self.transition))])
+            lengths = np.log([self.length_distribution(f) for f in range(len(self.transition))])
         log_transition = np.log(self.transition)
         values = np.full((len(sequences), len(self.transition)), -np.inf)
         for i, sequence in enumerate(sequences):
@@ -104,7 +104,7 @@ class SyntheticProteins:
         """
         families = np.arange(size) % len(self.transition)
         drawn = np.random.default_rng([seed, 1]).random((size, self.longest))
-        lengths = np.stack([self.length_law(f) for f in range(len(self.transition))]).cumsum(1)[families, :-1]
+        lengths = np.stack([self.length_distribution(f) for f in range(len(self.transition))]).cumsum(1)[families, :-1]
         counts = self.shortest + (lengths < drawn[:, :1]).sum(1)
         bounds = self.transition.cumsum(-1)[..., :-1]
         codes = np.full((size, self.longest), AMINO_ACIDS.index("M"))
