@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints import Checkpoint, build_data
 from discrete_diffusion.datasets import FittedValueLabel, LabelRule, SequenceData, ValueLabel
+from discrete_diffusion.processes import NetworkTraits
 from discrete_diffusion.trainer.dry_run import dry_run
 from discrete_diffusion.trainer.fitting import (
     TrainingRun,
@@ -118,19 +119,20 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
     remembered = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("model", "backbone")}
     label = data.values or data.label
     network = instantiate(remembered["backbone"])
-    if getattr(network, "causal", False) != config.model.causal:
+    traits = NetworkTraits.of(network)
+    if traits.causal != config.model.causal:
         reads = "from left to right" if config.model.causal else "in both directions"
         raise ValueError(
             f"Expected a network that reads {reads} for this model, got {type(network).__name__}: choose another "
             "`backbone`."
         )
-    if data.values is not None and getattr(network, "num_values", None) != len(data.values.columns):
+    if data.values is not None and traits.num_values != len(data.values.columns):
         raise ValueError(
             f"Expected a network that is conditional on {len(data.values.columns)} numbers, got "
             f"{type(network).__name__}: choose another `backbone`."
         )
     # A network loaded from a folder provides a configuration that does not need the folder.
-    remembered["backbone"] = getattr(network, "blueprint", remembered["backbone"])
+    remembered["backbone"] = traits.blueprint or remembered["backbone"]
     described = {**remembered, "data": dict(settings), "length": data.length}
     described["label"] = None if label is None else label.to_dict()
     return Checkpoint(described, network, tokenizer, data.label, values=data.values)

@@ -43,7 +43,7 @@ from discrete_diffusion.checkpoints.storage import (
 )
 from discrete_diffusion.datasets import FittedValueLabel, Label, save_label
 from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
-from discrete_diffusion.processes import Classifier, Regressor
+from discrete_diffusion.processes import Classifier, NetworkTraits, Regressor
 
 ENTRIES: dict[str, type | tuple[type, ...]] = {
     "kind": str,
@@ -203,7 +203,7 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
     except Exception as error:
         raise unreadable("classifier", directory, error) from error
     problem = mismatch(shapes_of(network.state_dict()), shapes_of(weights))
-    has = getattr(network, "num_outputs", None)
+    has = NetworkTraits.of(network).num_outputs
     if problem is None and has != outputs:
         needed = "a regressor has 2" if label is None else f"label.json has {outputs} classes"
         problem = f"{needed} and the network {has} outputs"

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.checkpoints.storage import fingerprint
-from discrete_diffusion.processes import Process
+from discrete_diffusion.processes import NetworkTraits, Process
 
 
 @runtime_checkable
@@ -67,7 +67,7 @@ def describe_generator(generator: Generator) -> dict[str, Any]:
         "schedule": None if process is None else repr(process.schedule),
         "noise": None if process is None else _noise(process),
         "tokenizer": _vocabulary(generator.tokenizer),
-        "time_conditioning": bool(getattr(generator.network, "time_conditioning", True)),
+        "time_conditioning": NetworkTraits.of(generator.network).time_conditioning,
         "length": generator.length,
         "weights": fingerprint(generator.network.state_dict()),
     }

@@ -33,6 +33,7 @@ from discrete_diffusion.checkpoints.storage import (
     unreadable,
 )
 from discrete_diffusion.datasets import FittedValueLabel, Label
+from discrete_diffusion.processes import NetworkTraits
 
 PARTS = ("denoiser", "objective", "sampler")
 """Targets that `model` in config.json must have."""
@@ -91,14 +92,14 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     if problem is None and len(tokenizer) != vocab_size:
         problem = f"the tokenizer has {len(tokenizer)} symbols and the network {vocab_size}"
     label, values = (None, condition) if isinstance(condition, FittedValueLabel) else (condition, None)
-    classes = None if label is None else label.num_classes
+    classes, traits = None if label is None else label.num_classes, NetworkTraits.of(network)
     # A network that is built from somebody's folder says its classes itself.
-    known = config["backbone"].get("num_classes", None if label is None else getattr(network, "num_classes", None))
+    known = config["backbone"].get("num_classes", None if label is None else traits.num_classes)
     if problem is None and classes != known:
         problem = f"label.json has {classes} classes and the network {known}"
-    numbers, read = None if values is None else len(values.columns), getattr(network, "num_values", None)
-    if problem is None and numbers != read:
-        problem = f"label.json has {numbers} numbers and the network {read}"
+    numbers = None if values is None else len(values.columns)
+    if problem is None and numbers != traits.num_values:
+        problem = f"label.json has {numbers} numbers and the network {traits.num_values}"
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)

@@ -1,5 +1,7 @@
 """Protocols of networks, denoisers and kernels."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -33,6 +35,33 @@ class Network(Protocol):
     ) -> Float[Tensor, "*rows v"]:
         """Return logits."""
         ...
+
+
+@dataclass(frozen=True)
+class NetworkTraits:
+    """Attributes that a network may have beside its call, with the values for a network without them.
+
+    Args:
+        causal: Whether each position is read without those to its right.
+        time_conditioning: Whether the network reads the noise level.
+        num_classes: Number of labels without the null label, or None.
+        num_values: Number of numbers that condition a sequence, or None.
+        num_outputs: Number of outputs of a classifier, or None.
+        blueprint: Configuration that rebuilds the network without the file that it was loaded from, or None.
+    """
+
+    causal: bool = False
+    time_conditioning: bool = True
+    num_classes: int | None = None
+    num_values: int | None = None
+    num_outputs: int | None = None
+    blueprint: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, network: object) -> "NetworkTraits":
+        """Read the attributes of a network."""
+        values: dict[str, Any] = {field.name: getattr(network, field.name, field.default) for field in fields(cls)}
+        return cls(**values)
 
 
 @runtime_checkable
