@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 from discrete_diffusion.guidance import ClassifierFree
+from discrete_diffusion.processes import Marginal, Process, Uniform
 
 KINDS = {"molecules": "molecules", "dna": "DNA", "text": "text", "images": "images", "strings": "strings"}
 MEASURED = ("valid", "distinct", "unique", "novel", "accuracy", "network_evaluations", "seconds")
@@ -100,13 +101,13 @@ def _environment() -> Environment:
     return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _task(kind: str, process: Any) -> str:
+def _task(kind: str, process: Process | None) -> str:
     if kind == "images":
         return "unconditional-image-generation"
     return "fill-mask" if type(process).__name__ == "Absorbing" else "text-generation"
 
 
-def _summary(checkpoint: Checkpoint, process: Any, kind: str) -> str:
+def _summary(checkpoint: Checkpoint, process: Process | None, kind: str) -> str:
     size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     what = "A left-to-right model" if process is None else "A discrete diffusion model"
     labels = "" if checkpoint.label is None else f", conditional on {len(checkpoint.label.class_names)} classes"
@@ -155,13 +156,13 @@ def _samples(checkpoint: Checkpoint) -> list[str]:
     return checkpoint.decode(checkpoint.sample(SHOWN, y=classes - 1, on_kernel=[guided], generator=generator))
 
 
-def _model_rows(checkpoint: Checkpoint, process: Any) -> Iterator[tuple[str, str]]:
+def _model_rows(checkpoint: Checkpoint, process: Process | None) -> Iterator[tuple[str, str]]:
     if process is None:
         yield "order", "from left to right"
     else:
         yield "process", f"`{type(process).__name__}`, {_noise(process)}"
         yield "schedule", f"`{process.schedule!r}`"
-        if hasattr(process, "parameterization"):
+        if isinstance(process, Marginal | Uniform):
             yield "parameterization", f"`{process.parameterization!r}`"
     backbone = {key: value for key, value in checkpoint.config["backbone"].items() if key != "config"}
     target = backbone.pop("_target_").rpartition(".")[2]
@@ -171,7 +172,7 @@ def _model_rows(checkpoint: Checkpoint, process: Any) -> Iterator[tuple[str, str
         yield "steps of sampling", f"{steps} by default"
 
 
-def _noise(process: Any) -> str:
+def _noise(process: Process) -> str:
     names = {
         "Absorbing": "masks (MDLM, arXiv 2406.07524)",
         "Uniform": "uniform noise (UDLM, arXiv 2412.10193)",
