@@ -210,6 +210,30 @@ def rows_of(tasks: dict[str, list[float]], optimizer: str = "remask") -> list[di
     ]
 
 
+@pytest.mark.usefixtures("few_steps", "small_rounds")
+@pytest.mark.parametrize("optimizer", ["remask", pytest.param("genetic", marks=HAS_GENETIC)])
+def test_the_first_molecules_come_from_a_file(tmp_path: Path, optimizer: str):
+    atoms = "CNOSF"
+    (tmp_path / "start.smi").write_text("".join(f"{one}CC{other}\n" for one in atoms for other in atoms))
+    start = {canonical_smiles(line) for line in (tmp_path / "start.smi").read_text().split()}
+    overrides = ["checkpoint=qm9-udlm-small", "tasks=[qed]", f"optimizers=[{optimizer}]", "budget=14"]
+    benchmark(configured(*overrides, f"start={tmp_path / 'start.smi'}", f"output={tmp_path / 'out'}"))
+    with (tmp_path / "out" / "calls" / f"qed_{optimizer}_seed-1.csv").open() as file:
+        calls = list(csv.DictReader(file))
+    first = {call["smiles"] for call in calls if call["round"] == "0"}
+    assert first <= start
+    assert len(calls) == 14
+    assert not {call["smiles"] for call in calls if call["round"] != "0"} <= start
+    with pytest.raises(FileExistsError, match="holds a benchmark with another `content of start`"):
+        benchmark(configured(*overrides, f"output={tmp_path / 'out'}"))
+
+
+def test_a_file_of_first_molecules_without_molecules_is_refused(tmp_path: Path):
+    (tmp_path / "start.txt").write_text("C1CC\nnothing\n")
+    with pytest.raises(ValueError, match=r"Expected SMILES in .*start\.txt as `start`, got no valid one\."):
+        benchmark(configured("checkpoint=qm9-udlm-small", f"start={tmp_path / 'start.txt'}"))
+
+
 def test_sums_are_over_tasks_and_intervals_over_seeds():
     rows = rows_of({"qed": [0.5, 0.7], "median1": [0.1, 0.3]}) + rows_of({"qed": [0.9]}, "svdd")
     summary = {(row["task"], row["optimizer"]): row for row in summarize(rows)}

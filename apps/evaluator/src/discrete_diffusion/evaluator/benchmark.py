@@ -1,6 +1,7 @@
 """Molecular optimization under a budget of oracle calls (PMO), by every optimizer on one model."""
 
 import csv
+import hashlib
 import heapq
 import json
 import math
@@ -29,16 +30,19 @@ from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.commandline.full_disk import advise_on_full_disk
 from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.commandline.settings import nearest
+from discrete_diffusion.datasets import read_table
+from discrete_diffusion.datasets.files import find_column
 from discrete_diffusion.eval import (
     PMO_TASKS,
     CountedOracle,
     OracleBudgetError,
     auc_top_k,
+    canonical_smiles,
     confidence_interval,
     guacamol_score,
 )
 from discrete_diffusion.evaluator.device import choose_device
-from discrete_diffusion.evaluator.optimizers import OPTIMIZERS, has_mol_ga
+from discrete_diffusion.evaluator.optimizers import OPTIMIZERS, has_mol_ga, with_start
 from discrete_diffusion.evaluator.provenance import provenance
 from discrete_diffusion.evaluator.record import evaluations_of, write
 from discrete_diffusion.evaluator.report import with_interval
@@ -103,19 +107,22 @@ def benchmark(config: DictConfig) -> Path:
         for optimizer in optimizers
         for seed in dict.fromkeys(config.seeds)
     ]
+    start = [] if config.start is None else read_start(config.start)
     facts = provenance(config, folder, device)
     settings = {
         "budget": config.budget,
         "checkpoint": {name: facts[name] for name in ("weights_sha256", "config_sha256")},
         "versions": facts["versions"],
     }
+    if start:
+        settings["content of start"] = hashlib.sha256("\n".join(start).encode()).hexdigest()
     expect_own_folder(directory)
     with FolderLock(directory, work=f"writing to {directory}", setting="output"):
         keep_settings(directory, directory / "settings.json", settings, noun="a benchmark")
         rows: list[dict[str, Any]] = []
         try:
             with advise_on_full_disk(f"make room, and the same command goes on with {directory}."):
-                for row in _results(runs, checkpoint, config.budget, directory, console):
+                for row in _results(runs, checkpoint, config.budget, start, directory, console):
                     rows.append(row)
                     _write(directory, facts, rows)
         except KeyboardInterrupt:
@@ -166,12 +173,27 @@ def choose_optimizers(names: Sequence[str] | None, checkpoint: Checkpoint) -> li
     return list(dict.fromkeys(names))
 
 
+def read_start(path: str) -> list[str]:
+    """Read the SMILES of a file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it cannot be read, or has no valid molecule.
+    """
+    rows = read_table(path)
+    strings = [one for one in rows[find_column(rows.column_names, origin=path)][:] if one]
+    if not any(map(canonical_smiles, strings)):
+        raise ValueError(f"Expected SMILES in {path} as `start`, got no valid one.")
+    return strings
+
+
 def optimize(
     run: Run,
     checkpoint: Checkpoint,
     budget: int,
     directory: Path,
     advance: Callable[[int], None] = lambda calls: None,
+    start: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Run an optimizer until its budget is spent; return its oracle calls, the rows of its file, in their order.
 
@@ -184,8 +206,9 @@ def optimize(
         budget: Number of oracle calls.
         directory: Folder of the benchmark.
         advance: Called with the number of oracle calls so far.
+        start: Molecules that `remask` and `genetic` draw their first ones from, instead of samples.
     """
-    path, optimizer = run.path(directory), OPTIMIZERS[run.optimizer]
+    path, optimizer = run.path(directory), with_start(OPTIMIZERS[run.optimizer], start)
     if is_finished(path):
         return _read(path)
     with SequenceFile(str(path), {}) as file:
@@ -262,7 +285,12 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _results(
-    runs: Sequence[Run], checkpoint: Checkpoint, budget: int, directory: Path, console: Console
+    runs: Sequence[Run],
+    checkpoint: Checkpoint,
+    budget: int,
+    start: Sequence[str],
+    directory: Path,
+    console: Console,
 ) -> Iterator[dict[str, Any]]:
     columns = (
         TextColumn("{task.description}"),
@@ -281,7 +309,7 @@ def _results(
             def advance(count: int, task: TaskID = task) -> None:
                 bar.update(task, completed=count)
 
-            calls = optimize(run, checkpoint, budget, directory, advance)
+            calls = optimize(run, checkpoint, budget, directory, advance, start)
             bar.remove_task(task)
             bar.advance(every)
             row = result(run, calls, budget)

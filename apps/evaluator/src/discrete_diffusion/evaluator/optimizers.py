@@ -8,7 +8,7 @@ import heapq
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -69,25 +69,27 @@ class BestOfN:
 class Remask:
     """Mutation of the best molecules by partial noise: x_t ~ q(x_t | x_0), then samples of p(x_0 | x_t).
 
-    The first molecules are samples of the model. A round draws parents among the best, one time t of the sampler's grid
-    for all of them, noises them to t by the forward process, and denoises them by the model's own sampler.
+    A round draws parents among the best molecules, one time t of the sampler's grid for all of them, noises them to t
+    by the forward process, and denoises them by the model's own sampler.
 
     Args:
         parents: Number of best molecules that parents are drawn from.
         samples: Samples in a round.
         least: Smallest time t.
         most: Largest time t.
+        start: Molecules that the first ones are drawn from; without any, the model samples the first ones.
     """
 
     parents: int = 20
     samples: int = 32
     least: float = 0.1
     most: float = 0.6
+    start: Sequence[str] = ()
     needs_diffusion: ClassVar[bool] = True
 
     def __call__(self, model: Checkpoint, oracle: CountedOracle, seed: int, number: int) -> None:
         """Evaluate variants of the best molecules; see `Optimizer`."""
-        if _begins(model, oracle, seed, number):
+        if _begins(model, oracle, seed, number, self.start):
             return
         source = _generator(seed, number)
         x0 = self._parents(model, oracle)
@@ -142,21 +144,22 @@ class Genetic:
     """Genetic algorithm on molecular graphs: Mol GA (Tripp and Hernández-Lobato, arXiv 2310.09267).
 
     The package `mol_ga` draws parents from the best quantiles and applies the crossover and the mutations of Graph GA
-    (Jensen, Chemical Science 10, 3567, 2019). The first molecules are samples of the model, which it does not use
-    otherwise.
+    (Jensen, Chemical Science 10, 3567, 2019). It uses the model for the first molecules alone.
 
     Args:
         population: Number of best molecules that parents are drawn from.
         offspring: Molecules in a round.
+        start: Molecules that the first ones are drawn from; without any, the model samples the first ones.
     """
 
     population: int = 10_000
     offspring: int = 20
+    start: Sequence[str] = ()
     needs_diffusion: ClassVar[bool] = False
 
     def __call__(self, model: Checkpoint, oracle: CountedOracle, seed: int, number: int) -> None:
         """Evaluate the offspring of a generation; see `Optimizer`."""
-        if _begins(model, oracle, seed, number):
+        if _begins(model, oracle, seed, number, self.start):
             return
         from mol_ga.graph_ga.gen_candidates import graph_ga_blended_generation
         from mol_ga.sample_population import uniform_quantile_sampling
@@ -180,14 +183,26 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
 """Optimizers by their names in the configuration."""
 
 
+def with_start(optimizer: Optimizer, start: Sequence[str]) -> Optimizer:
+    """Return the optimizer with first molecules from `start`, if it has any use for them."""
+    return replace(optimizer, start=start) if isinstance(optimizer, Remask | Genetic) else optimizer
+
+
 def has_mol_ga() -> bool:
     """Return whether the package of `Genetic` is installed."""
     return find_spec("mol_ga") is not None
 
 
-def _begins(model: Checkpoint, oracle: CountedOracle, seed: int, number: int) -> bool:
-    """Evaluate samples of the model while there are fewer than a tenth of the budget, at most 1,000; return whether."""
+def _begins(model: Checkpoint, oracle: CountedOracle, seed: int, number: int, start: Sequence[str]) -> bool:
+    """Evaluate the first molecules, a tenth of the budget and at most 1,000; return whether this round did.
+
+    Molecules of `start` are all drawn in the first round.
+    """
     missing = min(1_000, max(10, oracle.budget // 10)) - oracle.calls
+    if start:
+        if number == 0:
+            _evaluate(oracle, _source(seed, number).sample(start, min(missing, len(start))))
+        return number == 0
     if missing > 0:
         _evaluate(oracle, model.decode(model.sample(min(missing, 256), generator=_generator(seed, number))))
     return missing > 0

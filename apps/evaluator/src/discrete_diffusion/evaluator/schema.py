@@ -242,6 +242,7 @@ class BenchmarkSettings(Settings):
     device: Text | None
     tasks: Annotated[list[Text], Field(min_length=1)] | None
     optimizers: Annotated[list[Text], Field(min_length=1)] | None
+    start: Text | None
     budget: Annotated[int, Field(ge=10, le=10**7)]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=10_000)]
     output: Text | None
