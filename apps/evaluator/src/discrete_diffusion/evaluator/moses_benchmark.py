@@ -121,8 +121,8 @@ def moses_benchmark(config: DictConfig) -> Path:
                 forms = [domain.valid_form(string) or "" for string in strings]
                 known[seed] = moses_metrics(forms, **references, mcf=mcf, fcd=fcd)
                 rows = [{"seed": one, **numbers} for one, numbers in sorted(known.items())]
-                told = {**facts, "results": rows, "summary": summarize(rows), "published": PUBLISHED}
-                write(directory / "results.json", json.dumps(told, indent=2, allow_nan=False) + "\n")
+                content = {**facts, "results": rows, "summary": summarize(rows), "published": PUBLISHED}
+                write(directory / "results.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
         except KeyboardInterrupt:
             console.print(f"\nStopped. The same command goes on with {directory}.", markup=False)
             raise
