@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 
 from discrete_diffusion.commandline import stopping
-from discrete_diffusion.commandline.stopping import SIGNALS, Stopped, exit_code, stop_on_signals
+from discrete_diffusion.commandline.stopping import SIGNALS, Stopped, exit_code, postpone_stops, stop_on_signals
 
 
 def run(task: Callable[[], None]) -> None:
@@ -56,3 +56,32 @@ def test_an_ignored_signal_stays_ignored():
         run(lambda: signal.raise_signal(signal.SIGHUP))
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_postponed_signal_stops_after_the_block(name: str, code: int):
+    done = []
+
+    def task() -> None:
+        with postpone_stops():
+            done.append("first")
+            signal.raise_signal(getattr(signal, name))
+            done.append("second")
+        done.append("after the block")
+
+    with pytest.raises(SystemExit) as stop:
+        run(task)
+    assert done == ["first", "second"]
+    assert stop.value.code == code
+
+
+def test_postponed_signals_are_those_of_the_handlers_of_the_time():
+    before, done = [signal.getsignal(one) for one in SIGNALS], []
+    with pytest.raises(KeyboardInterrupt), postpone_stops():
+        signal.raise_signal(signal.SIGINT)
+        done.append("whole")
+    with pytest.raises(ZeroDivisionError), postpone_stops():
+        signal.raise_signal(signal.SIGINT)
+        raise ZeroDivisionError
+    assert done == ["whole"]
+    assert [signal.getsignal(one) for one in SIGNALS] == before

@@ -321,6 +321,7 @@ def test_without_pictures_samples_are_strings(tmp_path: Path):
         ("inf", None, "∞"),
         (-2.0, None, "-2"),
         (8705795352378.5, 135857474865759.5, "8.71e+12"),
+        (1.607e71, 2.76e70, "1.61e+71"),
         (18_000_000, None, "18,000,000"),
     ],
 )

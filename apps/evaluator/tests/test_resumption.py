@@ -237,6 +237,26 @@ def test_a_signal_stops_within_a_step_and_the_printed_command_resumes(
     assert contents(out) == contents(whole)
 
 
+def test_a_signal_while_a_run_is_recorded_stops_when_its_files_are_written(
+    configured: Configured, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write, signaled = record.write, []
+
+    def interrupted(path: Path, content: str | bytes) -> None:
+        write(path, content)
+        if path.name == "results.csv" and not signaled:
+            signaled.append(path)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(record, "write", interrupted)
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop, stop_on_signals():
+        evaluate(configured(f"checkpoint={checkpoint('table')}", f"output={out}", "likelihood=false", *SMALL))
+    assert stop.value.code == 143
+    assert (out / "report.html").is_file()
+    assert len(json.loads((out / "summary.json").read_text())["results"]) == 1
+
+
 def test_pictures_do_not_hold_a_signal_back(
     configured: Configured, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -55,6 +55,31 @@ def stop_on_signals() -> Iterator[None]:
             signal.signal(one, handler)
 
 
+@contextmanager
+def postpone_stops() -> Iterator[None]:
+    """Hold back signals that stop the command until the end of the block, whose steps belong together.
+
+    Outside the main thread, nothing changes.
+
+    Raises:
+        KeyboardInterrupt: At the end, after a signal in the block; `Stopped` in a block of `stop_on_signals`.
+    """
+    held: list[tuple[int, FrameType | None]] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {one: handler for one in SIGNALS if callable(handler := signal.getsignal(one))}
+    try:
+        for one in before:
+            signal.signal(one, lambda signum, frame: held.append((signum, frame)))
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    if held:
+        signum, frame = held[0]
+        before[signal.Signals(signum)](signum, frame)
+
+
 def exit_code(stop: KeyboardInterrupt) -> int:
     """Return the exit code of a command that was stopped: 128 + the number of the signal, 130 for Ctrl-C."""
     return 128 + (stop.signum if isinstance(stop, Stopped) else signal.SIGINT)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from discrete_diffusion.checkpoints import Checkpoint, fetch, load
 from discrete_diffusion.commandline.full_disk import advise_on_full_disk
-from discrete_diffusion.commandline.stopping import exit_code
+from discrete_diffusion.commandline.stopping import exit_code, postpone_stops
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.carried_data import CarriedData, example_string, training_data, with_rows
 from discrete_diffusion.evaluator.comparison import diversity, draw_samplers, samplers_table
@@ -216,7 +216,8 @@ def sample(
         show(done)
     if before:
         console.print(f"Going on with {record.directory}: {len(before)} of {len(runs)} runs are done.", markup=False)
-        record.extend([(done.run, done.numbers) for done in before])
+        with postpone_stops():
+            record.extend([(done.run, done.numbers) for done in before])
     with progress(console) as bar:
         task = bar.add_task(
             "Sampling",
@@ -248,9 +249,10 @@ def sample(
                 generated.states if first else (),
                 generated.weights if first else (),
             )
-            journal.add(done)
-            record.add(done.run, done.numbers)
-            show(done)
+            with postpone_stops():  # the report of a stopped evaluation needs all three
+                journal.add(done)
+                record.add(done.run, done.numbers)
+                show(done)
 
 
 def draw(

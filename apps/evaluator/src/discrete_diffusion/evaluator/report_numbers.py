@@ -62,13 +62,13 @@ def number(value: float | str | None, half: float | None = None, *, decimals: in
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    if abs(value) >= 1e7 and value != round(value):
+    if abs(value) >= 1e15 or (abs(value) >= 1e7 and value != round(value)):
         return f"{value:.2e}"
     if decimals is not None:
         return f"{value:,.{decimals}f}"
     if half:
         return f"{value:,.{_decimals(half, 1)}f}"
-    if value == round(value) and abs(value) < 1e15:
+    if value == round(value):
         return f"{value:,.0f}"
     if abs(value) < 1e-3:
         return f"{value:.2e}"
