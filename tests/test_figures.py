@@ -10,7 +10,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
-SHARED = {"panels", "world"}
+SHARED = {"panels", "sampler_paths", "world"}
 SLOW = {"best_of_n", "nos", "particles", "pplm", "samplers", "svdd"}
 NAMES = sorted(path.stem for path in FIGURES.glob("*.py") if path.stem not in SHARED)
 F64 = torch.float64
@@ -45,6 +45,18 @@ def test_a_page_shows_it(name: str):
     assert any(picture in page.read_text() for page in (ROOT / "docs").rglob("*.md"))
     (path,) = (ROOT / "docs" / "images").rglob(picture[1:-1])
     assert path.stat().st_size < 100_000
+
+
+def test_the_paths_of_samplers_are_drawn(figure, tmp_path: Path):
+    paths = figure("sampler_paths")
+    for name in paths.SAMPLERS:
+        page = (ROOT / "docs" / "samplers" / f"{name}.md").read_text()
+        assert f"](../images/samplers/{name}.png)" in page
+    for name in ("remasking", "settling"):
+        paths.draw(name, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as drawn:
+            assert drawn.format == "PNG"
+            assert min(drawn.size) > 200
 
 
 @pytest.mark.parametrize("noise", ["UNIFORM", "ABSORBING"])

@@ -19,8 +19,12 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 METHODS = [page for page in PAGES if page.startswith("guidance/") and page != "guidance/index.md"]
+SAMPLERS = [
+    page for page in PAGES if page.startswith("samplers/") and Path(page).stem not in ("index", "times", "comparison")
+]
 MEMBERS = sorted(path.parent for home in ("packages", "apps") for path in ROOT.glob(f"{home}/*/README.md"))
 PACKAGES = [member.name for member in MEMBERS if member.parent.name == "packages"]
+SAMPLER_OPTIONS = ROOT / "apps" / "evaluator" / "src" / "discrete_diffusion" / "evaluator" / "config" / "sampler"
 MODULES = {"constraints"}  # public as they are
 LOADED = re.compile(
     r"<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>|@import[^;]*//[^;]*"
@@ -65,13 +69,20 @@ def test_the_reference_has_every_public_name_once(package: str):
     assert sorted(name for name in told if name not in MODULES) == sorted(public)
 
 
-@pytest.mark.parametrize("page", METHODS)
-def test_the_page_of_a_method_has_equation_cost_and_figure(page: str):
-    text = (DOCS / page).read_text()
+@pytest.mark.parametrize("page", [*METHODS, *SAMPLERS])
+def test_the_page_of_a_method_or_sampler_has_equation_cost_and_figure(page: str):
+    text, picture = (DOCS / page).read_text(), f"images/{page.removesuffix('.md')}.png"
     assert "\n```math\n" in text
     assert re.search(r"^(#+ |\*\*)Cost", text, re.MULTILINE)
-    assert f"](../images/guidance/{Path(page).stem}.png)" in text
-    assert (DOCS / "images" / "guidance" / f"{Path(page).stem}.png").stat().st_size < 100_000
+    assert f"](../{picture})" in text
+    assert (DOCS / picture).stat().st_size < 100_000
+
+
+def test_every_sampler_of_the_evaluator_is_on_a_page():
+    pages = "\n".join((DOCS / page).read_text() for page in SAMPLERS)
+    options = sorted(path.stem for path in SAMPLER_OPTIONS.glob("*.yaml"))
+    assert "ancestral" in options
+    assert [name for name in options if name != "own" and not re.search(rf"\b{name}\b", pages)] == []
 
 
 def test_every_method_of_guidance_has_a_page():
