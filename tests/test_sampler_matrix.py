@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from discrete_diffusion.guidance import (
     SVDD,
@@ -262,3 +264,98 @@ def test_a_sampler_without_a_kernel_names_the_one_that_has_it():
     sampler = FirstHittingSampler(process)
     with pytest.raises(ValueError, match="guide the denoiser, or sample with AncestralSampler"):
         sampler(make_denoiser(process), (2, LENGTH), on_kernel=[guidance])
+
+
+KEEP = {
+    "ancestral",
+    "cosine_times",
+    "equal_survival",
+    "log_snr",
+    "tau_leaping",
+    "trapezoidal",
+    "masked_ancestral",
+    "first_hitting",
+    "first_hitting_two",
+    "random",
+    "confidence",
+    "margin",
+    "entropy",
+    "entropy_bound",
+}
+"""Samplers that never mask a revealed token again."""
+
+
+@given(
+    name=st.sampled_from(sorted(SAMPLERS)),
+    kind=st.sampled_from(["absorbing", "uniform", "marginal"]),
+    clamp=st.sampled_from([1, 2, 7]).flatmap(
+        lambda batch: st.lists(
+            st.lists(st.integers(-1, TOKENS - 1), min_size=LENGTH, max_size=LENGTH), min_size=batch, max_size=batch
+        )
+    ),
+    gamma=st.sampled_from([0.0, 1.0, 3.0]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=300)
+def test_tokens_that_must_stay_stay_in_every_state_and_no_mask_is_left(name, kind, clamp, gamma, seed):
+    if (kind != "absorbing" and name in MASKED) or (kind == "absorbing" and name in UNMASKED):
+        return
+    process = make_process(kind, LogLinear())
+    sampler = SAMPLERS[name](process, *lifts(process))
+    clamp = torch.tensor(clamp)
+    batch, fixed, before = len(clamp), clamp >= 0, clamp.clone()
+    states = list(
+        sampler(
+            make_denoiser(process),
+            (batch, LENGTH),
+            y=torch.arange(batch) % 2,
+            clamp=clamp,
+            on_denoiser=[lambda base: ClassifierFree(base, gamma, NULL)],
+            generator=SampleStreams(seed, torch.arange(batch)),
+        )
+    )
+    assert torch.equal(clamp, before)
+    assert states[-1].t == 0
+    assert states[-1].x.max() < TOKENS
+    for state in states:
+        assert torch.equal(state.x[fixed], clamp[fixed])
+    if kind == "absorbing" and name in KEEP:
+        for earlier, later in itertools.pairwise(states):
+            revealed = earlier.x != MASK
+            assert torch.equal(later.x[revealed], earlier.x[revealed])
+
+
+@pytest.mark.parametrize(
+    ("kind", "build", "values"),
+    [
+        ("uniform", lambda p, n: AncestralSampler(p, partial(Ancestral, p), n), (2, 4)),
+        ("uniform", lambda p, psi: AncestralSampler(p, partial(PredictorCorrector, p, psi=psi), 4), (0.2, 0.8)),
+        ("absorbing", lambda p, eta: AncestralSampler(p, partial(Remasking, p, rate=Capped(eta)), 4), (0, 0.5)),
+        ("absorbing", lambda p, eta: AncestralSampler(p, partial(Remasking, p, rate=Rescaled(eta)), 4), (0, 0.9)),
+        ("absorbing", lambda p, eta: ConfidenceRemaskingSampler(p, Capped(eta), 4), (0, 0.5)),
+        (
+            "absorbing",
+            lambda p, eta: PathPlanningSampler(p, lambda denoiser: make_denoiser(p, raw=True), eta, 4),
+            (0, 2),
+        ),
+        ("absorbing", FirstHittingSampler, (1, 2)),
+        ("absorbing", lambda p, k: OrderSampler(p, HighestConfidence(k)), (1, 4)),
+        ("absorbing", lambda p, least: OrderSampler(p, HighestConfidence(1, threshold=least)), (0.5, 0.999)),
+        ("absorbing", lambda p, bound: OrderSampler(p, EntropyBound(bound)), (0, 100)),
+        ("uniform", lambda p, k: GibbsCorrectedSampler(p, *rest(p), 4, corrections=k), (0, 2)),
+        ("uniform", lambda p, k: GibbsCorrectedSampler(p, *rest(p), 4, at_once=k), (1, 3)),
+        ("uniform", lambda p, share: SettlingSampler(p, partial(LeaveOneOutDenoiser, p), 4, redraw=share), (0, 1)),
+        ("uniform", lambda p, theta: TrapezoidalSampler(p, lifts(p)[1], lifts(p)[0], 4, theta=theta), (0.2, 0.8)),
+        ("uniform", lambda p, end: UniformizationSampler(p, *rest(p), end), (0.01, 0.5)),
+    ],
+)
+def test_every_number_has_an_effect(kind, build, values):
+    process = make_process(kind, LogLinear())
+    denoiser, streams = make_denoiser(process), SampleStreams(0, torch.arange(50))
+    first, second = (last(build(process, value)(denoiser, (50, LENGTH), generator=streams)) for value in values)
+    assert not torch.equal(first, second)
+
+
+def rest(process):
+    lift, _, conditional = lifts(process)
+    return lift, conditional

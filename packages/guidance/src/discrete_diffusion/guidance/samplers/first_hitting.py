@@ -73,7 +73,7 @@ def _events(
     generator: RandomSource,
 ) -> Iterator[State]:
     t = torch.ones(len(x), dtype=torch.float64, device=x.device)
-    yield State(1.0, x)
+    yield State(1.0 if bool((x == mask_id).any()) else 0.0, x)
     while bool((x == mask_id).any()):
         with torch.no_grad():
             masked = x == mask_id
