@@ -77,11 +77,20 @@ def test_a_postponed_signal_stops_after_the_block(name: str, code: int):
 
 def test_postponed_signals_are_those_of_the_handlers_of_the_time():
     before, done = [signal.getsignal(one) for one in SIGNALS], []
-    with pytest.raises(KeyboardInterrupt), postpone_stops():
+
+    @postpone_stops()
+    def finish():
         signal.raise_signal(signal.SIGINT)
         done.append("whole")
-    with pytest.raises(ZeroDivisionError), postpone_stops():
+
+    @postpone_stops()
+    def fail():
         signal.raise_signal(signal.SIGINT)
         raise ZeroDivisionError
+
+    with pytest.raises(KeyboardInterrupt):
+        finish()
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert done == ["whole"]
     assert [signal.getsignal(one) for one in SIGNALS] == before
