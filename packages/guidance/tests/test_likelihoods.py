@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
+from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianBetween, GaussianTarget, Not
 
 T = torch.tensor([0.3, 0.6], dtype=torch.float64)
 X = torch.tensor([[0, 1, 1], [2, 0, 1]])
@@ -76,6 +76,29 @@ def test_gaussians_are_the_textbooks(mean, log_std, value):
         assert torch.equal(negated, GaussianAbove(regressor, value, below=sides[1])(X, T))
 
 
+@given(mean=st.floats(-3, 3), log_std=st.floats(-2, 2), low=st.floats(-3, 3), width=st.floats(0.01, 5))
+def test_a_range_is_the_difference_of_two_thresholds(mean, log_std, low, width):
+    regressor = constant([mean, log_std], [mean, log_std])
+    ends = torch.tensor([low, low + width], dtype=torch.float64)
+    between = GaussianBetween(regressor, low, low + width)
+    cdf = [1 - GaussianAbove(regressor, end)(X, T).exp() for end in ends.tolist()]
+    torch.testing.assert_close(between(X, T).exp(), cdf[1] - cdf[0], rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(between(X, T).exp() + Not(between)(X, T).exp(), torch.ones_like(T))
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_far_range_has_a_finite_likelihood_and_gradient(side, dtype):
+    # 100 standard deviations away, the nearer end decides: P(100 < z < 101) = P(z > 100) (1 - O(e^-100)).
+    mean = torch.zeros(2, dtype=dtype, requires_grad=True)
+    low, high = sorted((100.0 * side, 101.0 * side))
+    value = GaussianBetween(lambda x, t: torch.stack([mean, torch.zeros_like(mean)], 1), low, high)(X, T.to(dtype))
+    nearer = GaussianAbove(constant([0.0, 0.0], [0.0, 0.0], dtype=dtype), 100.0 * side, below=side < 0)
+    torch.testing.assert_close(value, nearer(X, T.to(dtype)))
+    (gradient,) = torch.autograd.grad(value.sum(), mean)
+    torch.testing.assert_close(gradient, torch.full_like(mean, 100.01 * side), rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_far_tails_are_finite(dtype):
     # log Phi(-z) = -z^2 / 2 - log(z sqrt(2 pi)) + O(z^-2), where Phi(-z) itself is 0 in any precision.
@@ -93,6 +116,8 @@ def test_far_tails_are_finite(dtype):
         (lambda: ClassLikelihood(constant([0.0]), -1), "Expected `label` >= 0, got -1"),
         (lambda: GaussianTarget(constant([0.0]), math.nan), "finite `value`, got nan"),
         (lambda: GaussianAbove(constant([0.0]), math.inf), "finite `threshold`, got inf"),
+        (lambda: GaussianBetween(constant([0.0]), 1.0, 1.0), "finite `low` < `high`, got 1.0 and 1.0"),
+        (lambda: GaussianBetween(constant([0.0]), 0.0, math.nan), "finite `low` < `high`, got 0.0 and nan"),
         (lambda: Not(GaussianTarget(constant([0.0]), 1.0)), "density GaussianTarget: use GaussianAbove"),
         (lambda: ClassLikelihood(constant([0.0], [0.0]), 1)(X, T), r"more than `label` = 1 classes, got \(2, 1\)"),
         (lambda: ClassLikelihood(constant(0.0, 0.0), 0)(X, T), r"return \(b, classes\).*got \(2,\)"),

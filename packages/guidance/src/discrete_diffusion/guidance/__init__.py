@@ -3,7 +3,14 @@
 from discrete_diffusion.guidance.constraints import Allowed
 from discrete_diffusion.guidance.drawing import sample_categorical
 from discrete_diffusion.guidance.evaluations import CountEvaluations
-from discrete_diffusion.guidance.likelihoods import ClassLikelihood, Complemented, GaussianAbove, GaussianTarget, Not
+from discrete_diffusion.guidance.likelihoods import (
+    ClassLikelihood,
+    Complemented,
+    GaussianAbove,
+    GaussianBetween,
+    GaussianTarget,
+    Not,
+)
 from discrete_diffusion.guidance.log_probs import kl_divergence, normalize
 from discrete_diffusion.guidance.methods.classifier_based import ClassifierBased
 from discrete_diffusion.guidance.methods.classifier_free import ClassifierFree
@@ -113,6 +120,7 @@ __all__ = [
     "FirstHittingSampler",
     "FirstOrder",
     "GaussianAbove",
+    "GaussianBetween",
     "GaussianTarget",
     "GibbsCorrectedSampler",
     "GuidedModel",

@@ -132,6 +132,53 @@ class GaussianAbove:
 
 
 @dataclass(frozen=True)
+class GaussianBetween:
+    """log P(low < property < high) = log(Phi((high - mean) / std) - Phi((low - mean) / std)), accurate in both tails.
+
+    The relative error of the probability is that of the precision, divided by (high - low) / std where this is below 1.
+
+    Args:
+        regressor: (x, t) -> (b, 2), the property's mean and the logarithm of its standard deviation given x_t.
+        low: Lower end of the range, in units of the property.
+        high: Upper end of the range.
+
+    Raises:
+        ValueError: If the ends are not finite, or `low` is not below `high`.
+    """
+
+    regressor: Callable[[Tensor, Tensor], Tensor]
+    low: float | int
+    high: float | int
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(f"Expected finite `low` < `high`, got {self.low} and {self.high}.")
+
+    def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the log-probability of the range.
+
+        Raises:
+            ValueError: If the regressor returns another shape.
+        """
+        low, high = self._ends(x, t)
+        # Phi(high) - Phi(low) = Phi(-low) - Phi(-high): take the side on which both are small.
+        above = low + high > 0
+        low, high = torch.where(above, -high, low), torch.where(above, -low, high)
+        larger, smaller = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+        return larger + _log1mexp(smaller - larger)
+
+    def complement(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the log-probability of a value outside the range."""
+        low, high = self._ends(x, t)
+        return torch.logaddexp(torch.special.log_ndtr(low), torch.special.log_ndtr(-high))
+
+    def _ends(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both ends in standard deviations from the mean."""
+        mean, log_std = _moments(self.regressor(x, t))
+        return (self.low - mean) * (-log_std).exp(), (self.high - mean) * (-log_std).exp()
+
+
+@dataclass(frozen=True)
 class Not:
     """log(1 - p(y | x_t)): a condition to avoid.
 
@@ -149,7 +196,9 @@ class Not:
 
     def __post_init__(self) -> None:
         if isinstance(self.likelihood, GaussianTarget):
-            raise ValueError("Expected a probability in `Not`, got the density GaussianTarget: use GaussianAbove.")
+            raise ValueError(
+                "Expected a probability in `Not`, got the density GaussianTarget: use GaussianAbove or GaussianBetween."
+            )
 
     def __call__(self, x: Shaped[Tensor, "b ..."], t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return the log-probability that the condition does not hold."""
