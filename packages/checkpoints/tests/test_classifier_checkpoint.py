@@ -124,6 +124,9 @@ def test_likelihoods_of_a_number():
     torch.testing.assert_close(made.likelihood(threshold=0.6)(X, T), (1 - law.cdf(torch.tensor(0.6))).log())
     below = made.likelihood(threshold=0.6, negate=True)
     torch.testing.assert_close(below(X, T), law.cdf(torch.tensor(0.6)).log())
+    inside = law.cdf(torch.tensor(0.6)) - law.cdf(torch.tensor(0.5))
+    torch.testing.assert_close(made.likelihood(threshold=[0.5, 0.6])(X, T), inside.log())
+    torch.testing.assert_close(made.likelihood(threshold=(0.5, 0.6), negate=True)(X, T), (1 - inside).log())
     torch.testing.assert_close(made.likelihood(0.55)(X, T), law.log_prob(torch.tensor(0.55)))
 
 
@@ -145,6 +148,8 @@ def test_a_function_may_stand_around_the_network():
         (LABEL, {"target": -1}, "got -1"),
         (LABEL, {"target": 0.5}, r"got 0\.5"),
         (LABEL, {"threshold": 0.5}, "Expected no `threshold` for a classifier"),
+        (None, {"threshold": [0.6, 0.5]}, r"Expected finite `low` < `high`, got 0\.6 and 0\.5"),
+        (None, {"threshold": [0.5]}, r"Expected one value or two as `threshold`, got \[0\.5\]"),
         (None, {}, "Expected either a `target` value or a `threshold` for a regressor of 'qed'"),
         (None, {"target": 0.5, "threshold": 0.5}, "Expected either"),
         (None, {"target": 0.5, "negate": True}, "Expected no `negate` with a `target`"),

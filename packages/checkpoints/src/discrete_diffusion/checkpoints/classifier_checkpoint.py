@@ -7,7 +7,7 @@ label.json           the classes; absent for regressors
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,13 @@ from discrete_diffusion.checkpoints.storage import (
     write_weights,
 )
 from discrete_diffusion.datasets import FittedValueLabel, Label, save_label
-from discrete_diffusion.guidance.likelihoods import ClassLikelihood, GaussianAbove, GaussianTarget, Not
+from discrete_diffusion.guidance.likelihoods import (
+    ClassLikelihood,
+    GaussianAbove,
+    GaussianBetween,
+    GaussianTarget,
+    Not,
+)
 from discrete_diffusion.processes import Classifier, NetworkTraits, Regressor
 
 ENTRIES: dict[str, type | tuple[type, ...]] = {
@@ -93,7 +99,7 @@ class ClassifierCheckpoint:
         target: float | int | None = None,
         *,
         negate: bool = False,
-        threshold: float | None = None,
+        threshold: float | Sequence[float] | None = None,
         network: Predictor | None = None,
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """Return the function from (x, t) to the log-likelihood of one condition, (b,), for guidance.
@@ -101,17 +107,23 @@ class ClassifierCheckpoint:
         Args:
             target: Target class, by default the last; for a regressor, the target value.
             negate: Whether guidance steers away from the condition.
-            threshold: For a regressor, the value to exceed, or with `negate` to stay below.
+            threshold: For a regressor, the value to exceed, or with `negate` to stay below. Two values are the
+                ends of a range to be in, or with `negate` outside of.
             network: Function that wraps the network, such as a counter of evaluations.
 
         Raises:
-            ValueError: If there is no such class, or not exactly one of target and threshold for a regressor.
+            ValueError: If there is no such class, not exactly one of target and threshold for a regressor, or no range.
         """
         predictor = self.predictor(network)
         if self.label is None:
             if (target is None) == (threshold is None):
                 column = self.config["quantity"]["column"]
                 raise ValueError(f"Expected either a `target` value or a `threshold` for a regressor of {column!r}.")
+            if isinstance(threshold, Sequence):
+                if len(threshold) != 2:
+                    raise ValueError(f"Expected one value or two as `threshold`, got {list(threshold)}.")
+                between = GaussianBetween(predictor, *map(float, threshold))
+                return Not(between) if negate else between
             if threshold is not None:
                 return GaussianAbove(predictor, float(threshold), below=negate)
             if negate:
