@@ -122,7 +122,34 @@ def test_arrows_point_where_results_improve(figures: list[Figure]) -> None:
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("seconds  (← better)", "mean QED  (better →)")
 
 
+@pytest.mark.parametrize(
+    ("band", "words", "drawn"),
+    [
+        ((0.55, 0.6), "requested 0.55 to 0.6", (0.55, 0.6)),
+        ((0.6, math.inf), "requested > 0.6", (0.6, None)),
+        ((-math.inf, 0.4), "requested < 0.4", (None, 0.4)),
+    ],
+)
+def test_bands_reach_from_end_to_end(
+    band: tuple[float, float], words: str, drawn: tuple[float | None, float | None], figures: list[Figure]
+) -> None:
+    x = SweepAxis("mean QED", lines={"training mean": 0.46}, bands={"requested": band})
+    draw_sweep([point(1, "D-CFG", [0.5], [50])], "bands.png", x=x, y=NOVEL, title="Sweep")
+    axes = figures[0].axes[0]
+    limits = axes.get_xlim()
+    ends = [limits[index] if end is None else end for index, end in enumerate(drawn)]
+    (shown,) = axes.patches
+    box = shown.get_extents().transformed(axes.transData.inverted())
+    assert [box.x0, box.x1] == pytest.approx(ends)
+    assert limits[0] < min(end for end in band if math.isfinite(end))
+    assert limits[1] > max(end for end in band if math.isfinite(end))
+    assert words in texts(figures[0])
+
+
 def test_axes_are_checked() -> None:
+    for band in ((0.6, 0.5), (0.5, 0.5), (-math.inf, math.inf), (0.5, math.nan)):
+        with pytest.raises(ValueError, match="Expected `bands` from a lower to a higher end"):
+            SweepAxis("mean QED", bands={"requested": band})
     with pytest.raises(ValueError, match="Expected a linear axis for a share"):
         SweepAxis("accuracy", "share", log=True)
     with pytest.raises(ValueError, match="Expected positive `lines`"):

@@ -1,7 +1,9 @@
 """Style of all plots: colors, fonts, axes."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -83,21 +85,30 @@ def style_axes(axes: Axes, *, title: str, x_label: str, y_label: str, pad: float
         axes.spines[side].set_color(MUTED)
 
 
-def mark_x(axes: Axes, lines: Mapping[str, float]) -> list[Segment]:
-    """Draw vertical lines with their names and values above the axes; return the lines.
+def mark_x(
+    axes: Axes, lines: Mapping[str, float], bands: Mapping[str, tuple[float, float]] = MappingProxyType({})
+) -> list[Segment]:
+    """Draw vertical lines and bands with their names and values above the axes; return the lines.
 
     Labels that would overlap are stacked. The limits of x must be final and include the lines.
 
     Args:
         axes: Axes to draw on.
         lines: Values by name.
+        bands: Both ends of ranges by name; an infinite end is the edge of the axes.
     """
     low, high = axes.get_ylim()
-    rows: list[float] = []  # where the last label of each row ends, in shares of the width of the axes
-    for name, x in sorted(lines.items(), key=lambda one: one[1]):
+    left, right = axes.get_xlim()
+    labels = [(x, f"{name} {x:.3g}") for name, x in lines.items()]
+    for x in lines.values():
         axes.axvline(x, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1.5)
+    for name, (start, end) in bands.items():
+        axes.axvspan(max(start, left), min(end, right), color=MUTED, alpha=0.14, linewidth=0, zorder=0.5)
+        labels.append((max(start, left), f"{name} {format_range(start, end)}"))
+    rows: list[float] = []  # where the last label of each row ends, in shares of the width of the axes
+    for x, text in sorted(labels):
         label = axes.annotate(
-            f"{name} {x:.3g}",
+            text,
             (x, 1.0),
             (0, 0),
             xycoords=("data", "axes fraction"),
@@ -115,6 +126,13 @@ def mark_x(axes: Axes, lines: Mapping[str, float]) -> list[Segment]:
         label.set(ha="left" if start == place else "right")
         label.set_position((2 if start == place else -2, 4 + 12 * row))
     return [((x, low), (x, high)) for x in lines.values()]
+
+
+def format_range(start: float, end: float) -> str:
+    """Return a range in words, such as "0.5 to 0.6" or "> 0.6"."""
+    if math.isinf(start):
+        return f"< {end:.3g}"
+    return f"> {start:.3g}" if math.isinf(end) else f"{start:.3g} to {end:.3g}"
 
 
 def mark_y(axes: Axes, lines: Mapping[str, float]) -> list[Segment]:

@@ -79,9 +79,11 @@ class SweepAxis:
         log: Whether the axis is logarithmic. Points at zero or below are then left out.
         better: Direction in which results improve, added to the label.
         lines: Values marked by a line across the plot, by name, such as the mean of the training data.
+        bands: Ranges of x marked by a band, by name, such as a requested range; either end may be infinite.
 
     Raises:
-        ValueError: If a share or a count is to be on a logarithmic axis, or a line there is not positive.
+        ValueError: If a share or a count is to be on a logarithmic axis, a line there is not positive, or a band has no
+            width or no finite end.
     """
 
     label: str
@@ -89,12 +91,15 @@ class SweepAxis:
     log: bool = False
     better: Literal["higher", "lower"] | None = None
     lines: Mapping[str, float] = field(default_factory=dict)
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.log and self.kind != "number":
             raise ValueError(f"Expected a linear axis for a {self.kind}, got `log` = True.")
         if self.log and min(self.lines.values(), default=1.0) <= 0.0:
             raise ValueError(f"Expected positive `lines` on a logarithmic axis, got {dict(self.lines)}.")
+        if not all(low < high and math.isfinite(low) + math.isfinite(high) for low, high in self.bands.values()):
+            raise ValueError(f"Expected `bands` from a lower to a higher end, got {dict(self.bands)}.")
 
 
 def draw_sweep(
@@ -152,7 +157,7 @@ def draw_sweep(
     figure, axes = _new_axes(x, y, title, foot, legend=several or bool(landmarks), tall=many)
     axes.set(xlim=x_limits, ylim=y_limits)
 
-    segments = [*mark_x(axes, x.lines), *mark_y(axes, y.lines)]
+    segments = [*mark_x(axes, x.lines, x.bands), *mark_y(axes, y.lines)]
     labeled = []
     for index, (name, members) in enumerate(groups.items()):
         style = series_style(index)
@@ -217,7 +222,10 @@ def _is_cut(axis: SweepAxis, number: ConfidenceInterval, limits: tuple[float, fl
 
 def _limits(axis: SweepAxis, numbers: Sequence[ConfidenceInterval]) -> tuple[float, float]:
     """Return the ends of an axis: means and lines, and of the intervals as much as is no wider than these spread."""
-    known = [one.mean for one in numbers if one.mean is not None] + list(axis.lines.values())
+    known = [one.mean for one in numbers if one.mean is not None] + [
+        *axis.lines.values(),
+        *(end for band in axis.bands.values() for end in band if math.isfinite(end)),
+    ]
     bars = [end for one in numbers for end in _ends(axis, one) if math.isfinite(end)]
     if axis.kind == "count":
         known += [0.0, 1.0]
@@ -244,7 +252,7 @@ def _new_axes(
     """Return a new figure with empty axes, and the lines of `foot` below."""
     width, height = 10.4 if legend else 7.6, 6.2 if tall else 5.0
     lines = textwrap.wrap("   ·   ".join(foot), int(14 * width))
-    left, bottom, above = 0.95, 0.72 + 0.16 * len(lines), 0.82 if x.lines else 0.52
+    left, bottom, above = 0.95, 0.72 + 0.16 * len(lines), 0.82 if x.lines or x.bands else 0.52
     figure = new_figure(width, height)
     figure.text(left / width, 0.12 / height, "\n".join(lines), fontsize=8.5, color=MUTED, va="bottom")
     across = 6.8 if legend else 6.4
@@ -252,7 +260,7 @@ def _new_axes(
     # An arrow to the right points up along the y axis, whose label is turned.
     arrows = {None: "", "higher": "  (better →)", "lower": "  (← better)"}
     x_label, y_label = x.label + arrows[x.better], y.label + arrows[y.better]
-    style_axes(axes, title=title, x_label=x_label, y_label=y_label, pad=34.0 if x.lines else 13.0)
+    style_axes(axes, title=title, x_label=x_label, y_label=y_label, pad=34.0 if x.lines or x.bands else 13.0)
     long = axes.yaxis.label.get_window_extent().height / axes.get_window_extent().height
     axes.yaxis.label.set_fontsize(11.0 / max(long, 1.0))
     axes.set(xscale="log" if x.log else "linear", yscale="log" if y.log else "linear")
