@@ -1,6 +1,7 @@
 """Guidance by a classifier: which one is taken, what it is asked, what it costs, and what it refuses."""
 
 import csv
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from discrete_diffusion.checkpoints import load
 from discrete_diffusion.evaluator.classifiers import Classifiers, ClassifierTarget, NoClassifierError
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.methods import Method
+from discrete_diffusion.evaluator.requested import RequestedRange, intersection
 
 Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
@@ -29,26 +31,42 @@ def found(folder: Path, method: Method, **options: object) -> ClassifierTarget:
 
 
 @pytest.mark.parametrize(
-    ("options", "settings", "said"),
+    ("options", "settings", "said", "ends"),
     [
-        ([], {}, r"qed > [\d.]+"),
-        ([], {"target": 0}, r"qed <= [\d.]+"),
-        ([], {"negate": True}, r"qed <= [\d.]+"),
-        (["regress=qed"], {"threshold": 0.5}, r"qed > 0\.5"),
-        (["regress=qed"], {"threshold": 0.5, "negate": True}, r"qed <= 0\.5"),
-        (["regress=qed"], {"target": 0.45}, r"qed near 0\.45"),
-        (["label=ring_count"], {}, r"ring_count > \d"),
+        ([], {}, r"qed > [\d.]+", None),
+        ([], {"target": 0}, r"qed <= [\d.]+", None),
+        ([], {"negate": True}, r"qed <= [\d.]+", None),
+        (["regress=qed"], {"threshold": 0.5}, r"qed > 0\.5", (0.5, math.inf)),
+        (["regress=qed"], {"threshold": 0.5, "negate": True}, r"qed <= 0\.5", (-math.inf, 0.5)),
+        (["regress=qed"], {"threshold": [0.4, 0.5]}, r"qed in 0\.4 to 0\.5", (0.4, 0.5)),
+        (["regress=qed"], {"threshold": [0.4, 0.5], "negate": True}, r"qed outside 0\.4 to 0\.5", None),
+        (["regress=qed"], {"target": 0.45}, r"qed near 0\.45", (0.45, 0.45)),
+        (["label=ring_count"], {}, r"ring_count > \d", None),
     ],
 )
 def test_what_is_asked_is_said_in_words(
-    options: list[str], settings: dict[str, object], said: str, checkpoint: Checkpoint, classifier: Classifier
+    options: list[str],
+    settings: dict[str, object],
+    said: str,
+    ends: tuple[float, float] | None,
+    checkpoint: Checkpoint,
+    classifier: Classifier,
 ):
     path = str(classifier("udlm", "noisy", *options))
     steer = found(checkpoint("udlm"), preset(checkpoint=path, **settings))
     assert re.fullmatch(said, steer.words), steer.words
+    assert steer.requested == (None if ends is None else RequestedRange("qed", *ends))
     x, t = torch.full((3, 22), 5), torch.full((3,), 0.5)
     assert steer.likelihood(x, t).shape == (3,)
     assert steer.network.rows == 3
+
+
+def test_a_range_is_also_the_intersection_of_two_thresholds():
+    above, below = RequestedRange("qed", 0.4, math.inf), RequestedRange("qed", -math.inf, 0.5)
+    assert intersection([above, below]) == (0.4, 0.5)
+    assert intersection([above]) == (0.4, math.inf)
+    assert intersection([RequestedRange("qed", 0.6, math.inf), below]) is None
+    assert intersection([]) is None
 
 
 def test_two_sides_of_a_threshold_are_one(checkpoint: Checkpoint, classifier: Classifier):
@@ -97,7 +115,7 @@ def test_what_a_classifier_cannot_tell_is_refused(
 
 def test_a_regressor_steers_toward_the_target(checkpoint: Checkpoint, classifier: Classifier):
     path = str(classifier("udlm", "noisy", "regress=qed"))
-    with pytest.raises(ValueError, match=r"classifier\.target` \(near it\) or `threshold` \(above it\)"):
+    with pytest.raises(ValueError, match=r"classifier\.target` \(near it\) or `threshold` \(above it, or \[low"):
         found(checkpoint("udlm"), preset(checkpoint=path))
 
 

@@ -1,11 +1,15 @@
 """Which condition the pictures show, and their titles."""
 
+import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from discrete_diffusion.eval import SweepAxis
+from discrete_diffusion.evaluator import pictures
 from discrete_diffusion.evaluator.domains.domain import Outcome, Run
 from discrete_diffusion.evaluator.pictures import choose, drawn_positions, sheet_title
 from discrete_diffusion.evaluator.point import Point
@@ -45,6 +49,32 @@ def test_what_was_requested_is_shown(runs: list[Run], gamma: float | None) -> No
 )
 def test_title_of_a_sheet_counts(novel: int, count: int, title: str) -> None:
     assert sheet_title(run(2.0, novel), "molecules", count) == title
+
+
+@pytest.mark.parametrize(
+    ("requested", "line", "band"),
+    [
+        (None, None, None),
+        ((0.6, 0.6), 0.6, None),
+        ((0.0, 0.0), 0.0, None),
+        ((0.5, 0.6), None, (0.5, 0.6)),
+        ((0.5, math.inf), None, (0.5, math.inf)),
+    ],
+)
+def test_the_requested_value_is_marked(
+    requested: tuple[float, float] | None,
+    line: float | None,
+    band: tuple[float, float] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    axes: list[SweepAxis] = []
+    monkeypatch.setattr(pictures, "draw", lambda points, path, *, x, **options: axes.append(x) or path)
+    domain: Any = SimpleNamespace(property_name="qed", noun="molecules", training={"mean": 0.5, "p90": 0.7})
+    row = {"novel": 30, "generated": 64, "novel_property_mean": 0.55}
+    pictures.draw_sweep([run(1.0, 30)], [row], domain, tmp_path, requested)
+    assert axes[0].lines.get("requested") == line
+    assert axes[0].bands.get("requested") == band
 
 
 @pytest.mark.parametrize(("causal", "counts"), [(True, [0, 2, 4]), (False, [4, 4, 4])])

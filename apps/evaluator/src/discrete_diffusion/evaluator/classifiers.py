@@ -1,5 +1,7 @@
 """Classifiers and targets of guidance methods."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from discrete_diffusion.checkpoints import (
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.methods import Method
 from discrete_diffusion.evaluator.point import target_class
+from discrete_diffusion.evaluator.requested import RequestedRange
 from discrete_diffusion.guidance import CountEvaluations, LogLikelihood
 
 
@@ -33,11 +36,13 @@ class ClassifierTarget:
         likelihood: log p(y | x_t) of the target.
         words: The target in words.
         network: The classifier's network, which counts its evaluations.
+        requested: Values that a regressor steers to; None for classes, and for values outside of a range.
     """
 
     likelihood: LogLikelihood
     words: str
     network: CountEvaluations
+    requested: RequestedRange | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,12 @@ class Classifiers:
             target = _class_target(target, threshold, classifier.label, method)
         elif (target is None) == (threshold is None):
             raise ValueError(
-                f"Expected `guidance.{method.key}.classifier.target` (near it) or `threshold` (above it): {path} is a "
-                "regressor."
+                f"Expected `guidance.{method.key}.classifier.target` (near it) or `threshold` (above it, or [low, "
+                f"high]): {path} is a regressor."
             )
         likelihood = classifier.likelihood(target, negate=negate, threshold=threshold, network=network)
-        return ClassifierTarget(likelihood, _words(classifier, target, threshold, negate), network)
+        requested = None if classifier.label is not None else _requested(classifier, target, threshold, negate)
+        return ClassifierTarget(likelihood, _words(classifier, target, threshold, negate), network, requested)
 
     def _path(self, method: Method, kind: str, path: str | None) -> str | Path:
         if path == "???":
@@ -122,7 +128,7 @@ def uninformative_likelihood(x: Tensor, t: Float[Tensor, " b"]) -> Float[Tensor,
     return torch.zeros(len(x), device=x.device)
 
 
-def _class_target(target: Any, threshold: float | None, label: Label, method: Method) -> int:
+def _class_target(target: Any, threshold: float | Sequence[float] | None, label: Label, method: Method) -> int:
     if threshold is not None:
         raise ValueError(f"Expected no `guidance.{method.key}.classifier.threshold`: its classifier predicts classes.")
     try:
@@ -131,13 +137,29 @@ def _class_target(target: Any, threshold: float | None, label: Label, method: Me
         raise ValueError(str(error).replace("`label`", f"`guidance.{method.key}.classifier.target`")) from error
 
 
-def _words(classifier: ClassifierCheckpoint, target: Any, threshold: float | None, negate: bool) -> str:
+def _requested(
+    classifier: ClassifierCheckpoint, target: Any, threshold: float | Sequence[float] | None, negate: bool
+) -> RequestedRange | None:
+    column = classifier.config["quantity"]["column"]
+    if isinstance(threshold, Sequence):
+        return None if negate else RequestedRange(column, *map(float, threshold))
+    if threshold is None:
+        return RequestedRange(column, float(target), float(target))
+    return RequestedRange(column, -math.inf if negate else float(threshold), float(threshold) if negate else math.inf)
+
+
+def _words(
+    classifier: ClassifierCheckpoint, target: Any, threshold: float | Sequence[float] | None, negate: bool
+) -> str:
     if classifier.label is not None:
         names = classifier.label.class_names
         if negate and len(names) == 2:
             return names[1 - target]
         return f"not {names[target]}" if negate else names[target]
     column = classifier.config["quantity"]["column"]
+    if isinstance(threshold, Sequence):
+        low, high = threshold
+        return f"{column} {'outside' if negate else 'in'} {low:g} to {high:g}"
     if threshold is not None:
         return f"{column} {'<=' if negate else '>'} {threshold:g}"
     return f"{column} near {target:g}"

@@ -129,7 +129,7 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
             chosen = choose(record.runs, domain, gamma, by_property=by_property)
             if draws:
                 console.print("Drawing plots ...")
-                draw(config, record, domain, checkpoint, states, weights, chosen)
+                draw(config, sweep, record, domain, checkpoint, states, weights, chosen)
             write_report(
                 directory,
                 record=record,
@@ -257,6 +257,7 @@ def sample(
 
 def draw(
     config: DictConfig,
+    sweep: Sweep,
     record: Record,
     domain: Domain,
     checkpoint: Checkpoint,
@@ -271,7 +272,8 @@ def draw(
     if chosen.sampler:
         draw_samplers(record.runs, record.rows, domain, record.facts.get("training_diversity", {}), directory)
     else:
-        requested = requested_number(checkpoint, domain.property_name)
+        number = requested_number(checkpoint, domain.property_name)
+        requested = sweep.requested(domain.property_name) if number is None else (number, number)
         draw_sweep(record.runs, record.rows, domain, directory, requested)
     steered = {point: steps for point, steps in weights.items() if point.gamma and point.same_sampler(chosen)}
     if steered:

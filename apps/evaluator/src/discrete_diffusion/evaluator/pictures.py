@@ -67,7 +67,7 @@ def draw_sweep(
     rows: "Sequence[Mapping[str, Any]]",
     domain: "Domain",
     directory: Path,
-    requested: float | None = None,
+    requested: tuple[float, float] | None = None,
 ) -> list[Path]:
     """Draw the novel samples of every guidance against the property and the accuracy, and the costs of several methods.
 
@@ -76,7 +76,7 @@ def draw_sweep(
         rows: Their rows of results.csv.
         domain: Domain of the samples.
         directory: Folder of the pictures.
-        requested: Requested number of the property.
+        requested: Both ends of the requested range of the property; those of a requested number are equal.
     """
     series: dict[str, dict[float, list[Mapping[str, Any]]]] = {}
     unguided = []
@@ -110,9 +110,12 @@ def draw_sweep(
         return row["novel"] / (row["generated"] if share else 1)
 
     mean, p90 = domain.training["mean"], domain.training["p90"]
-    marks = {"training mean": mean, "training 90th percentile": p90, "requested": requested}
+    single = requested[0] if requested is not None and requested[0] == requested[1] else None
+    marks = {"training mean": mean, "training 90th percentile": p90, "requested": single}
     property_axis = SweepAxis(
-        f"mean {name} of novel {noun}", lines={key: value for key, value in marks.items() if value is not None}
+        f"mean {name} of novel {noun}",
+        lines={key: value for key, value in marks.items() if value is not None},
+        bands={} if requested is None or single is not None else {"requested": requested},
     )
     title = f"Novel {noun} against their mean {name}"
     pictures = [sweep("frontier.png", title, property_axis, novel_axis, lambda row: row["novel_property_mean"], novel)]

@@ -1,6 +1,6 @@
 """Requested values of a conditional model, in place of a class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
@@ -52,6 +52,28 @@ def requesting(checkpoint: Checkpoint, config: DictConfig) -> Checkpoint:
     numbers = {column: float(target[column]) for column in values.columns if target.get(column) is not None}
     name = ", ".join(f"{column} = {number:g}" for column, number in numbers.items())
     return replace(requested, label=RequestedValues(values.column, (name,), numbers))
+
+
+@dataclass(frozen=True)
+class RequestedRange:
+    """Values of a column that guidance steers to.
+
+    Attributes:
+        column: The column.
+        low: Lower end, or -inf.
+        high: Upper end, or inf; that of a single value is the value.
+    """
+
+    column: str
+    low: float
+    high: float
+
+
+def intersection(ranges: Iterable[RequestedRange]) -> tuple[float, float] | None:
+    """Return the values that are in all ranges, or None if there are none, or no range."""
+    found = list(ranges)
+    low, high = max((one.low for one in found), default=1.0), min((one.high for one in found), default=0.0)
+    return (low, high) if low <= high else None
 
 
 def requested_number(checkpoint: Checkpoint, name: str) -> float | None:

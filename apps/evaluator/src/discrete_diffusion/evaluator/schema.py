@@ -62,7 +62,7 @@ class Classifier(OpenSettings):
     kind: Text
     checkpoint: Text | None
     target: Any
-    threshold: Number | None = None
+    threshold: Number | Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
     negate: bool
 
 

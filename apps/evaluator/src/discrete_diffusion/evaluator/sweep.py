@@ -24,7 +24,7 @@ from discrete_diffusion.evaluator.guidance import Guidance, build_guidance
 from discrete_diffusion.evaluator.methods import Method, read_methods
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
 from discrete_diffusion.evaluator.ranks import ALONE, Ranks
-from discrete_diffusion.evaluator.requested import RequestedValues
+from discrete_diffusion.evaluator.requested import RequestedValues, intersection
 from discrete_diffusion.evaluator.rewards import Reward
 from discrete_diffusion.evaluator.sampler import SamplerSetting, build_grid, build_sampler, read_samplers
 from discrete_diffusion.guidance import KernelGuidanceError, is_left_to_right
@@ -95,6 +95,15 @@ class Sweep:
             words |= {method.key: f"high {self.reward.name}" for method in methods if method.level == "search"}
         points = list_points(self.config, self.generation.checkpoint.label, self.combinations, words)
         return points if not self.samplers else [_with(point, one) for one in self.samplers for point in points]
+
+    def requested(self, column: str) -> tuple[float, float] | None:
+        """Return both ends of the values of a column that guidance steers to, if all combinations share them."""
+        found = set()
+        for row in self.combinations:
+            targets = [self.targets[method.key] for method in row.methods if method.key in self.targets]
+            ranges = [target.requested for target in targets if target.requested is not None]
+            found.add(intersection(one for one in ranges if one.column == column))
+        return found.pop() if len(found) == 1 else None
 
     def generate(self, point: Point, seed: int, y: Tensor | None, advance: Callable[[float], None]) -> Generated:
         """Draw the samples of a point; see `Generation`."""
