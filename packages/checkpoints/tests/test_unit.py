@@ -13,6 +13,7 @@ from discrete_diffusion.backbones import DiTClassifier
 from discrete_diffusion.checkpoints import (
     Checkpoint,
     ClassifierCheckpoint,
+    MissingDataError,
     describe_generator,
     load,
     newest_classifier,
@@ -125,6 +126,38 @@ def test_labels_and_steps_that_there_are_not(checkpoint: Checkpoint):
 def test_data_that_nobody_told_of(checkpoint: Checkpoint):
     with pytest.raises(ValueError, match="does not say what it was trained on"):
         checkpoint.data()
+
+
+def test_data_of_a_relative_path_are_found_from_other_folders(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = {"_target_": "discrete_diffusion.datasets.table", "path": "mine.csv", "column": "smiles"}
+    data = {"kind": "molecules", "rows": rows, "column": "smiles", "path": "mine.csv"}
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (elsewhere / "deeper").mkdir(parents=True)
+    described = replace(checkpoint, config={**checkpoint.config, "data": data})
+    described.save(project / "outputs" / "mine" / "run" / "checkpoint")
+    (project / "mine.csv").write_text("smiles,qed\n" + "CCO,0.4\nc1ccccc1,0.6\n" * 10)
+    (elsewhere / "mine.csv").write_text("smiles,qed\n" + "CCC,0.4\n" * 20)  # of the same name
+
+    def strings(run: Path) -> set[str]:
+        return set(load(run).data().train.with_format(None)["smiles"][:])
+
+    monkeypatch.chdir(elsewhere)
+    assert strings(project / "outputs" / "mine" / "run") == {"CCO", "c1ccccc1"}
+    project = project.rename(tmp_path / "moved")
+    assert strings(Path("../moved/outputs/mine/run")) == {"CCO", "c1ccccc1"}
+    # A run alone is moved: the working folder decides.
+    run = (project / "outputs" / "mine" / "run").rename(tmp_path / "run")
+    monkeypatch.chdir(project)
+    assert strings(run) == {"CCO", "c1ccccc1"}
+    monkeypatch.chdir(elsewhere / "deeper")
+    with pytest.raises(
+        MissingDataError, match=r"mine\.csv does not exist\. Looked in .*deeper and in the folders above"
+    ):
+        strings(run)
+    assert len(load(run).data(str(project / "mine.csv")).train) > 0
+    assert load(run).config["data"]["path"] == "mine.csv"
 
 
 def test_a_sample_depends_on_the_seed_and_its_index(checkpoint: Checkpoint):

@@ -15,6 +15,7 @@ from discrete_diffusion.datasets import (
     PercentileLabel,
     character_tokenizer,
     decode,
+    locate_files,
     read_table,
     sequence_data,
     smiles_tokenizer,
@@ -244,3 +245,21 @@ def test_hdf5_without_dna_and_broken_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"^HDF5 files need h5py: install `.*\[hdf5\]`\.$"):
         read_table(tmp_path / "no.h5")
+
+
+def test_a_relative_path_is_found_below_the_first_folder_that_has_its_files(tmp_path, monkeypatch):
+    near, far = tmp_path / "project" / "outputs", tmp_path / "project"
+    near.mkdir(parents=True)
+    folders = [near, far, tmp_path]
+    (far / "a.csv").touch()
+    (far / "part-1.csv").touch()
+    assert locate_files("a.csv", folders) == str(far / "a.csv")
+    assert locate_files("part-*.csv", folders) == str(far / "part-*.csv")
+    assert locate_files(["a.csv", "part-*.csv"], folders) == [str(far / "a.csv"), str(far / "part-*.csv")]
+    (near / "a.csv").touch()
+    assert locate_files("a.csv", folders) == str(near / "a.csv")
+    assert locate_files(["a.csv", "part-1.csv"], folders) == [str(far / "a.csv"), str(far / "part-1.csv")]
+    monkeypatch.chdir(far)
+    (far / "-").touch()
+    for other in ("gone.csv", ["a.csv", "gone.csv"], "-", str(far / "a.csv")):
+        assert locate_files(other, folders) == other

@@ -33,7 +33,7 @@ from discrete_diffusion.checkpoints.storage import (
     write_config,
     write_weights,
 )
-from discrete_diffusion.datasets import FittedValueLabel, Label, SequenceData, decode, save_label
+from discrete_diffusion.datasets import FittedValueLabel, Label, SequenceData, decode, locate_files, save_label
 from discrete_diffusion.guidance import RandomSource, SampleStreams, State, last
 from discrete_diffusion.processes import Ancestral, Objective, Process
 
@@ -53,6 +53,7 @@ class Checkpoint:
         classifiers: Classifiers for guidance, by name.
         values: The numbers that the model is conditional on, instead of classes; None without.
         requests: Numbers that the labels 0, 1, ... stand for, in standard units; see `requesting`.
+        folder: Folder that the checkpoint was read from, None for a new one.
     """
 
     config: dict[str, Any]
@@ -62,6 +63,7 @@ class Checkpoint:
     classifiers: Mapping[str, ClassifierCheckpoint] = field(default_factory=dict)
     values: FittedValueLabel | None = None
     requests: Float[Tensor, "r k"] | None = None
+    folder: Path | None = None
 
     @property
     def length(self) -> int:
@@ -298,6 +300,9 @@ class Checkpoint:
     def data(self, path: str | None = None) -> SequenceData:
         """Return the training data, with the split and encoding of the training run.
 
+        A relative path in `config` is looked up in the folders above that of the checkpoint, the nearest first, and
+        then in the working folder: a run is found from everywhere, and may move together with its data.
+
         Args:
             path: New location of the data file, if it has moved.
 
@@ -310,16 +315,27 @@ class Checkpoint:
         settings = self.config["data"]
         if "rows" not in settings:
             raise UndescribedDataError("This model does not say what it was trained on.")
+        place: Any = path
         if path is not None:
             if "path" not in settings["rows"]:
                 raise ValueError("Expected no `path`: the data of this model come from no file.")
-            settings = {**settings, "path": path, "rows": {**settings["rows"], "path": path}}
+        elif self.folder is not None and isinstance(settings["rows"].get("path"), str | list):
+            place = locate_files(settings["rows"]["path"], self.folder.absolute().parents)
+        if place is not None:
+            settings = {**settings, "path": place, "rows": {**settings["rows"], "path": place}}
         try:
             return build_data(settings, tokenizer=self.tokenizer, label=self.values or self.label, length=self.length)
         except FileNotFoundError as error:
             if "path" not in settings["rows"]:
                 raise
-            raise MissingDataError(f"The training data are gone: {error}") from error
+            searched = "" if path is not None else self._searched(place)
+            raise MissingDataError(f"The training data are gone: {error}{searched}") from error
+
+    def _searched(self, place: Any) -> str:
+        """Return where a relative path of `config` was looked up."""
+        if self.folder is None or not isinstance(place, str) or Path(place).is_absolute():
+            return ""
+        return f" Looked in {Path.cwd()} and in the folders above {self.folder}."
 
     def with_classifiers(self, **classifiers: ClassifierCheckpoint) -> "Checkpoint":
         """Return the generator with additional classifiers.

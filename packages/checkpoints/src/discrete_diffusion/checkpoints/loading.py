@@ -103,7 +103,7 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     if problem is not None:
         raise ValueError(f"The parts of {directory} do not belong together: {problem}.")
     network.load_state_dict(weights)
-    checkpoint = Checkpoint(config, network, tokenizer, label, values=values)
+    checkpoint = Checkpoint(config, network, tokenizer, label, values=values, folder=directory)
     try:
         checkpoint.denoiser()
     except Exception as error:  # a class of the user may raise any

@@ -7,7 +7,7 @@ from discrete_diffusion.datasets.cifar10 import cifar10
 from discrete_diffusion.datasets.digits import digits
 from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.fasta import read_fasta
-from discrete_diffusion.datasets.files import read_table
+from discrete_diffusion.datasets.files import locate_files, read_table
 from discrete_diffusion.datasets.flips import HorizontalFlip
 from discrete_diffusion.datasets.fragments import Fragments
 from discrete_diffusion.datasets.hub import UnreachableDataError, UnreachableTokenizerError
@@ -100,6 +100,7 @@ __all__ = [
     "letter_tokenizer",
     "lm1b",
     "load_label",
+    "locate_files",
     "molecules",
     "moses",
     "openwebtext",

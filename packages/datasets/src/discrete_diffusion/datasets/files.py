@@ -182,6 +182,23 @@ def read_file(path: Source, text: Sequence[str] = (), header: Sequence[str] | No
         raise ValueError(f"The files {path} have different columns: {str(error).splitlines()[0]}") from error
 
 
+def locate_files(path: Source, folders: Iterable[str | os.PathLike[str]]) -> Source:
+    """Return a relative path below the first of some folders that has its files, or the path itself without one.
+
+    Args:
+        path: File, folder, pattern, several of them, or `-` for standard input, as in `read_file`.
+        folders: Folders that the path may be relative to.
+    """
+    several = [os.path.expanduser(os.fspath(one)) for one in _listed_sources(path)]  # noqa: PTH111
+    if "-" in several or all(map(os.path.isabs, several)):
+        return path
+    for folder in folders:
+        found = [os.path.join(folder, one) for one in several]  # noqa: PTH118 - patterns are strings
+        if all(map(_exists, found)):
+            return found[0] if isinstance(path, (str, os.PathLike)) else found
+    return path
+
+
 def check_columns(table: pa.Table, expected: Sequence[str], path: object) -> None:
     """Check that a table has all columns.
 
@@ -194,9 +211,18 @@ def check_columns(table: pa.Table, expected: Sequence[str], path: object) -> Non
         raise ValueError(f"Expected a column {names} in {path}; its columns are {_listed(table.column_names)}.")
 
 
+def _listed_sources(path: Source) -> Sequence[str | os.PathLike[str]]:
+    return [path] if isinstance(path, (str, os.PathLike)) else path
+
+
+def _exists(name: str) -> bool:
+    path = Path(name)
+    return path.exists() or bool(split_member(path) or split_array(path) or glob.glob(name))  # noqa: PTH207
+
+
 def _files(path: Source) -> list[Path]:
     files = []
-    for one in [path] if isinstance(path, (str, os.PathLike)) else path:
+    for one in _listed_sources(path):
         name = os.path.expanduser(os.fspath(one))  # noqa: PTH111 - `glob` takes strings
         if name == "-" or Path(name).is_file() or split_member(Path(name)) or split_array(Path(name)):
             files.append(Path(name))
