@@ -120,8 +120,8 @@ class ClassifierCheckpoint:
                 column = self.config["quantity"]["column"]
                 raise ValueError(f"Expected either a `target` value or a `threshold` for a regressor of {column!r}.")
             if isinstance(threshold, Sequence):
-                if len(threshold) != 2:
-                    raise ValueError(f"Expected one value or two as `threshold`, got {list(threshold)}.")
+                if len(threshold) != 2 or not threshold[0] < threshold[1]:
+                    raise ValueError(f"Expected a value or [low, high] as `threshold`, got {list(threshold)}.")
                 between = GaussianBetween(predictor, *map(float, threshold))
                 return Not(between) if negate else between
             if threshold is not None:
