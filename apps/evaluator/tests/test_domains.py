@@ -6,7 +6,7 @@ from discrete_diffusion.evaluator.domains.domain import Domain, Outcome, domain_
 
 
 @pytest.mark.parametrize(
-    ("kind", "layout", "unit"),
+    ("kind", "style", "unit"),
     [
         ("molecules", "drawn", "token"),
         ("selfies", "drawn", "token"),
@@ -18,11 +18,11 @@ from discrete_diffusion.evaluator.domains.domain import Domain, Outcome, domain_
         ("music", "text", "token"),  # a kind without a domain
     ],
 )
-def test_layout_and_unit(kind: str, layout: str, unit: str):
+def test_style_and_unit(kind: str, style: str, unit: str):
     domain = domain_class(kind)
     assert Domain in domain.__mro__
     assert (domain is Domain) == (kind == "music")
-    assert (domain.layout, domain.unit) == (layout, unit)
+    assert (domain.layout.style, domain.unit) == (style, unit)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def generate(config: DictConfig, ranks: Ranks = ALONE) -> dict[str, int]:
     console.print(f"Checkpoint {folder}: {checkpoint.describe()}, on {device}.")
     kind = checkpoint.config["data"].get("kind", "strings")
     domain = domain_class(kind)
-    if domain.layout == "images":
+    if domain.layout.pictures_alone:
         raise ValueError("Expected a model of sequences, got one of images: `uv run evaluator` draws those.")
     canonical = domain.valid_form if domain.checks_validity else None
     if config.valid and canonical is None:

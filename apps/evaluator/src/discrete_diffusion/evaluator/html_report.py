@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.evaluator.domains.domain import Domain
+from discrete_diffusion.evaluator.domains.layout import Layout
 from discrete_diffusion.evaluator.embedded_pictures import plots
 from discrete_diffusion.evaluator.pictures import pretty
 from discrete_diffusion.evaluator.point import Point
@@ -76,11 +77,12 @@ def write_report(
         "every": every_table(results),
         "plots": plots(directory, domain),
         "conditions": conditions,
-        "kinds": {kind for one in conditions for sample in one["samples"] for kind, _ in sample["text"]},
+        "layout": layout,
+        "legend": _legend(layout, conditions),
         "trajectory": trajectory,
         "chosen": chosen,
         "data": {
-            "layout": layout,
+            "layout": layout.for_script(),
             "property": pretty(domain.property_name),
             "conditions": conditions,
             "chosen": index,
@@ -101,6 +103,13 @@ def _environment() -> Environment:
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["pieces"] = _pieces
     return made
+
+
+def _legend(layout: Layout, conditions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of the color classes of the samples, by class; those of words only if a sample has them."""
+    kinds = {kind for one in conditions for sample in one["samples"] for kind, _ in sample["text"]}
+    legend = {kind: name for kind, name in layout.legend if kind in kinds or not layout.splits_words}
+    return legend | ({"special": "special token"} if "special" in kinds else {})
 
 
 def _pieces(text: str) -> list[str]:

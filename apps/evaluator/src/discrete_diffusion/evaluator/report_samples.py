@@ -10,25 +10,24 @@ from transformers import PreTrainedTokenizerBase
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.domains.domain import Run
+from discrete_diffusion.evaluator.domains.layout import Layout
 from discrete_diffusion.evaluator.embedded_pictures import drawn
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.report_numbers import number
 
 MOST, IN_ALL = 24, 360  # samples of a condition, and of all
-LONGEST = {"text": 2000, "dna": 1200, "drawn": 400, "images": 0}  # characters
-SIDE, COLORS = {"drawn": 220, "images": 96}, {"drawn": 32, "images": 128}
 APART = ("string", "canonical", "valid", "novel", "property")
 
 Runs = list[list[str]]
 
 
-def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: str, illustrate: Any) -> list[dict[str, Any]]:
+def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: Layout, illustrate: Any) -> list[dict[str, Any]]:
     """Return the first samples of the first seed of each condition, at most 24, and about 360 in total.
 
     Args:
         runs: Runs of the evaluation.
         checkpoint: The generator.
-        layout: "drawn", "images", "dna" or "text".
+        layout: Layout of the domain.
         illustrate: Function from a string and a size to its picture, or None.
     """
     first: dict[Point, Run] = {}
@@ -55,11 +54,11 @@ def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: str, illu
     ]
 
 
-def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: str) -> Runs:
+def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: Layout) -> Runs:
     """Split a string into runs [kind, text] of one kind.
 
     The kinds of text are "word", "piece" (the rest of a word of several tokens), "number", "mark" and "special"; those
-    of other layouts are "plain" and "special".
+    of layouts that do not split words are "plain" and "special".
     """
     specials = [token for token in tokenizer.all_special_tokens if token]
     pattern = "|".join(re.escape(one) for one in sorted(specials, key=len, reverse=True))
@@ -68,7 +67,7 @@ def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: str) -> Runs:
         if part in specials:
             runs.append(["special", part])
         elif part:
-            runs += _words(part, tokenizer) if layout == "text" else [["plain", part]]
+            runs += _words(part, tokenizer) if layout.splits_words else [["plain", part]]
     return runs
 
 
@@ -78,14 +77,14 @@ def _requested_class(condition: Point, index: int, label: Label | None) -> str |
 
 
 def _sample(
-    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, layout: str, illustrate: Any, requested: str | None
+    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, layout: Layout, illustrate: Any, requested: str | None
 ) -> dict[str, Any]:
-    string, longest = str(row["string"]), LONGEST[layout]
+    string, longest = str(row["string"]), layout.longest
     shown: dict[str, Any] = {"text": colored(string[:longest], tokenizer, layout), "more": 0}
-    if layout != "images":
+    if not layout.pictures_alone:
         shown["more"] = max(len(string) - longest, 0)
-    if layout in SIDE and illustrate is not None:
-        shown["picture"] = drawn(illustrate, string, SIDE[layout], COLORS[layout])
+    if layout.picture_side is not None and illustrate is not None:
+        shown["picture"] = drawn(illustrate, string, layout.picture_side, layout.picture_colors)
     shown["valid"] = bool(row.get("valid", True))
     shown["novel"] = bool(row["novel"]) if row.get("novel") is not None else None
     value = row.get("property")

@@ -9,17 +9,17 @@ from PIL import Image
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
+from discrete_diffusion.evaluator.domains.layout import Layout
 from discrete_diffusion.evaluator.embedded_pictures import drawn, embed
 from discrete_diffusion.evaluator.pictures import drawn_positions
 from discrete_diffusion.guidance import State
 
 FRAMES, SAMPLES, POSITIONS = 33, 6, 1024
 BLANK = np.array([197, 190, 224])  # color of a pixel without a level: violet, unlike any gray
-SIDE, COLORS = {"drawn": 220, "images": 128}, {"drawn": 32, "images": 128}
 
 
 def shown_trajectory(
-    states: Sequence[State], checkpoint: Checkpoint, layout: str, illustrate: Any
+    states: Sequence[State], checkpoint: Checkpoint, layout: Layout, illustrate: Any
 ) -> dict[str, Any] | None:
     """Return 33 evenly spaced states of at most 6 samples and their first 1,024 positions; None without states.
 
@@ -35,12 +35,12 @@ def shown_trajectory(
     known = drawn_positions([states[index] for index in kept], checkpoint)
     pictures: dict[str, int] = {}
     seen: list[list[int | None]] = []
-    for row in range(xs.shape[1]) if layout in SIDE and illustrate is not None else ():
+    for row in range(xs.shape[1]) if layout.state_picture_side is not None and illustrate is not None else ():
         painted = [
             _picture(x, count, checkpoint, layout, illustrate) for x, count in zip(xs[:, row], known, strict=True)
         ]
         seen.append([None if one is None else pictures.setdefault(one, len(pictures)) for one in painted])
-    shown = xs[..., : 0 if layout == "images" and seen else POSITIONS]
+    shown = xs[..., : 0 if layout.pictures_alone and seen else POSITIONS]
     ids, where = torch.unique(shown, return_inverse=True)
     return {
         "times": [round(float(t), 4) for t in times],
@@ -52,29 +52,30 @@ def shown_trajectory(
         "pictures": list(pictures),
         "seen": seen,
         "length": length,
-        "left_out": 0 if layout == "images" and seen else max(length - POSITIONS, 0),
+        "left_out": 0 if layout.pictures_alone and seen else max(length - POSITIONS, 0),
     }
 
 
-def _picture(x: torch.Tensor, count: int, checkpoint: Checkpoint, layout: str, illustrate: Any) -> str | None:
+def _picture(x: torch.Tensor, count: int, checkpoint: Checkpoint, layout: Layout, illustrate: Any) -> str | None:
     """Return the picture of a state whose first `count` positions are drawn."""
-    found = None
+    found, side, colors = None, layout.state_picture_side, layout.picture_colors
+    assert side is not None
     if count:
-        found = drawn(illustrate, decode(checkpoint.tokenizer, x[None, :count])[0], SIDE[layout], COLORS[layout])
+        found = drawn(illustrate, decode(checkpoint.tokenizer, x[None, :count])[0], side, colors)
     image = checkpoint.config["data"].get("image")
-    if found is None and layout == "images" and image is not None:
-        return embed(_painted(x, count, checkpoint.tokenizer, image), COLORS[layout])
+    if found is None and layout.pictures_alone and image is not None:
+        return embed(_painted(x, count, checkpoint.tokenizer, image, side), colors)
     return found
 
 
-def _painted(x: torch.Tensor, count: int, tokenizer: Any, image: dict[str, Any]) -> Image.Image:
+def _painted(x: torch.Tensor, count: int, tokenizer: Any, image: dict[str, Any], side: int) -> Image.Image:
     """Return an image in which special tokens, and pixels after the first `count`, are violet."""
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     levels = np.array([int(one) if one.isdigit() else -1 for one in tokens])
     values = np.where(np.arange(len(x)) < count, levels[x.numpy()], -1)
     values = values.reshape(image["height"], image["width"], image["channels"])
     colors = np.where(values < 0, BLANK, 255 * values / max(levels.max(), 1))
-    scale = max(SIDE["images"] // max(values.shape[:2]), 1)
+    scale = max(side // max(values.shape[:2]), 1)
     return Image.fromarray(colors.astype(np.uint8)).resize(
         (values.shape[1] * scale, values.shape[0] * scale), Image.Resampling.NEAREST
     )
@@ -88,14 +89,9 @@ def _display(tokenizer: Any, index: int) -> str:
     return text.replace("\n", "↵").replace(" ", "␣") if text.strip() == "" else text.replace("\n", "↵")
 
 
-def _kind(tokenizer: Any, index: int, layout: str) -> str:
+def _kind(tokenizer: Any, index: int, layout: Layout) -> str:
     """Return the color class of a token."""
     token = tokenizer.convert_ids_to_tokens(index)
     if index in tokenizer.all_special_ids:
         return "mask" if index == tokenizer.mask_token_id else "special"
-    letter = next((one for one in token if one.isalpha()), "").upper()
-    if layout == "dna":
-        return f"base-{token.upper()}" if token.upper() in "ACGT" else "plain"
-    if layout == "drawn":
-        return f"atom-{letter}" if letter in tuple("CNOFS") else "plain"
-    return "word" if letter else "number" if any(map(str.isdigit, token)) else "mark"
+    return layout.token_color(token)

@@ -19,6 +19,7 @@ from discrete_diffusion.eval import (
     is_dna,
 )
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.domains.layout import Layout
 from discrete_diffusion.evaluator.domains.sequences import KmerReference, held_out_rows, spectra_of, strings_to_draw
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty, sheet_title
 from discrete_diffusion.evaluator.point import Point
@@ -26,6 +27,11 @@ from discrete_diffusion.evaluator.point import Point
 LETTERS = "ACGT"
 LENGTHS = (3, 6)
 DRAWN = 3
+
+
+def base_color(token: str) -> str:
+    """Return the color class of a token in a trajectory."""
+    return f"base-{token.upper()}" if token.upper() in LETTERS else "plain"
 
 
 class DNA(Domain):
@@ -48,7 +54,14 @@ class DNA(Domain):
 
     checks_validity = True
     noun = "sequences"
-    layout = "dna"
+    layout = Layout(
+        style="dna",
+        longest=1200,
+        splits_words=False,
+        in_tens=True,
+        token_color=base_color,
+        legend=tuple((f"base-{letter}", letter) for letter in LETTERS),
+    )
     pictures = MappingProxyType(
         {
             "kmers": "frequent k-mers of the training data, and their frequency in samples",

@@ -1,10 +1,11 @@
 """Interface of a domain: everything in an evaluation that depends on the kind of data."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any
 
 import numpy as np
 from hydra.utils import get_class, instantiate
@@ -13,12 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import describe
 from discrete_diffusion.evaluator.carried_data import CarriedData
+from discrete_diffusion.evaluator.domains.layout import Layout
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.user_function import UserFunction
 
 Number = float | int | None
 _EXAMPLES = 64
-Layout = Literal["text", "dna", "drawn", "images"]
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,14 @@ class Run:
     outcome: Outcome
 
 
-class Domain(Protocol):
+class Domain(ABC):
     """A kind of data: comparison of samples with training data, pictures, and layout of the report.
 
-    A domain subclasses this protocol, which holds defaults, and takes the training data as `data=`. Everything that
-    needs no data is an attribute of the class.
+    A domain takes the training data as `data=`. Everything that needs no data is an attribute of its class.
 
     Attributes:
         noun: Plural noun for the samples.
-        layout: Layout of samples in the report: colored words, colored bases, drawings with strings, or pictures only.
+        layout: Layout of samples in the report.
         unit: Unit in which bits are reported: "token", "character", or "dimension".
         pictures: Caption of each file that `draw` writes, by its name without ending.
         checks_validity: Whether a string can be invalid.
@@ -99,16 +99,17 @@ class Domain(Protocol):
     """
 
     noun: str
-    layout: ClassVar[Layout] = "text"
-    unit: ClassVar[str] = "token"
-    pictures: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    checks_validity: ClassVar[bool] = False
+    layout: Layout = Layout()
+    unit: str = "token"
+    pictures: Mapping[str, str] = MappingProxyType({})
+    checks_validity: bool = False
     property: Callable[[str], float]
     property_name: str
     shown: Mapping[str, str]
     training: Mapping[str, Number]
     illustrate: Callable[..., Any] | None = None
 
+    @abstractmethod
     def __call__(self, strings: Sequence[str], requested: Sequence[int] | None = None) -> Outcome:
         """Compare samples with the training data.
 
@@ -116,7 +117,6 @@ class Domain(Protocol):
             strings: Samples.
             requested: Requested class of each sample, or None. It changes no column's name.
         """
-        ...
 
     @staticmethod
     def valid_form(string: str) -> str | None:

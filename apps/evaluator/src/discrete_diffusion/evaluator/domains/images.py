@@ -23,6 +23,7 @@ from discrete_diffusion.eval import (
     pixel_image,
 )
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
+from discrete_diffusion.evaluator.domains.layout import Layout
 from discrete_diffusion.evaluator.domains.training_images import TrainingImages
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, sheet_title
 from discrete_diffusion.evaluator.point import Point
@@ -53,7 +54,17 @@ class Images(Domain):
     """
 
     noun = "images"
-    layout = "images"
+    layout = Layout(
+        style="images",
+        longest=0,
+        splits_words=False,
+        shown_first=None,
+        legend=(),
+        picture_side=96,
+        state_picture_side=128,
+        picture_colors=128,
+        pictures_alone=True,
+    )
     unit = "dimension"
     pictures = MappingProxyType({"images": "novel images, and images of the training data"})
     shown: Mapping[str, str] = MappingProxyType({"valid": "valid", "distinct": "distinct", "novel": "novel"})

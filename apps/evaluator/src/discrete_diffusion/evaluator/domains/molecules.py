@@ -21,10 +21,17 @@ from discrete_diffusion.eval import (
 from discrete_diffusion.evaluator.carried_data import CarriedData
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.domains.known_molecules import KnownMolecules
+from discrete_diffusion.evaluator.domains.layout import Layout
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty, sheet_title
 from discrete_diffusion.evaluator.point import Point
 
 OURS: Mapping[str, MoleculeProperty] = {"qed": evaluation.qed, "ring_count": evaluation.ring_count}
+
+
+def atom_color(token: str) -> str:
+    """Return the color class of a token in a trajectory, which is that of its atom."""
+    letter = next((one for one in token if one.isalpha()), "").upper()
+    return f"atom-{letter}" if letter in tuple("CNOFS") else "plain"
 
 
 class Molecules(Domain):
@@ -49,7 +56,17 @@ class Molecules(Domain):
 
     checks_validity = True
     noun = "molecules"
-    layout = "drawn"
+    layout = Layout(
+        style="drawn",
+        longest=400,
+        splits_words=False,
+        shown_first=None,
+        token_color=atom_color,
+        legend=(),
+        picture_side=220,
+        state_picture_side=220,
+        picture_colors=32,
+    )
     pictures = MappingProxyType({"molecules": "novel molecules, in the order in which they were drawn"})
     shown: Mapping[str, str] = MappingProxyType(
         {"valid": "valid", "unique": "unique", "novel": "novel", "novel_raw": "novel strings"}

@@ -60,7 +60,7 @@ window.addEventListener("error", (event) => { document.documentElement.dataset.e
     const string = make("div", "string");
     let from = 0;
     for (const [kind, text] of sample.text) {
-      if (data.layout === "dna" && kind === "plain") {
+      if (data.layout.in_tens && kind === "plain") {
         letters(text, from, string);
         from += text.length;
       } else {
@@ -77,7 +77,7 @@ window.addEventListener("error", (event) => { document.documentElement.dataset.e
       const alt = sample.text.map(([, text]) => text).join("") || "a sample";
       element.append(sample.picture ? image(sample.picture, alt) : make("div", "none", "not valid"));
     }
-    if (data.layout !== "images" || !("picture" in sample)) element.append(written(sample));
+    if (!data.layout.pictures_alone || !("picture" in sample)) element.append(written(sample));
     const details = make("div", "details");
     if (sample.value !== null) {
       const value = make("span", "", `${data.property} `);
@@ -116,7 +116,7 @@ window.addEventListener("error", (event) => { document.documentElement.dataset.e
     const total = condition.total.toLocaleString("en");
     document.getElementById("shown").textContent = `${condition.title}: the first ${count} of ${total} samples of seed ${condition.seed}, as they were drawn. All are in the folder samples.`;
     // Long samples push all else far down the page.
-    const few = ["text", "dna"].includes(data.layout) ? 8 : count;
+    const few = data.layout.shown_first ?? count;
     gallery.replaceChildren(...condition.samples.map(card));
     if (count > few) {
       const rest = [...gallery.children].slice(few);
@@ -140,12 +140,12 @@ window.addEventListener("error", (event) => { document.documentElement.dataset.e
     const play = document.getElementById("play");
     const states = document.getElementById("states");
     const pictured = path.seen.length > 0;
-    const onlyPictures = data.layout === "images" && pictured;
+    const onlyPictures = data.layout.pictures_alone && pictured;
     if (onlyPictures) states.classList.add("images");
     const last = path.times.length - 1;
 
     const rows = path.frames.map(() => {
-      const row = make("div", `state ${data.layout}`);
+      const row = make("div", `state ${data.layout.style}`);
       const tokens = make("div", "tokens");
       const picture = make("div", "picture");
       if (!onlyPictures) row.append(tokens);
