@@ -6,46 +6,38 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from discrete_diffusion.checkpoints import Checkpoint, fetch, load
+from discrete_diffusion.checkpoints import fetch, load
 from discrete_diffusion.commandline.full_disk import advise_on_full_disk
 from discrete_diffusion.commandline.stopping import exit_code, postpone_stops
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.evaluator.carried_data import CarriedData, example_string, training_data, with_rows
-from discrete_diffusion.evaluator.comparison import diversity, draw_samplers, samplers_table
+from discrete_diffusion.evaluator.comparison import diversity, samplers_table
 from discrete_diffusion.evaluator.device import choose_device
-from discrete_diffusion.evaluator.domains.domain import Domain, Number, Run, build_domain
+from discrete_diffusion.evaluator.domains.domain import Number, Run, build_domain
 from discrete_diffusion.evaluator.generation import ParticleWeights
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.journal import Done, Journal, settings_of
 from discrete_diffusion.evaluator.judge import Judge, build_judge, judged
-from discrete_diffusion.evaluator.likelihood import (
-    ORDERS,
-    check_orders,
-    counted_in,
-    measure_likelihood,
-    measure_order_likelihood,
-)
-from discrete_diffusion.evaluator.pictures import choose, draw_sweep, draw_trajectory, draw_weights
+from discrete_diffusion.evaluator.likelihood import check_orders
+from discrete_diffusion.evaluator.likelihood_entry import likelihood_entry
+from discrete_diffusion.evaluator.pictures import choose
 from discrete_diffusion.evaluator.point import EACH, Point, target_class
+from discrete_diffusion.evaluator.progress import progress
 from discrete_diffusion.evaluator.properties import build_properties, with_properties
 from discrete_diffusion.evaluator.provenance import provenance, resume_command
 from discrete_diffusion.evaluator.ranks import ALONE, Ranks
 from discrete_diffusion.evaluator.record import Record, make_directory
-from discrete_diffusion.evaluator.report import closing, likelihood_lines, likelihood_table, results_table
+from discrete_diffusion.evaluator.report import closing, results_table
 from discrete_diffusion.evaluator.requested import request_error, requested_number, requesting, steers_property
+from discrete_diffusion.evaluator.result_pictures import draw_results
 from discrete_diffusion.evaluator.rewards import build_reward
 from discrete_diffusion.evaluator.sweep import Sweep, build_sweep
 from discrete_diffusion.guidance import State
-
-LONGEST = 1024
-"""Longest sample, in tokens, that is animated in trajectory.gif; the report shows longer ones."""
 
 
 def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
@@ -129,7 +121,7 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
             chosen = choose(record.runs, domain, gamma, by_property=by_property)
             if draws:
                 console.print("Drawing plots ...")
-                draw(config, sweep, record, domain, checkpoint, states, weights, chosen)
+                draw_results(config, sweep, record, domain, checkpoint, states, weights, chosen)
             write_report(
                 directory,
                 record=record,
@@ -149,7 +141,7 @@ def evaluate(config: DictConfig, ranks: Ranks = ALONE) -> Path | None:
                 if known:
                     console.print("The likelihood was measured before, see summary.json.")
                 elif config.likelihood and not isinstance(data, CarriedData):
-                    record.note(likelihood=likelihood(config, checkpoint, data, device, console, ranks))
+                    record.note(likelihood=likelihood_entry(config, checkpoint, data, device, console, ranks))
                 sample(config, sweep, data, judge, properties, record, journal, states, weights, console)
                 report(config.pictures.draw, config.pictures.gamma)
             journal.close()
@@ -175,7 +167,7 @@ def assist(
     console = Console(quiet=True)
     known = ranks.broadcast(False)
     if config.likelihood and not known and not isinstance(data, CarriedData):
-        likelihood(config, sweep.generation.checkpoint, data, device, console, ranks)
+        likelihood_entry(config, sweep.generation.checkpoint, data, device, console, ranks)
     classes = None if isinstance(data, CarriedData) else data.labels
     runs = runs_of(config, sweep)
     for point, seed in runs[ranks.broadcast(0) :]:
@@ -255,34 +247,6 @@ def sample(
                 show(done)
 
 
-def draw(
-    config: DictConfig,
-    sweep: Sweep,
-    record: Record,
-    domain: Domain,
-    checkpoint: Checkpoint,
-    states: Mapping[Point, list[State]],
-    weights: Mapping[Point, list[ParticleWeights]],
-    chosen: Point,
-) -> None:
-    """Draw all pictures that apply."""
-    directory = record.directory
-    runs = [run for run in record.runs if run.condition.same_sampler(chosen)]
-    domain.draw(runs, directory, chosen=chosen, shown=config.pictures.molecules)
-    if chosen.sampler:
-        draw_samplers(record.runs, record.rows, domain, record.facts.get("training_diversity", {}), directory)
-    else:
-        number = requested_number(checkpoint, domain.property_name)
-        requested = sweep.requested(domain.property_name) if number is None else (number, number)
-        draw_sweep(record.runs, record.rows, domain, directory, requested)
-    steered = {point: steps for point, steps in weights.items() if point.gamma and point.same_sampler(chosen)}
-    if steered:
-        draw_weights(steered, directory / "particles.png")
-    if config.pictures.trajectories and checkpoint.length <= LONGEST:
-        title = f"The first samples of seed {config.seeds[0]} ({chosen.title()})"
-        draw_trajectory(states[chosen], directory / "trajectory.gif", checkpoint, domain.illustrate, title)
-
-
 def check(config: DictConfig) -> None:
     """Check the settings that do not depend on the model, before anything is loaded.
 
@@ -303,69 +267,3 @@ def check(config: DictConfig) -> None:
         raise ValueError("Expected `likelihood=true` with `likelihood_orders`: they are rows of its table.")
     if config.validation_rows is not None and config.validation_rows < 1:
         raise ValueError(f"Expected `validation_rows` >= 1, got {config.validation_rows}.")
-
-
-def likelihood(
-    config: DictConfig,
-    checkpoint: Checkpoint,
-    data: SequenceData,
-    device: torch.device,
-    console: Console,
-    ranks: Ranks,
-) -> Mapping[str, Any]:
-    """Measure and print the likelihood of validation data; return its entries of summary.json."""
-    rows = data.validation
-    if config.validation_rows is not None:
-        rows = rows.select(range(min(config.validation_rows, len(rows))))
-    with progress(console) as bar:
-        task = bar.add_task("Likelihood of validation data", total=len(rows) * config.repeats)
-        measured = measure_likelihood(
-            checkpoint,
-            rows,
-            repeats=config.repeats,
-            batch_size=config.batch_size,
-            device=device,
-            advance=lambda count: bar.advance(task, count * ranks.count),
-            ranks=ranks,
-        )
-    unit, units = counted_in(checkpoint, rows)
-    bits = None if measured.nats_per_sequence is None else measured.nats / units / math.log(2)
-    nats, error = measured.nats_per_sequence, measured.nats_per_sequence_error
-    bits_error = bits * error / nats if bits and error and nats else None
-    per_unit = None if unit == "token" else (unit, bits, bits_error)
-    console.print(likelihood_lines(measured, (data.label or data.values) is not None, per_unit))
-    row: dict[str, Any] = {**measured.row(), "repeats": config.repeats, "tokens_counted": "all but padding"}
-    if unit != "token":
-        row[f"bits_per_{unit}"] = bits
-        row[f"bits_per_{unit}_error"] = bits_error
-    if config.likelihood_orders:
-        row["orders"] = order_likelihoods(config, checkpoint, rows, device, console, ranks)
-        console.print(likelihood_table(row))
-    return row
-
-
-def order_likelihoods(
-    config: DictConfig, checkpoint: Checkpoint, rows: Any, device: torch.device, console: Console, ranks: Ranks
-) -> dict[str, dict[str, Any]]:
-    """Return the exact likelihood under each order of the configuration, with its cost."""
-    found = {}
-    with progress(console) as bar:
-        for name in config.likelihood_orders:
-            task = bar.add_task(f"Likelihood, {name.replace('_', ' ')} first", total=len(rows))
-            exact, evaluations = measure_order_likelihood(
-                checkpoint,
-                rows,
-                ORDERS[name](),
-                batch_size=config.batch_size,
-                device=device,
-                advance=lambda count, task=task: bar.advance(task, count * ranks.count),  # type: ignore[misc]
-                ranks=ranks,
-            )
-            found[name] = {**exact.row(), "evaluations_per_sequence": evaluations}
-    return found
-
-
-def progress(console: Console) -> Progress:
-    """Return a progress bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
