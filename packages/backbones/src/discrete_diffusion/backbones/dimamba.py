@@ -180,8 +180,10 @@ class DiMamba(nn.Module):
         return run_mamba_blocks(self.blocks, self.vocab_embed(xt), condition)
 
 
-def run_mamba_blocks(blocks: Iterable[nn.Module], x: Tensor, condition: Tensor) -> Tensor:
-    """Return the residual stream (b, l, d) after all blocks."""
+def run_mamba_blocks(
+    blocks: Iterable[nn.Module], x: Float[Tensor, "b l d"], condition: Float[Tensor, "b c"]
+) -> Float[Tensor, "b l d"]:
+    """Return the residual stream after all blocks."""
     for block in blocks:
         x = block(x, condition)
     return x

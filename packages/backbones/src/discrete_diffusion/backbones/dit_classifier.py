@@ -128,8 +128,8 @@ class DiTClassifier(nn.Module):
         prefix: Int[Tensor, "b j"],
         tokens: Int[Tensor, "b k"],
         sigma: Float[Tensor, " b"],
-        past: tuple[tuple[Tensor, ...], ...] | None = None,
-    ) -> tuple[Float[Tensor, "b k outputs"], tuple[tuple[Tensor, ...], ...]]:
+        past: tuple[tuple[Float[Tensor, "b ..."], ...], ...] | None = None,
+    ) -> tuple[Float[Tensor, "b k outputs"], tuple[tuple[Float[Tensor, "b ..."], ...], ...]]:
         """Return :meth:`forward` for k candidates for the token after a prefix, without rereading the prefix.
 
         Args:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 
@@ -83,14 +84,16 @@ def find_head(model: Any) -> tuple[str, ...] | None:
         return None
 
 
-def apply_head(model: Any, names: tuple[str, ...], hidden: Tensor) -> Tensor:
-    """Return the logits (..., v) of hidden states (..., d)."""
+def apply_head(model: Any, names: tuple[str, ...], hidden: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows v"]:
+    """Return the logits of hidden states."""
     for name in names:
         hidden = getattr(model, name)(hidden)
     return hidden
 
 
-def check_call(model: Any, tokens: Tensor, y: Tensor | None, seen: int = 0) -> None:
+def check_call(
+    model: Any, tokens: Int[Tensor, "b k"] | Float[Tensor, "b k v"], y: Shaped[Tensor, "..."] | None, seen: int = 0
+) -> None:
     """Check the arguments of a call.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from discrete_diffusion.backbones.attention import flash_attention as load_flash_attention
@@ -16,7 +16,7 @@ from discrete_diffusion.backbones.rotary import rotary_tables, rotate
 Condition: TypeAlias = Int[Tensor, " b"] | Float[Tensor, "b m"]
 """Labels of a batch, or numbers in standard units, NaN where one is missing."""
 
-KeysValues = tuple[Tensor, Tensor]
+KeysValues = tuple[Float[Tensor, "b h _ e"], Float[Tensor, "b h _ e"]]
 """Keys and values of one block, each (batch, heads, length, head size)."""
 
 
@@ -32,7 +32,7 @@ class LayerNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
         """Normalize every position."""
         wide = at_least_float32(x.dtype)
         return F.layer_norm(x.to(wide), self.weight.shape, self.weight.to(wide)).to(x.dtype)
@@ -46,8 +46,8 @@ class TokenEmbedding(nn.Module):
         self.embedding = nn.Parameter(torch.empty(vocab_size, hidden_size))
         nn.init.kaiming_uniform_(self.embedding, a=math.sqrt(5))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed ids (b, l) or floats (b, l, v) as (b, l, d)."""
+    def forward(self, x: Int[Tensor, "b l"] | Float[Tensor, "b l v"]) -> Float[Tensor, "b l d"]:
+        """Embed token ids or floats."""
         if not x.is_floating_point():
             return F.embedding(x, self.embedding)
         # Autocast lowers the precision of the product; the residual stream keeps that of the table.
@@ -63,8 +63,8 @@ class SigmaEmbedding(nn.Module):
         self.max_period = max_period
         self.mlp = nn.Sequential(nn.Linear(num_sinusoids, cond_size), nn.SiLU(), nn.Linear(cond_size, cond_size))
 
-    def forward(self, sigma: Tensor) -> Tensor:
-        """Embed noise levels (b,) as (b, c)."""
+    def forward(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c"]:
+        """Embed noise levels."""
         dtype = next(self.mlp.parameters()).dtype
         wide = at_least_float32(dtype)
         index = torch.arange(self.num_frequencies, device=sigma.device, dtype=wide)
@@ -80,7 +80,7 @@ class LabelEmbedding(nn.Module):
         super().__init__()
         self.embedding_table = nn.Embedding(num_classes + 1, cond_size)
 
-    def forward(self, y: Tensor | None) -> Tensor:
+    def forward(self, y: Int[Tensor, " b"] | None) -> Float[Tensor, "*b c"]:
         """Embed labels (b,) as (b, c), or None as (c,)."""
         return self.embedding_table.weight[-1] if y is None else self.embedding_table(y)
 
@@ -98,7 +98,7 @@ class ValueEmbedding(nn.Module):
         width = num_values * 2 * num_frequencies
         self.mlp = nn.Sequential(nn.Linear(width, cond_size), nn.SiLU(), nn.Linear(cond_size, cond_size))
 
-    def forward(self, y: Tensor | None) -> Tensor:
+    def forward(self, y: Shaped[Tensor, "..."] | None) -> Float[Tensor, "*b c"]:
         """Embed numbers (b, k) as (b, c), or None, which is k missing numbers, as (c,).
 
         Raises:
@@ -141,7 +141,9 @@ def zero_linear(in_features: int, out_features: int) -> nn.Linear:
     return linear
 
 
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def modulate(
+    x: Float[Tensor, "*rows d"], shift: Float[Tensor, "*#rows d"], scale: Float[Tensor, "*#rows d"]
+) -> Float[Tensor, "*rows d"]:
     """Apply scale and shift."""
     return x * (1 + scale) + shift
 
@@ -155,7 +157,9 @@ class OutputLayer(nn.Module):
         self.linear = zero_linear(hidden_size, vocab_size)
         self.adaLN_modulation = zero_linear(cond_size, 2 * hidden_size)
 
-    def forward(self, hidden: Tensor, condition: Tensor, at: Tensor | None) -> Tensor:
+    def forward(
+        self, hidden: Float[Tensor, "b l d"], condition: Float[Tensor, "b c"], at: Bool[Tensor, "b l"] | None
+    ) -> Float[Tensor, "b l v"] | Float[Tensor, "n v"]:
         """Return the logits (b, l, v), or (n, v) at the positions where `at` is true."""
         shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
         if at is None:
@@ -186,22 +190,28 @@ class Block(nn.Module):
         )
         self.adaLN_modulation = zero_linear(cond_size, 6 * hidden_size)
 
-    def forward(self, x: Tensor, condition: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Return the residual stream (b, l, d) after the block."""
+    def forward(
+        self,
+        x: Float[Tensor, "b l d"],
+        condition: Float[Tensor, "b c"],
+        cos: Float[Tensor, "l 1 k"],
+        sin: Float[Tensor, "l 1 k"],
+    ) -> Float[Tensor, "b l d"]:
+        """Return the residual stream after the block."""
         return self.extend(x, condition, cos, sin)[0]
 
     def extend(
         self,
-        x: Tensor,
-        condition: Tensor,
-        cos: Tensor,
-        sin: Tensor,
+        x: Float[Tensor, "b l d"],
+        condition: Float[Tensor, "b c"],
+        cos: Float[Tensor, "l 1 k"],
+        sin: Float[Tensor, "l 1 k"],
         past: KeysValues | None = None,
-        mask: Tensor | None = None,
-    ) -> tuple[Tensor, KeysValues]:
+        mask: Bool[Tensor, "l all"] | None = None,
+    ) -> tuple[Float[Tensor, "b l d"], KeysValues]:
         """Return the residual stream at positions that follow `past`, and the keys and values of both.
 
-        A mask (new, all), true at the positions that a new one attends to, replaces `causal`.
+        A mask, true at the positions that a new one attends to, replaces `causal`.
         """
         modulation = self.adaLN_modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation
@@ -224,8 +234,10 @@ class Block(nn.Module):
         return x, (k.transpose(1, 2), v.transpose(1, 2))
 
 
-def run_blocks(blocks: Iterable[nn.Module], x: Tensor, condition: Tensor, head_size: int) -> Tensor:
-    """Return the residual stream (b, l, d) after all blocks."""
+def run_blocks(
+    blocks: Iterable[nn.Module], x: Float[Tensor, "b l d"], condition: Float[Tensor, "b c"], head_size: int
+) -> Float[Tensor, "b l d"]:
+    """Return the residual stream after all blocks."""
     cos, sin = rotary_tables(x.shape[1], head_size, device=x.device, dtype=at_least_float32(x.dtype))
     for block in blocks:
         x = block(x, condition, cos, sin)

@@ -4,13 +4,14 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from discrete_diffusion.backbones.layers import at_least_float32, modulate, zero_linear
 from discrete_diffusion.backbones.selective_scan import continue_scan, selective_scan
 
-RecurrentState = tuple[Tensor, Tensor]
-"""State of one block: the last inputs of its convolution (b, e, k - 1) and its states (b, e, n)."""
+RecurrentState = tuple[Float[Tensor, "b e window"], Float[Tensor, "b e n"]]
+"""State of one block: the last inputs of its convolution, one fewer than its size, and its states."""
 
 # Published range of the initial step sizes of a state space.
 _MIN_STEP, _MAX_STEP = 1e-3, 1e-1
@@ -42,12 +43,14 @@ class SelectiveStateSpace(nn.Module):
             # Inverse of softplus.
             self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output (b, l, e) for the input (b, l, e)."""
+    def forward(self, x: Float[Tensor, "b l e"]) -> Float[Tensor, "b l e"]:
+        """Return the output of the layer."""
         u = self._convolve(F.pad(x.transpose(1, 2), (self.conv1d.kernel_size[0] - 1, 0)))
         return selective_scan(u, *self._coefficients(u)) + self.D * u
 
-    def extend(self, x: Tensor, past: RecurrentState | None) -> tuple[Tensor, RecurrentState]:
+    def extend(
+        self, x: Float[Tensor, "b l e"], past: RecurrentState | None
+    ) -> tuple[Float[Tensor, "b l e"], RecurrentState]:
         """Return the output at positions that follow `past`, and the state after them."""
         window = self.conv1d.kernel_size[0] - 1
         seen = x.new_zeros(x.shape[0], x.shape[2], window) if past is None else past[0]
@@ -87,8 +90,8 @@ class Mamba(nn.Module):
         )
         self.out_proj = nn.ModuleList(nn.Linear(inner_size, hidden_size, bias=False) for _ in range(projections))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output (b, l, d) for the input (b, l, d)."""
+    def forward(self, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
+        """Return the output of the layer."""
         inner, gates = zip(*(project(x).chunk(2, -1) for project in self.in_proj), strict=True)
         y = self.directions[0](inner[0])
         if len(self.directions) == 1:
@@ -98,7 +101,9 @@ class Mamba(nn.Module):
             return self.out_proj[0]((y + reverse) * F.silu(gates[0]))
         return self.out_proj[0](y * F.silu(gates[0])) + self.out_proj[1](reverse * F.silu(gates[1]))
 
-    def extend(self, x: Tensor, past: RecurrentState | None) -> tuple[Tensor, RecurrentState]:
+    def extend(
+        self, x: Float[Tensor, "b l d"], past: RecurrentState | None
+    ) -> tuple[Float[Tensor, "b l d"], RecurrentState]:
         """Return the output at positions that follow `past`, and the state after them."""
         inner, gate = self.in_proj[0](x).chunk(2, -1)
         (state_space,) = self.directions
@@ -127,13 +132,15 @@ class MambaBlock(nn.Module):
         self.mixer = Mamba(hidden_size, expand * hidden_size, state_size, conv_size, causal, tie_directions)
         self.adaLN_modulation = zero_linear(cond_size, 3 * hidden_size)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return the residual stream (b, l, d) after the block."""
+    def forward(self, x: Float[Tensor, "b l d"], condition: Float[Tensor, "b c"]) -> Float[Tensor, "b l d"]:
+        """Return the residual stream after the block."""
         shift, scale, gate = self.adaLN_modulation(condition).unsqueeze(1).chunk(3, dim=-1)
         mixed = self.mixer(modulate(self.norm(x), shift, scale))
         return x + gate * F.dropout(mixed, self.dropout, self.training)
 
-    def extend(self, x: Tensor, condition: Tensor, past: RecurrentState | None) -> tuple[Tensor, RecurrentState]:
+    def extend(
+        self, x: Float[Tensor, "b l d"], condition: Float[Tensor, "b c"], past: RecurrentState | None
+    ) -> tuple[Float[Tensor, "b l d"], RecurrentState]:
         """Return the residual stream at positions that follow `past`, and the state after them."""
         shift, scale, gate = self.adaLN_modulation(condition).unsqueeze(1).chunk(3, dim=-1)
         mixed, past = self.mixer.extend(modulate(self.norm(x), shift, scale), past)

@@ -57,8 +57,8 @@ def pool_candidates(
     candidates: Float[Tensor, "b k d"],
     pooling: Pooling,
     weights: tuple[Float[Tensor, "b j"], Float[Tensor, "b k"]] | None = None,
-    past: tuple[Tensor, ...] | None = None,
-) -> tuple[Float[Tensor, "b k d"], tuple[Tensor, ...]]:
+    past: tuple[Float[Tensor, "b ..."], ...] | None = None,
+) -> tuple[Float[Tensor, "b k d"], tuple[Float[Tensor, "b ..."], ...]]:
     """Return :func:`pool` of prefix and one candidate, for each of k candidates, and the past of the longer prefix.
 
     Args:

@@ -71,8 +71,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return the feature map after the block; the condition is (b, c)."""
+    def forward(self, x: Float[Tensor, "b i h w"], condition: Float[Tensor, "b c"]) -> Float[Tensor, "b o h w"]:
+        """Return the feature map after the block."""
         branch = self.conv1(F.silu(self.norm1(x)))
         branch = F.silu(self.norm2(branch + self.cond_linear(condition)[:, :, None, None]))
         branch = self.conv2(F.dropout(branch, self.dropout, self.training))
@@ -89,7 +89,7 @@ class AttentionBlock(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zero_conv(channels, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
         """Return the feature map after the block."""
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.num_heads, -1))
         q, k, v = qkv.permute(1, 0, 4, 2, 3)  # (b, pixels, heads, head size) each
@@ -107,7 +107,7 @@ class Stage(nn.Module):
         self.residual = ResidualBlock(in_channels, out_channels, cond_size, dropout)
         self.attention = AttentionBlock(out_channels, num_heads) if attend else nn.Identity()
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b i h w"], condition: Float[Tensor, "b c"]) -> Float[Tensor, "b o h w"]:
         """Return the feature map after the stage."""
         return self.attention(self.residual(x, condition))
 
@@ -119,7 +119,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b k h w"], condition: Float[Tensor, "b c"]) -> Float[Tensor, "b k h//2 w//2"]:
         """Return the smaller map; the condition is ignored."""
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
@@ -131,6 +131,6 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k 2*h 2*w"]:
         """Return the larger map."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from discrete_diffusion.backbones.unet_layers import Downsample, ResidualBlock, Stage, Upsample
@@ -43,7 +44,9 @@ class DownPath(nn.Module):
         self.middle1 = Stage(self.widths[-1], self.widths[-1], cond_size, dropout, num_heads, attend=True)
         self.middle2 = ResidualBlock(self.widths[-1], self.widths[-1], cond_size, dropout)
 
-    def forward(self, planes: Tensor, condition: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, planes: Float[Tensor, "b p h w"], condition: Float[Tensor, "b c"]
+    ) -> tuple[Float[Tensor, "b _ _ _"], list[Float[Tensor, "b _ _ _"]]]:
         """Return the smallest map and the maps before it."""
         maps = [self.conv_in(planes)]
         for step in self.steps:
@@ -82,7 +85,9 @@ class UpPath(nn.Module):
                 self.steps.append(Upsample(width))
         self.width = width
 
-    def forward(self, x: Tensor, maps: Sequence[Tensor], condition: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "b _ _ _"], maps: Sequence[Float[Tensor, "b _ _ _"]], condition: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b _ _ _"]:
         """Return the last map, with `width` channels."""
         skipped = list(maps)
         for step in self.steps:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+from jaxtyping import Shaped
 from torch import Tensor
 
 
@@ -62,7 +63,7 @@ class CountEvaluations:
         if isinstance(network, _Prefix):
             self.causal, self.candidates = network.causal, partial(self._count_candidates, network.candidates)
 
-    def __call__(self, xt: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, xt: Shaped[Tensor, "b ..."], *args: Any, **kwargs: Any) -> Any:
         """Call the network with the same arguments and return its result."""
         return self._count(self.network, xt, *args, **kwargs)
 

@@ -32,7 +32,7 @@ def kl_divergence(log_q: Float[Tensor, "*rows v"], log_p: Float[Tensor, "*rows v
     return (log_q.exp() * ratio.detach()).sum(-1)
 
 
-def check_log_probs(log_probs: Tensor, shape: torch.Size, model: str) -> Float[Tensor, "*rows v"]:
+def check_log_probs(log_probs: Float[Tensor, "*rows v"], shape: torch.Size, model: str) -> Float[Tensor, "*rows v"]:
     """Return `log_probs`, the result of a model for tokens of `shape`, if it has one distribution for each token.
 
     Raises:

@@ -138,12 +138,12 @@ def apart(source: RandomSource) -> RandomSource:
 
 
 def philox(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    counter: tuple[Int[Tensor, "*n"], Int[Tensor, "*n"], Int[Tensor, "*n"], Int[Tensor, "*n"]], key: tuple[int, int]
+) -> tuple[Int[Tensor, "*n"], Int[Tensor, "*n"], Int[Tensor, "*n"], Int[Tensor, "*n"]]:
     """Return the four 32-bit words of Philox4x32-10 for each counter, in int64.
 
     Args:
-        counter: Four words in [0, 2^32), each an int64 tensor of the same shape.
+        counter: Four words in [0, 2^32), int64.
         key: Two words in [0, 2^32).
     """
     a, b, c, d = counter

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import torch
+from jaxtyping import Shaped
 from torch import Generator, Tensor
 
 
@@ -56,7 +57,9 @@ class RowGenerators(Generator):
         self.manual_seed(seeds[0])
 
 
-def draw_rows(draw: Callable[[int, Generator | None], Tensor], n: int, generator: Generator | None) -> Tensor:
+def draw_rows(
+    draw: Callable[[int, Generator | None], Tensor], n: int, generator: Generator | None
+) -> Shaped[Tensor, "{n} ..."]:
     """Return the random numbers of `n` rows.
 
     Those of a `BatchGenerator` are rows of the numbers of the whole batch; `RowGenerators` draw each row alone.

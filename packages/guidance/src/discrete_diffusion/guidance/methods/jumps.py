@@ -100,7 +100,9 @@ class Jumps:
         return tilted.where(self.undecided[:, None], self.log_probs)
 
 
-def check_likelihoods(log_likelihoods: Tensor, x: Tensor) -> Tensor:
+def check_likelihoods(
+    log_likelihoods: Float[Tensor, "..."], x: Int[Tensor, "n l"] | Float[Tensor, "n l v"]
+) -> Float[Tensor, " n"]:
     """Return `log_likelihoods`, the result of a likelihood for `x`, if it has one number per row.
 
     Raises:

@@ -35,6 +35,9 @@ def equal_survival_times(steps: int, schedule: Survival) -> Float[Tensor, " n"]:
     """Return times at which the survival alpha grows in equal steps, from alpha(1) to 1.
 
     For a log-linear schedule they are those of `equal_times`.
+
+    Raises:
+        ValueError: If two times are equal in float32: there are too many steps.
     """
     first = schedule.alpha(torch.ones((), dtype=torch.float64))
     return _at_survival(torch.linspace(0, 1, steps + 1, dtype=torch.float64) * (1 - first) + first, schedule)

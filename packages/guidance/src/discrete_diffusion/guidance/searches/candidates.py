@@ -25,7 +25,7 @@ def check_gamma(gamma: float | int, *, infinite: bool = False) -> None:
 
 def require_diffusion(
     kernel: Kernel | None, denoiser: Denoiser | None, times: Float[Tensor, " m"] | None
-) -> tuple[Kernel, Denoiser, Tensor]:
+) -> tuple[Kernel, Denoiser, Float[Tensor, " m"]]:
     """Return the kernel, denoiser and times of a diffusion model.
 
     Raises:
