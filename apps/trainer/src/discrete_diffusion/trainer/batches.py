@@ -141,6 +141,9 @@ class DataModule(L.LightningDataModule):
         seed: Seed of the order of the rows.
         num_workers: Number of processes that load rows, for each process that trains.
         resizable: Whether a resumed run may have another number of rows in a step than before.
+
+    Raises:
+        ValueError: If `batch_size` or `steps` is below 1.
     """
 
     def __init__(

@@ -33,6 +33,9 @@ class Checkpoints(ModelCheckpoint):
     Args:
         every_n_minutes: Minutes after which `last.ckpt` is saved, beside the saves by steps.
         options: Arguments of `ModelCheckpoint`.
+
+    Raises:
+        ValueError: If `every_n_minutes` is negative.
     """
 
     def __init__(self, *, every_n_minutes: float = 10.0, **options: Any) -> None:

@@ -29,6 +29,9 @@ class Classifier(ResumableNoise):
     Attributes:
         by_level: Measures of the last validation at each level.
         overall: Measures of the last validation over all levels.
+
+    Raises:
+        ValueError: If `draws` is below 1.
     """
 
     def __init__(

@@ -29,6 +29,9 @@ class Generator(ResumableNoise):
         lr_scheduler: Function from an optimizer to a schedule of its learning rate, stepped with every update.
         seed: Seed of the noise.
         augment: Random augmentation of the training sequences.
+
+    Raises:
+        ValueError: If `label_dropout` is not in [0, 1].
     """
 
     def __init__(

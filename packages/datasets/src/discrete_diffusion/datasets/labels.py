@@ -71,6 +71,9 @@ class PercentileLabel:
     set, before the train-validation split, and puts values at or below it into class 0. That matters where values tie:
     with QM9's ring counts, class 1 is more than 3 rings and not 3 or more. `comparison` chooses another rule for
     class 1, such as "<=" with `percentile=10` for the lowest tenth.
+
+    Raises:
+        ValueError: If `percentile` is not in (0, 100), or `comparison` is unknown.
     """
 
     column: str = "qed"
@@ -102,7 +105,11 @@ class PercentileLabel:
 
 @dataclass(frozen=True)
 class ThresholdLabel:
-    """Class 1 if a numeric column compares with a threshold as `comparison` says, else class 0."""
+    """Class 1 if a numeric column compares with a threshold as `comparison` says, else class 0.
+
+    Raises:
+        ValueError: If `comparison` is unknown.
+    """
 
     column: str
     threshold: float
@@ -127,7 +134,11 @@ class ThresholdLabel:
         return self
 
     def ids(self, rows: datasets.Dataset) -> np.ndarray:
-        """Return the class id of each row, int64; 2 for a row without a label."""
+        """Return the class id of each row, int64; 2 for a row without a label.
+
+        Raises:
+            ValueError: If the column does not hold finite numbers.
+        """
         values = _numbers(rows, self.column)
         classes = COMPARISONS[self.comparison](values, self.threshold).astype(np.int64)
         return np.where(np.isnan(values), self.num_classes, classes)
@@ -217,6 +228,9 @@ class JointLabel:
         labels: Rules, or dictionaries of their arguments: `{column: qed, percentile: 90}` is a `PercentileLabel`,
             `{column: logp, threshold: 3, comparison: "<="}` a `ThresholdLabel`, `{column: species}` a `CategoryLabel`.
         max_classes: Largest number of combinations.
+
+    Raises:
+        ValueError: If there are fewer than two rules.
     """
 
     labels: Sequence[LabelRule | Mapping[str, Any]]
@@ -312,6 +326,9 @@ class ValueLabel:
 
     Attributes:
         column: Column, or list of columns.
+
+    Raises:
+        ValueError: If there is no column, or one occurs twice.
     """
 
     column: str | Sequence[str]

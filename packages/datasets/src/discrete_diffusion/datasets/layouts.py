@@ -65,6 +65,9 @@ class Padded:
     Args:
         longer: Treatment of longer strings: an error, or they are dropped or truncated.
         special_tokens: Whether `<bos>` and `<eos>` surround the string.
+
+    Raises:
+        ValueError: If `longer` is none of the three.
     """
 
     longer: Literal["refuse", "drop", "truncate"] = "refuse"

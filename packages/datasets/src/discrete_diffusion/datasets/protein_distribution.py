@@ -29,6 +29,9 @@ class SyntheticProteins:
         mean_extension: Q, (families,), float64, in (0, 1).
         shortest: Smallest number of amino acids.
         longest: Largest number of amino acids.
+
+    Raises:
+        ValueError: If an array has another shape or is not a probability, or the lengths are out of order.
     """
 
     transition: np.ndarray

@@ -22,6 +22,9 @@ class SyntheticSpecies:
     Attributes:
         transition: T, (species, 4^m, 4), float64: distribution of the next letter after each m-mer, the m-mers in
             lexicographic order of their letters A, C, G, T.
+
+    Raises:
+        ValueError: If `transition` has another shape, or is not a positive distribution.
     """
 
     transition: np.ndarray
