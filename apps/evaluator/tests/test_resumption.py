@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from discrete_diffusion.commandline.lock import FolderLock
 from discrete_diffusion.commandline.stopping import stop_on_signals
 from discrete_diffusion.evaluator import evaluate as evaluation
-from discrete_diffusion.evaluator import journal, record
+from discrete_diffusion.evaluator import journal, record, result_pictures
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.generation import Generation
 
@@ -33,7 +33,7 @@ def whole(configured: Configured, checkpoint: Checkpoint, tmp_path_factory: pyte
     """The folder of an evaluation that was never stopped."""
     out = tmp_path_factory.mktemp("whole") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "draw", lambda *args: None)
+        patch.setattr(evaluation, "draw_results", lambda *args: None)
         return evaluate(configured(f"checkpoint={checkpoint('table')}", f"output={out}", "pictures.draw=true", *SMALL))
 
 
@@ -96,7 +96,7 @@ def test_an_evaluation_that_was_killed_goes_on_to_the_results_of_one_that_was_no
 ):
     out = tmp_path / "out"
     config = configured(f"checkpoint={checkpoint('table')}", f"output={out}", "pictures.draw=true", *SMALL)
-    monkeypatch.setattr(evaluation, "draw", lambda *args: None)
+    monkeypatch.setattr(evaluation, "draw_results", lambda *args: None)
     killing = kill_at_write(number, after=after, monkeypatch=monkeypatch)
     next(killing)
     with pytest.raises(Killed):
@@ -123,7 +123,7 @@ def test_runs_that_are_done_are_not_drawn_again_and_torn_tables_are_repaired(
         drawn.append(args)
         return draw(self, *args, **kwargs)
 
-    monkeypatch.setattr(evaluation, "draw", lambda *args: None)
+    monkeypatch.setattr(evaluation, "draw_results", lambda *args: None)
     monkeypatch.setattr(Generation, "__call__", counting)
     common = [f"output={out}", "pictures.draw=true", *SMALL]
     with pytest.raises(Killed):
@@ -144,7 +144,7 @@ def test_runs_that_are_done_are_not_drawn_again_and_torn_tables_are_repaired(
 def test_pictures_cover_the_runs_before_and_after_a_stop(
     configured: Configured, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    draw, fail = evaluation.draw_trajectory, [True]
+    draw, fail = result_pictures.draw_trajectory, [True]
 
     def interrupted(*args: Any) -> Path:
         if fail:
@@ -152,8 +152,8 @@ def test_pictures_cover_the_runs_before_and_after_a_stop(
         return draw(*args)
 
     # Costs in seconds are drawn, and differ.
-    monkeypatch.setattr(evaluation, "draw_sweep", lambda *args: None)
-    monkeypatch.setattr(evaluation, "draw_trajectory", interrupted)
+    monkeypatch.setattr(result_pictures, "draw_sweep", lambda *args: None)
+    monkeypatch.setattr(result_pictures, "draw_trajectory", interrupted)
     common = [f"checkpoint={checkpoint('table')}", "pictures.draw=true", "likelihood=false", "guidance=particles"]
     stopped = configured(*common, f"output={tmp_path / 'stopped'}", *SMALL)
     with pytest.raises(SystemExit):
@@ -223,7 +223,7 @@ def test_a_signal_stops_within_a_step_and_the_printed_command_resumes(
         with stop_on_signals():
             evaluate(configured(f"checkpoint={checkpoint('table')}", f"output={out}", "pictures.draw=true", *SMALL))
 
-    monkeypatch.setattr(evaluation, "draw", lambda *args: None)
+    monkeypatch.setattr(evaluation, "draw_results", lambda *args: None)
     monkeypatch.setattr(Generation, "states", signaled)
     with pytest.raises(SystemExit) as stop:
         run()
@@ -266,7 +266,7 @@ def test_pictures_do_not_hold_a_signal_back(
         signal.raise_signal(signal.SIGTERM)
         drawn.append(args)
 
-    monkeypatch.setattr(evaluation, "draw_sweep", draws_long)
+    monkeypatch.setattr(result_pictures, "draw_sweep", draws_long)
     common = [f"checkpoint={checkpoint('table')}", f"output={tmp_path / 'out'}", "likelihood=false", *SMALL]
     with pytest.raises(SystemExit) as stop, stop_on_signals():
         evaluate(configured(*common, "pictures.draw=true"))
@@ -296,7 +296,7 @@ def test_a_full_disk_keeps_what_is_done_and_says_how_to_resume(
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(evaluation, "draw", lambda *args: None)
+    monkeypatch.setattr(evaluation, "draw_results", lambda *args: None)
     config = configured(f"checkpoint={checkpoint('table')}", f"output={out}", "pictures.draw=true", *SMALL)
     with monkeypatch.context() as patch:
         for module in (record, journal):
