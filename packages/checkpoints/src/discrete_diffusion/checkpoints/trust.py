@@ -37,7 +37,7 @@ _NETWORKS = _named(
 
 TARGETS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "augment": _named("datasets", "HorizontalFlip", "RandomCrop", "ReverseComplement"),
+        "augment": _named("datasets", "FragmentOrder", "HorizontalFlip", "RandomCrop", "ReverseComplement"),
         "backbone": _NETWORKS,
         "denoiser": _named(
             "processes", "CausalNextToken", "LatentDenoiser", "LatentNextToken", "NetworkDenoiser", "NextToken"

@@ -9,6 +9,7 @@ from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.fasta import read_fasta
 from discrete_diffusion.datasets.files import locate_files, read_table
 from discrete_diffusion.datasets.flips import HorizontalFlip
+from discrete_diffusion.datasets.fragment_order import FragmentOrder
 from discrete_diffusion.datasets.fragments import Fragments
 from discrete_diffusion.datasets.hub import UnreachableDataError, UnreachableTokenizerError
 from discrete_diffusion.datasets.image_folder import image_folder
@@ -65,6 +66,7 @@ __all__ = [
     "FittedCategoryLabel",
     "FittedJointLabel",
     "FittedValueLabel",
+    "FragmentOrder",
     "Fragments",
     "HorizontalFlip",
     "JointLabel",
