@@ -137,6 +137,23 @@ def test_a_target_that_has_moved_is_found_again(stranger, former: str, current: 
     assert settings.task.view._target_ == current
 
 
+def test_data_of_a_relative_path_are_found_above_the_run(stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    path = stranger({}, "data=table", "data.path=mine.csv")
+    assert read_run(path, [], trust_remote_code=False).config.data.path == "mine.csv"
+    (tmp_path / "mine.csv").touch()
+    resumed = read_run(path, ["steps=7"], trust_remote_code=False)
+    assert resumed.config.data.path == str(tmp_path / "mine.csv")
+    assert resumed.config.data.rows.path == str(tmp_path / "mine.csv")
+    assert resumed.changes == ["steps 6000 -> 7", f"data.path mine.csv -> {tmp_path / 'mine.csv'}"]
+    assert read_run(path, ["data.path=other.csv"], trust_remote_code=False).config.data.path == "other.csv"
+    # The folder of the first run has them, so that nothing changes.
+    monkeypatch.chdir(tmp_path)
+    assert read_run(path, [], trust_remote_code=False).changes == []
+
+
 def test_a_person_may_trust_a_run(stranger):
     path = stranger({"optimizer": {"_target_": "mine.Optimizer", "_partial_": True}})
     with pytest.raises(UntrustedTargetError, match=r"builds `mine.Optimizer` as `optimizer`"):

@@ -125,7 +125,26 @@ def read_run(path: str, overrides: Sequence[str], *, trust_remote_code: bool) ->
         _expect_trusted_run(settings, file)
     config = deepcopy(settings)
     changes = [change for override in _parsed(overrides) if (change := _apply(override, config, run)) is not None]
+    located = _located(settings, run)
+    if located is not None and config.data.path == settings.data.path:
+        changes.append(f"data.path {settings.data.path} -> {located}")
+        config.data.path = located
     return ResumedRun(run, settings, config, changes)
+
+
+def _located(settings: DictConfig, run: Path) -> str | list[str] | None:
+    """Return where the data of a relative path are above the folder of the run, None if they are where they were."""
+    # It takes seconds to import, and a wrong setting should not wait for it.
+    from discrete_diffusion.datasets import locate_files
+
+    raw: Any = OmegaConf.to_container(settings, resolve=False)
+    path: Any = raw["data"].get("path") if isinstance(raw.get("data"), Mapping) else None
+    names = path if isinstance(path, list) else [path]
+    if not all(isinstance(name, str) and "${" not in name for name in names):
+        return None
+    here = Path.cwd()
+    found: Any = locate_files(path, [here, *run.absolute().parents])
+    return None if found in (path, locate_files(path, [here])) else found
 
 
 def _rename_moved(node: Any) -> None:
