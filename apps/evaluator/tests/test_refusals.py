@@ -26,6 +26,7 @@ Checkpoint = Callable[[str], Path]
         ("udlm", "label=2", r"Expected `label` to be one of 0 \(qed <= .*\), 1 \(qed > .*\), got 2"),
         ("udlm", "label=true", r"Expected `label` to be one of 0 \(qed <= .*\), got True"),
         ("udlm", "metrics=dna", "Expected `metrics` for data of the kind .*, but none of .* valid for metrics of"),
+        ("udlm", "metrics=text", "Expected `metrics` for data of the kind 'molecules', got those of texts"),
         ("udlm", "pictures.gamma=7", "Expected `pictures.gamma` to be one of `gammas`, got 7"),
         ("udlm", "sampling.steps=0", "Expected `steps` >= 1, got 0"),
         ("udlm", "sampling.nucleus=0", "Expected 0 < `p` <= 1, got 0"),

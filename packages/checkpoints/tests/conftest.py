@@ -53,7 +53,7 @@ def checkpoint() -> Checkpoint:
     config = {
         "model": {"denoiser": denoiser, "objective": objective, "sampler": sampler},
         "backbone": {"_target_": "discrete_diffusion.backbones.DiT", **backbone},
-        "data": {"kind": "molecules"},
+        "data": {"kind": "molecules", "length": 12},
         "length": 12,
     }
     network = DiT(**backbone).eval()

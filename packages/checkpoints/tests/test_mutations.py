@@ -15,7 +15,10 @@ from discrete_diffusion.checkpoints import Checkpoint, load
 def test_only_errors_of_the_user_come_out(
     checkpoint: Checkpoint, tmp_path: Path, file: str, mutate: Callable[..., None]
 ):
-    mutate(checkpoint.save(tmp_path / "checkpoint") / file, load)
+    def use(folder: Path) -> None:
+        load(folder).sample(1, steps=1)
+
+    mutate(checkpoint.save(tmp_path / "checkpoint") / file, use)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,10 @@ def test_deep_nesting_is_refused(checkpoint: Checkpoint, tmp_path: Path):
         (lambda c: c["model"].pop("sampler"), "a dictionary with a `_target_` as `sampler`"),
         (lambda c: c["model"]["sampler"]["process"].update(vocab_size=9), "Expected one `vocab_size`"),
         (lambda c: c["model"]["sampler"]["process"].update(_partial_=True), "Expected no `_partial_` of `process`"),
+        (lambda c: c["model"]["sampler"]["lift"].pop("process"), "Ancestral.* 'process'"),
+        (lambda c: c["model"].update(process=3), "a dictionary with a `_target_` as `process`"),
+        (lambda c: c["model"]["denoiser"].update(process=None), "another value of 'process', got None"),
+        (lambda c: c["data"].update(length=100_000), "Expected one `length` .* got 12 and 100000 of its data"),
         (lambda c: c["model"]["sampler"].update(steps=1.5), "another value of 'steps'"),
         (lambda c: c["model"]["sampler"].update(steps=10**400), "Expected `steps` <="),
         (lambda c: c["model"].update(causal="maybe"), "another value of `causal`"),
@@ -112,4 +119,28 @@ def test_a_vocabulary_with_an_id_twice_is_refused(checkpoint: Checkpoint, tmp_pa
     tokenizer["model"]["vocab"]["C"] = tokenizer["model"]["vocab"]["O"]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ValueError, match="each once"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("begins", "message"),
+    [
+        ({"denoiser": 10**6, "sampler": 10**6}, "symbols and `bos_id` is 1000000"),
+        ({"denoiser": -1, "sampler": -1}, "symbols and `bos_id` is -1"),
+        ({"denoiser": 1, "sampler": 0}, "Expected one `bos_id` .* got 1 and 0"),
+        ({"denoiser": None, "sampler": None}, "another value of 'bos_id', got None"),
+    ],
+)
+def test_a_beginning_outside_of_the_vocabulary_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path, begins: dict[str, int | None], message: str
+):
+    model = {
+        "denoiser": {"_target_": "discrete_diffusion.processes.NextToken", "_partial_": True, "bos_id": 0},
+        "objective": {"_target_": "discrete_diffusion.processes.AutoregressiveNLL"},
+        "sampler": {"_target_": "discrete_diffusion.guidance.AutoregressiveSampler", "bos_id": 0},
+    }
+    for part, bos_id in begins.items():
+        model[part]["bos_id"] = bos_id
+    folder = replace(checkpoint, config={**checkpoint.config, "model": model}).save(tmp_path / "checkpoint")
+    with pytest.raises(ValueError, match=message):
         load(folder)

@@ -57,7 +57,7 @@ def test_a_classifier_of_another_generator_is_refused_on_the_way_in_and_out(chec
         checkpoint.with_classifiers(noisy=classifier(longer))
     where = checkpoint.with_classifiers(noisy=classifier(checkpoint)).save(tmp_path / "unit")
     config = json.loads((where / "config.json").read_text())
-    (where / "config.json").write_text(json.dumps({**config, "length": 14}))
+    (where / "config.json").write_text(json.dumps({**config, "length": 14, "data": {**config["data"], "length": 14}}))
     with pytest.raises(ValueError, match="with sequences of 12 tokens, and this generator has sequences of 14"):
         load(where)
 

@@ -72,7 +72,8 @@ def continued(initial: Checkpoint, settings: Mapping[str, Any], data: SequenceDa
         raise ValueError(f"Expected a `label` of {known} classes, as the network has, got {found}.")
     label = data.values or data.label
     described = None if label is None else label.to_dict()
-    config = {**initial.config, "data": dict(settings), "length": data.length, "label": described}
+    stored = {**settings, "length": data.length}
+    config = {**initial.config, "data": stored, "length": data.length, "label": described}
     # Lightning keeps the mode of the network, and a checkpoint is loaded in evaluation mode.
     return Checkpoint(config, initial.network.train(), initial.tokenizer, data.label, values=data.values)
 

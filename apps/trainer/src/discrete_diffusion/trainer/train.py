@@ -133,7 +133,7 @@ def build_checkpoint(config: DictConfig, settings: Mapping[str, Any], data: Sequ
         )
     # A network loaded from a folder provides a configuration that does not need the folder.
     remembered["backbone"] = traits.blueprint or remembered["backbone"]
-    described = {**remembered, "data": dict(settings), "length": data.length}
+    described = {**remembered, "data": {**settings, "length": data.length}, "length": data.length}
     described["label"] = None if label is None else label.to_dict()
     return Checkpoint(described, network, tokenizer, data.label, values=data.values)
 

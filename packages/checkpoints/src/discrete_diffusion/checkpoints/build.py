@@ -51,8 +51,10 @@ def check_arguments(path: str, target: Any, arguments: Mapping[str, Any], *, wai
     Raises:
         ValueError: For the first argument that the target does not take or that is of another type.
     """
+    # `__new__` may take fewer arguments than `__init__`.
+    own = inspect.isclass(target) and inspect.isfunction(target.__init__)
     try:
-        signature = inspect.signature(target)
+        signature = inspect.signature(partial(target.__init__, None) if own else target)
     except (TypeError, ValueError):  # some functions that are written in C have none
         return
     try:

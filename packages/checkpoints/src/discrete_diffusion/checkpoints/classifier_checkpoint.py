@@ -31,7 +31,7 @@ from discrete_diffusion.checkpoints.networks import (
 from discrete_diffusion.checkpoints.storage import (
     expect_described,
     expect_flags,
-    expect_one_size,
+    expect_one_value,
     expect_unchanged,
     fingerprint,
     read_config,
@@ -192,7 +192,7 @@ def load_classifier(directory: str | Path) -> ClassifierCheckpoint:
         raise ValueError(f"{where} is not whole: train the classifier again with this version.")
     expect_described(config, ["network"] if config["process"] is None else ["network", "process"], where=where)
     expect_flags(config, where=where)
-    expect_one_size([config["network"], config["process"]], where=where)
+    expect_one_value([config["network"], config["process"]], "vocab_size", where=where)
     # A hidden classifier may belong to a left-to-right generator, which has no process.
     noisy = kind == "noisy" or (kind == "hidden" and config["generator"].get("process") is not None)
     if noisy != (config["process"] is not None):

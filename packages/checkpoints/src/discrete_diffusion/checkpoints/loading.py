@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
-from discrete_diffusion.checkpoints.build import build
+from discrete_diffusion.checkpoints.build import build, check_arguments
 from discrete_diffusion.checkpoints.checkpoint import Checkpoint
 from discrete_diffusion.checkpoints.classifier_checkpoint import load_classifier
 from discrete_diffusion.checkpoints.hub import fetch
@@ -26,7 +26,7 @@ from discrete_diffusion.checkpoints.storage import (
     condition_of,
     expect_described,
     expect_flags,
-    expect_one_size,
+    expect_one_value,
     expect_unchanged,
     read_config,
     read_label,
@@ -40,6 +40,10 @@ PARTS = ("denoiser", "objective", "sampler")
 ENTRIES = {"model": dict, "backbone": dict, "data": dict, "length": int}
 FLAGS = {"causal": bool | None, "time_conditioning": bool | None, "needs": str | None}
 """Optional entries of `model`."""
+COMPLETED = ("conditional", "last_step", "lift", "planner", "rates", "rest")
+"""Roles inside a sampler whose targets wait for a `denoiser`."""
+SHARED = ("vocab_size", "bos_id", "mask_id")
+"""Arguments that have one value in all parts of a model."""
 LONGEST = 2**20
 """Tokens that a sequence may have."""
 OWN = ("model", "backbone", "data", "length", "label")
@@ -91,6 +95,9 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     vocab_size = config["backbone"].get("vocab_size", len(tokenizer))
     if problem is None and len(tokenizer) != vocab_size:
         problem = f"the tokenizer has {len(tokenizer)} symbols and the network {vocab_size}"
+    beginning = config["model"]["denoiser"].get("bos_id", 0)
+    if problem is None and not 0 <= beginning < len(tokenizer):
+        problem = f"the tokenizer has {len(tokenizer)} symbols and `bos_id` is {beginning}"
     label, values = (None, condition) if isinstance(condition, FittedValueLabel) else (condition, None)
     classes, traits = None if label is None else label.num_classes, NetworkTraits.of(network)
     # A network that is built from somebody's folder says its classes itself.
@@ -105,7 +112,7 @@ def load(path: str | Path, *, tokenizer: Tokenizer | None = None, trust_remote_c
     network.load_state_dict(weights)
     checkpoint = Checkpoint(config, network, tokenizer, label, values=values, folder=directory)
     try:
-        checkpoint.denoiser()
+        _expect_complete(config["model"]["sampler"], checkpoint.denoiser())
     except Exception as error:  # a class of the user may raise any
         raise unreadable("checkpoint", directory, error) from error
     parts = sorted(part for part in directory.glob("classifiers/*") if part.is_dir())
@@ -125,7 +132,12 @@ def _expect_sound(config: Mapping[str, Any], where: Path) -> None:
     """Check the types and sizes in config.json before anything is built."""
     if not 0 < config["length"] <= LONGEST:
         raise ValueError(f"Expected 1 <= `length` <= {LONGEST:,} in {where}, got {config['length']}.")
+    stated = config["data"].get("length")
+    if stated is not None and stated != config["length"]:
+        raise ValueError(f"Expected one `length` in {where}, got {config['length']} and {stated!r:.40} of its data.")
     expect_described(config["model"], PARTS, where=where)
+    if config["model"].get("process") is not None:
+        expect_described(config["model"], ["process"], where=where)
     expect_described(config, ["backbone"], where=where)
     if config["data"].get("rows") is not None:
         expect_described(config["data"], ["rows"], where=where)
@@ -136,11 +148,26 @@ def _expect_sound(config: Mapping[str, Any], where: Path) -> None:
     for name, kinds in FLAGS.items():
         if not isinstance(config["model"].get(name), kinds):
             raise ValueError(f"Expected another value of `{name}` in {where}, got {config['model'][name]!r:.80}.")
-    expect_one_size([config["model"], config["backbone"]], where=where)
+    for name in SHARED:
+        expect_one_value([config["model"], config["backbone"]], name, where=where)
     try:
         check_integers(config["model"])
     except ValueError as error:
         raise ValueError(f"{error} It stands in {where}.") from None
+
+
+def _expect_complete(node: Any, denoiser: Any, role: str = "") -> None:
+    """Complete every part of a sampler that waits for a denoiser, as the sampler does, so that it lacks nothing."""
+    if isinstance(node, Mapping):
+        if node.get("_partial_") and role in COMPLETED:
+            part = build(node)
+            check_arguments(node["_target_"], part.func, {**part.keywords, "denoiser": denoiser})
+            part(denoiser=denoiser)
+        for name, child in node.items():
+            _expect_complete(child, denoiser, str(name))
+    elif isinstance(node, list):
+        for child in node:
+            _expect_complete(child, denoiser, role)
 
 
 def _expect_usable(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -247,27 +247,27 @@ def expect_flags(config: Any, *, where: object, role: str = "") -> None:
             expect_flags(child, where=where, role=role)
 
 
-def expect_one_size(config: Any, *, where: object) -> None:
-    """Check that every `vocab_size` in a configuration is the same.
+def expect_one_value(config: Any, name: str, *, where: object) -> None:
+    """Check that an argument, such as `vocab_size`, has the same value everywhere in a configuration.
 
     Raises:
-        ValueError: If two differ.
+        ValueError: If two values differ.
     """
-    sizes = list(_vocabulary_sizes(config))
-    if any(size != sizes[0] for size in sizes):
-        other = next(size for size in sizes if size != sizes[0])
-        raise ValueError(f"Expected one `vocab_size` in {where}, got {sizes[0]!r:.40} and {other!r:.40}.")
+    values = list(_values(config, name))
+    if any(value != values[0] for value in values):
+        other = next(value for value in values if value != values[0])
+        raise ValueError(f"Expected one `{name}` in {where}, got {values[0]!r:.40} and {other!r:.40}.")
 
 
-def _vocabulary_sizes(config: Any) -> Iterator[Any]:
+def _values(config: Any, name: str) -> Iterator[Any]:
     if isinstance(config, Mapping):
-        if "vocab_size" in config:
-            yield config["vocab_size"]
+        if name in config:
+            yield config[name]
         for child in config.values():
-            yield from _vocabulary_sizes(child)
+            yield from _values(child, name)
     elif isinstance(config, list):
         for child in config:
-            yield from _vocabulary_sizes(child)
+            yield from _values(child, name)
 
 
 def read_label(file: Path) -> Label | FittedValueLabel:

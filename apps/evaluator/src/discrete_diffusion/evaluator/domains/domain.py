@@ -1,7 +1,7 @@
 """Interface of a domain: everything in an evaluation that depends on the kind of data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -91,6 +91,8 @@ class Domain(ABC):
         unit: Unit in which bits are reported: "token", "character", or "dimension".
         pictures: Caption of each file that `draw` writes, by its name without ending.
         checks_validity: Whether a string can be invalid.
+        kinds: Kinds of data that the metrics mean something for, and every kind without metrics of its own; empty for
+            all.
         property: Function from a string that `accepts` takes to a number.
         property_name: Name of the property.
         shown: Columns of the printed table: the count in `Outcome.numbers`, and its heading.
@@ -103,6 +105,7 @@ class Domain(ABC):
     unit: str = "token"
     pictures: Mapping[str, str] = MappingProxyType({})
     checks_validity: bool = False
+    kinds: Collection[str] = ()
     property: Callable[[str], float]
     property_name: str
     shown: Mapping[str, str]
@@ -175,6 +178,11 @@ def build_domain(config: DictConfig, kind: str, data: SequenceData | CarriedData
         further = {"property": UserFunction(function, f"property {name}", optional=False)}
         settings["property_name"] = name
     domain: Domain = instantiate(settings)(data=data, **further)
+    if domain.kinds and kind not in domain.kinds and _file(kind).is_file():
+        raise ValueError(
+            f"Expected `metrics` for data of the kind {kind!r}, got those of {domain.noun}: leave out `metrics`, or "
+            "set metrics=strings, which are for all strings."
+        )
     if domain.checks_validity and isinstance(data, SequenceData):
         _expect_valid(domain, data, kind)
     return domain

@@ -49,6 +49,7 @@ class Text(Domain):
 
     noun = "texts"
     unit = "character"
+    kinds = ("text", "strings")
     pictures = MappingProxyType({"text_frontier": "generative perplexity against unigram entropy"})
     shown: Mapping[str, str] = MappingProxyType({"distinct": "distinct", "novel": "novel"})
 
