@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadMode
 
 from discrete_diffusion.checkpoints import load
 from discrete_diffusion.commandline.schema import check_settings, check_targets
-from discrete_diffusion.trainer.schema import TrainerSettings
+from discrete_diffusion.trainer.schema import TrainerSettings, check_run
 from discrete_diffusion.trainer.train_classifier import refuse
 
 FOLDER = Path(str(files("discrete_diffusion.trainer") / "config"))
@@ -163,6 +163,8 @@ def test_the_schema_holds_every_setting_of_an_experiment(configure, tmp_path: Pa
         ("facts.vocab_size=5", "facts"),
         ("+trainer.max_epochs=0", "Expected `trainer.max_epochs` >= 1"),
         ("+trainer.limit_train_batches=0.0", "Expected `trainer.limit_train_batches`"),
+        ("trainer.devices=abc", "or auto or numbers of devices, such as 0,1 or a list, got 'abc'"),
+        ("trainer.devices=[]", "Expected `trainer.devices` .* got \\[\\]"),
     ],
 )
 def test_settings_without_any_step_or_effect_are_refused(configure, tmp_path: Path, override: str, message: str):
@@ -174,3 +176,15 @@ def test_an_optimizer_without_a_part_is_refused(configure, tmp_path: Path):
     config = configure("optimizer.muon=null", output=tmp_path)
     with pytest.raises(ValueError, match=r"Expected `optimizer\.muon` to be named entries with a `_target_`, got null"):
         check_targets(config)
+
+
+@pytest.mark.parametrize("devices", ["2", "auto", "'-1'", "'0,1'", "'0,'", "[0,3]"])
+def test_devices_are_a_number_or_a_list(configure, tmp_path: Path, devices: str):
+    check_run(configure(f"trainer.devices={devices}", "trainer.accelerator=gpu", output=tmp_path))
+
+
+@pytest.mark.filterwarnings("default")
+def test_strategies_that_shard_the_network_are_refused(run, tmp_path: Path):
+    sharded = "+trainer.strategy={_target_: lightning.pytorch.strategies.ModelParallelStrategy}"
+    with pytest.raises(ValueError, match=r"Expected `trainer\.strategy` to be auto or ddp, got ModelParallelStrategy"):
+        run(tmp_path, sharded)

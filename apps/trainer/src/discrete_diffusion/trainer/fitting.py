@@ -17,6 +17,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -198,7 +199,8 @@ def build_trainer(config: DictConfig, run: TrainingRun, stop: Stop, callbacks: S
     """Build the configured Lightning trainer.
 
     Raises:
-        ValueError: If Lightning refuses its settings, or a callback or logger is none of Lightning's.
+        ValueError: If Lightning refuses its settings, the strategy shards the network, or a callback or logger is none
+            of Lightning's.
     """
     options = instantiate(config.trainer)
     accumulated = count_accumulated(config)
@@ -208,7 +210,7 @@ def build_trainer(config: DictConfig, run: TrainingRun, stop: Stop, callbacks: S
     added = [FinalValidation(), *_built(config, "callbacks", L.Callback), *callbacks, stop]
     loggers = _built(config, "logger", Logger)
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **{**options, "plugins": [*(options.get("plugins") or []), WholeFiles()]},
             default_root_dir=run.directory,
             callbacks=added,
@@ -218,6 +220,13 @@ def build_trainer(config: DictConfig, run: TrainingRun, stop: Stop, callbacks: S
         )
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"Lightning refuses the settings under `trainer`: {error}") from error
+    # Others shard the weights, of which the averages, Muon, previews and checkpoints need all.
+    if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+        raise ValueError(
+            f"Expected `trainer.strategy` to be auto or ddp, got {type(trainer.strategy).__name__}: every device holds "
+            "the whole network."
+        )
+    return trainer
 
 
 def _built(config: DictConfig, group: str, kind: type) -> list[Any]:

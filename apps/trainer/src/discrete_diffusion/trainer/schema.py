@@ -1,10 +1,11 @@
 """Types and ranges of the trainer's settings."""
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, Field
 
 from discrete_diffusion.commandline.schema import (
@@ -28,6 +29,12 @@ Size = Annotated[int, Field(ge=1, le=2**20)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 ExclusiveShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+def _devices(text: str) -> str:
+    if text not in ("auto", "-1") and not re.fullmatch(r"\d+(,\d+)*,?", text):
+        raise ValueError("auto or numbers of devices, such as 0,1")
+    return text
 
 
 def _inside_outputs(name: str) -> str:
@@ -133,7 +140,7 @@ class LightningTrainer(OpenSettings):
 
     max_steps: Count
     accelerator: Text
-    devices: Count | Text | list[Natural]
+    devices: Count | Annotated[str, AfterValidator(_devices)] | Annotated[list[Natural], Field(min_length=1)]
     num_nodes: Count | None = None
     precision: str | int | None = None
     accumulate_grad_batches: Annotated[int, Field(ge=1, le=2**20)]
@@ -211,7 +218,7 @@ def check_run(config: DictConfig) -> None:
     _check_devices(config)
     expect_processes(config)
     count_accumulated(config)
-    options = {str(name): config.trainer[name] for name in config.trainer}
+    options = cast(dict[str, Any], OmegaConf.to_container(config.trainer, resolve=True))
     check_arguments(L.Trainer, options, "trainer")
     check_targets(config)
 
