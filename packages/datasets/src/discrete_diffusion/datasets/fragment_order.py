@@ -18,8 +18,8 @@ class FragmentOrder:
         c1%10ccccc1.C%11C.O%11%10   ->   C%10C.O%10%11.c1%11ccccc1
 
     Each order stands for the same molecule. Attachment points are numbered anew, in the order in which they appear, as
-    `smiles_to_safe` numbers them. Tokens of the beginning, end and padding keep their places. Strings of other programs,
-    whose attachment points share numbers with ring closures, may become other molecules.
+    `smiles_to_safe` numbers them. Tokens of the beginning, end and padding keep their places. Strings of other
+    programs, whose attachment points share numbers with ring closures, may become other molecules.
 
     Args:
         tokenizer: Tokenizer of SMILES symbols.
