@@ -220,6 +220,21 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch)
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_disk_that_is_full_within_a_checkpoint_is_reported_as_such(tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    path, limits = tmp_path / "last.ckpt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    WholeFiles().save_checkpoint({"global_step": 1}, path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            WholeFiles().save_checkpoint({"weights": [torch.zeros(20_000) for _ in range(5)]}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert torch.load(path)["global_step"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_full_disk_names_the_command_that_resumes_the_run(run, whole, tmp_path: Path, monkeypatch):
     expected, save, calls = whole(), WholeFiles.save_checkpoint, []

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from discrete_diffusion.checkpoints import storage
-from discrete_diffusion.checkpoints.storage import label_of, restore, whole
+from discrete_diffusion.checkpoints.storage import label_of, restore, whole, write_weights
 
 
 class Killed(BaseException):
@@ -88,6 +89,18 @@ def test_a_failed_write_keeps_the_old_folder_and_leaves_nothing(tmp_path: Path):
             write(directory, "new")
     assert content(directory) == {"old"}
     assert list(tmp_path.iterdir()) == [directory]
+
+
+def test_a_disk_that_is_full_within_the_weights_is_reported_as_such(tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write_weights(tmp_path, {"weight": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
 
 
 def test_leftovers_are_removed_when_they_are_old(tmp_path: Path):

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import lightning as L
 import torch
@@ -105,9 +105,25 @@ class WholeFiles(TorchCheckpointIO):
         partial = target.with_name(f".{target.name}.partial")
         try:
             with partial.open("wb") as file:
-                torch.save(checkpoint, file)
+                _save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
+    """Write a checkpoint into an open file.
+
+    Raises:
+        OSError: If the disk is full or fails.
+        RuntimeError: If PyTorch cannot write it for another reason.
+    """
+    try:
+        torch.save(checkpoint, file)
+    except RuntimeError as error:
+        # After a failed write, PyTorch closes its archive and reports only that this has failed too.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise

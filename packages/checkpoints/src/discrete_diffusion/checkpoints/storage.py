@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -162,6 +163,10 @@ def write_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
     try:
         save_file({name: weight.contiguous().cpu() for name, weight in weights.items()}, path)
     except SafetensorError as error:
+        # The number tells callers that the disk is full; safetensors has it in its message alone.
+        number = re.search(r"os error (\d+)", str(error))
+        if number is not None:
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         raise OSError(f"The weights cannot be written: {error}.") from error
 
 
