@@ -47,7 +47,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
 
 class Oracle:
-    """A joint law over all `v**l` sequences and, optionally, `p(y | x_0)`, corrupted token by token by
+    """A joint distribution over all `v**l` sequences and, optionally, `p(y | x_0)`, corrupted token by token by
 
         q(x_t | x_0) = alpha_t x_0 + (1 - alpha_t) noise.
 
@@ -55,7 +55,7 @@ class Oracle:
 
     Args:
         joint: p(x_0), shape (v,) * l.
-        noise: the law that corrupted tokens are drawn from, shape (v,).
+        noise: the distribution that corrupted tokens are drawn from, shape (v,).
         likelihood: p(y | x_0), shape (v,) * l + (classes,).
     """
 
@@ -68,7 +68,7 @@ class Oracle:
 
     @classmethod
     def random(cls, vocab_size: int, length: int, noise: Tensor, *, classes: int = 2, mask_id: int | None = None):
-        """A random positive joint law (zero on sequences that contain `mask_id`) and random labels."""
+        """A random positive joint distribution (zero on sequences that contain `mask_id`) and random labels."""
         generator = torch.Generator().manual_seed(vocab_size * 100 + length)
         joint = torch.rand((vocab_size,) * length, generator=generator, dtype=torch.float64) ** 3 + 1e-3
         if mask_id is not None:
@@ -127,9 +127,9 @@ class Oracle:
 
     def bayes_kernel(self, alpha_t: float, alpha_s: float, y: int | None = None) -> Tensor:
         """p(x_s^l | x_t, y) of every x_t, shape (v^l, l, v), by Bayes' rule on explicit matrices."""
-        law_s = self.conditional_joint(y) @ self.corruption(alpha_s)
+        distribution_s = self.conditional_joint(y) @ self.corruption(alpha_s)
         ratio = alpha_t / alpha_s
-        weights = (law_s[:, None] * self._product([self.token_corruption(ratio)] * self.length)).T
+        weights = (distribution_s[:, None] * self._product([self.token_corruption(ratio)] * self.length)).T
         joint = torch.nan_to_num(weights / weights.sum(1, keepdim=True))
         onehot = torch.nn.functional.one_hot(self.sequences, self.vocab_size).double()
         return torch.einsum("nm,mlv->nlv", joint, onehot)
@@ -141,13 +141,13 @@ class Oracle:
             result = (result[:, :, None] * kernel[:, None, position]).flatten(1)
         return result
 
-    def law(self, kernel: Callable[[Tensor, Tensor, Tensor], Tensor], times: Sequence[float]) -> Tensor:
-        """The exact law of x_0 that ancestral sampling with `kernel(xt, t, s) -> log p(x_s | x_t)` produces."""
-        law = self._product([self.noise[None]] * self.length)[0]
+    def distribution(self, kernel: Callable[[Tensor, Tensor, Tensor], Tensor], times: Sequence[float]) -> Tensor:
+        """Exact distribution of x_0 under ancestral sampling with `kernel(xt, t, s) -> log p(x_s | x_t)`."""
+        distribution = self._product([self.noise[None]] * self.length)[0]
         for t, s in itertools.pairwise(times):
             batch = torch.full((len(self.sequences),), 1.0, dtype=torch.float64)
-            law = law @ self.transition(kernel(self.sequences, batch * t, batch * s).double().exp())
-        return law
+            distribution = distribution @ self.transition(kernel(self.sequences, batch * t, batch * s).double().exp())
+        return distribution
 
     def _product(self, matrices: Sequence[Tensor]) -> Tensor:
         result = torch.ones(1, 1, dtype=torch.float64)

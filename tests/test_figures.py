@@ -81,18 +81,18 @@ def test_the_world_is_what_enumeration_says(noise: str, figure, oracle):
     for x in (known.sequences, onehot):
         torch.testing.assert_close(exact.classifier(x, t).exp(), known.classifier(alpha), rtol=1e-9, atol=1e-12)
     times = torch.tensor([1.0, 0.5, 0.0], dtype=F64)
-    law = known.law(exact.kernel, times.tolist()).view(v, v)[:16, :16]
-    torch.testing.assert_close(exact.law(exact.kernel, times), law, rtol=1e-9, atol=1e-12)
+    distribution = known.distribution(exact.kernel, times.tolist()).view(v, v)[:16, :16]
+    torch.testing.assert_close(exact.distribution(exact.kernel, times), distribution, rtol=1e-9, atol=1e-12)
 
 
 def test_the_world_from_left_to_right_is_the_chain_rule(figure):
     world = figure("world")
     model = world.LeftToRight()
-    torch.testing.assert_close(model.law(model), world.target(0))
+    torch.testing.assert_close(model.distribution(model), world.target(0))
     label = torch.ones(16, dtype=torch.int64)
-    torch.testing.assert_close(model.law(lambda x, t: model(x, t, y=label)), world.target(1))
+    torch.testing.assert_close(model.distribution(lambda x, t: model(x, t, y=label)), world.target(1))
     x = torch.cartesian_prod(torch.arange(16), torch.arange(16))
-    torch.testing.assert_close(model.wanted(x, torch.zeros(256)), world.reward(x).to(F64))
-    law = model(x, torch.ones(256))[:, 1].exp()
-    expected = torch.einsum("nj,nj->n", law, world.classes()[x[:, 0], :, 1])
-    torch.testing.assert_close(model.wanted(x[:, :1], torch.ones(256)).exp(), expected)
+    torch.testing.assert_close(model.likelihood(x, torch.zeros(256)), world.reward(x).to(F64))
+    distribution = model(x, torch.ones(256))[:, 1].exp()
+    expected = torch.einsum("nj,nj->n", distribution, world.classes()[x[:, 0], :, 1])
+    torch.testing.assert_close(model.likelihood(x[:, :1], torch.ones(256)).exp(), expected)

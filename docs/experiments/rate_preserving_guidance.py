@@ -30,7 +30,7 @@ Rows = list[dict[str, str]]
 
 
 def read(parameters: str) -> dict[tuple[str, ...], Rows]:
-    """The runs of each process, property, method and gamma; those asked with another time than trained apart."""
+    """Return the runs of each process, property, method and gamma; other time inputs than in training are separate."""
     cells = defaultdict(list)
     with (HERE / "rate_preserving_guidance.csv").open() as file:
         for row in csv.DictReader(file):
@@ -64,8 +64,8 @@ def table(cells: dict[tuple[str, ...], Rows], process: str, prop: str, methods: 
             timed = [row for row in rows if row["device"] == "H100"]
             cost = [number(mean(timed, "seconds"), 1), number(mean(rows, "rows"))]
             name = METHODS.get(method.removesuffix("_zeroed"), "unguided")
-            told = [name, gamma, str(len(rows)), *counts, number(mean(rows, "mean_novel"), 3), *cost]
-            lines.append("| " + " | ".join(told) + " |")
+            cells = [name, gamma, str(len(rows)), *counts, number(mean(rows, "mean_novel"), 3), *cost]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -77,15 +77,15 @@ def short_table(cells: dict[tuple[str, ...], Rows], process: str) -> str:
     lines = ["| " + " | ".join(heading) + " |", "|---|" + "---:|" * (len(heading) - 1)]
     for method in ("none", "exact_kernel", "exact_denoiser"):
         for gamma in GAMMAS:
-            told = [METHODS.get(method, "unguided"), gamma]
+            cells = [METHODS.get(method, "unguided"), gamma]
             runs = [cells.get((process, prop, method, gamma), []) for prop in ("qed", "ring_count")]
             if not any(runs):
                 continue
             for prop, rows in zip(("qed", "ring_count"), runs, strict=True):
                 published = PUBLISHED[process, prop].get(int(gamma)) if method == "exact_kernel" else None
-                told += [number(mean(rows, "valid")), "–" if published is None else f"{published:g}"]
-                told += [number(mean(rows, "novel")), number(mean(rows, "mean_novel"), 3)]
-            lines.append("| " + " | ".join(told) + " |")
+                cells += [number(mean(rows, "valid")), "–" if published is None else f"{published:g}"]
+                cells += [number(mean(rows, "novel")), number(mean(rows, "mean_novel"), 3)]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -117,7 +117,7 @@ if __name__ == "__main__":
     draw(cells, HERE.parent / "images" / "rate-preserving-guidance.png")
     for process, prop in PUBLISHED:
         print(f"\n{NAMES[process]}, {NAMES[prop]}:\n\n{table(cells, process, prop, ['none', *METHODS])}")
-    print("\nClassifier trained with its time input zeroed, asked with it on:\n")
+    print("\nClassifier trained with its time input zeroed, evaluated with it on:\n")
     for prop in ("qed", "ring_count"):
         print(table(cells, "udlm", prop, ["first_kernel_zeroed"]), "\n")
     print("\nA generator of the paper's size:")

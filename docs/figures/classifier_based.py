@@ -16,15 +16,15 @@ GAMMA = 5
 def draw(path: Path) -> None:
     """Masked diffusion: on the kernel strong guidance reveals both tokens at once, on the denoiser it does not."""
     world, times = World(ABSORBING), uniform_grid(STEPS)
-    on_kernel = ClassifierBased(world.kernel, world.wanted, GAMMA)
-    on_denoiser = Ancestral(world.process, ClassifierBased(world.denoiser, world.wanted, GAMMA))
+    on_kernel = ClassifierBased(world.kernel, world.likelihood, GAMMA)
+    on_denoiser = Ancestral(world.process, ClassifierBased(world.denoiser, world.likelihood, GAMMA))
     draw_row(
         path,
         [
-            ("unguided", world.law(world.kernel, times)),
-            ("γ = 1", world.law(ClassifierBased(world.kernel, world.wanted, 1), times)),
-            (f"γ = {GAMMA}, kernel", world.law(on_kernel, times)),
-            (f"γ = {GAMMA}, denoiser", world.law(on_denoiser, times)),
+            ("unguided", world.distribution(world.kernel, times)),
+            ("γ = 1", world.distribution(ClassifierBased(world.kernel, world.likelihood, 1), times)),
+            (f"γ = {GAMMA}, kernel", world.distribution(on_kernel, times)),
+            (f"γ = {GAMMA}, denoiser", world.distribution(on_denoiser, times)),
             (f"aimed at, γ = {GAMMA}", target(GAMMA)),
         ],
     )

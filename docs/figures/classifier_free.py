@@ -14,11 +14,11 @@ STEPS = 64
 def draw(path: Path) -> None:
     """Uniform noise: without the class, with it, and at two strengths beyond, beside what guidance aims at."""
     world = World(UNIFORM)
-    laws = []
+    distributions = []
     for gamma in (0, 1, 2, 5):
         guided = ClassifierFree(world.kernel, gamma, NULL)
-        laws.append((f"γ = {gamma}", world.law(guided, uniform_grid(STEPS), y=1)))
-    draw_row(path, [*laws, ("aimed at, γ = 5", target(5))])
+        distributions.append((f"γ = {gamma}", world.distribution(guided, uniform_grid(STEPS), y=1)))
+    draw_row(path, [*distributions, ("aimed at, γ = 5", target(5))])
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from discrete_diffusion.processes import Ancestral, Process
 FIRST = 13  # what the first token is to be at least
 
 
-def allowed_law(process: Process) -> Tensor:
-    """The law of samples whose denoiser predicts allowed tokens alone."""
+def allowed_distribution(process: Process) -> Tensor:
+    """The distribution of samples whose denoiser predicts allowed tokens alone."""
     world = World(process)
     allowed = constraints.only({0: range(FIRST, SIZE)}, 2, process.vocab_size)
-    return world.law(Ancestral(process, Allowed(world.denoiser, allowed)), TIMES)
+    return world.distribution(Ancestral(process, Allowed(world.denoiser, allowed)), TIMES)
 
 
 def reward(x0: Tensor) -> Tensor:
@@ -29,17 +29,22 @@ def reward(x0: Tensor) -> Tensor:
 
 def draw(path: Path) -> None:
     """Draw the data, the target distribution, and the samples of each method."""
-    wanted = ring().where(torch.arange(SIZE)[:, None] >= FIRST, 0)
-    laws = {
+    allowed = ring().where(torch.arange(SIZE)[:, None] >= FIRST, 0)
+    distributions = {
         "data": ring(),
-        "p(x | allowed)": wanted / wanted.sum(),
-        "Allowed, masks": allowed_law(ABSORBING),
-        "Allowed, uniform noise": allowed_law(UNIFORM),
+        "p(x | allowed)": allowed / allowed.sum(),
+        "Allowed, masks": allowed_distribution(ABSORBING),
+        "Allowed, uniform noise": allowed_distribution(UNIFORM),
         "32 particles, masks": drawn(Particles(reward, 1, 32)),
     }
-    figure, axes = row(len(laws))
-    for place, (title, law) in zip(axes, laws.items(), strict=True):
-        show(place, law, title, f"allowed {law[FIRST:].sum():.0%}  ·  islands {on_islands(law):.0%}")
+    figure, axes = row(len(distributions))
+    for place, (title, distribution) in zip(axes, distributions.items(), strict=True):
+        show(
+            place,
+            distribution,
+            title,
+            f"allowed {distribution[FIRST:].sum():.0%}  ·  islands {on_islands(distribution):.0%}",
+        )
         place.axvline(FIRST - 0.5, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
     write(figure, path)
 

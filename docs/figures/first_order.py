@@ -13,12 +13,12 @@ GAMMA = 2
 
 
 def draw(path: Path) -> None:
-    """The exact law beside that of the gradient, for uniform noise and for masks."""
+    """The exact distribution beside that of the gradient, for uniform noise and for masks."""
     figure, axes = row(4)
     for place, (noise, process) in enumerate((("uniform", UNIFORM), ("masks", ABSORBING))):
         world, times = World(process), uniform_grid(STEPS)
-        exact = world.law(ClassifierBased(world.kernel, world.wanted, GAMMA), times)
-        first = world.law(FirstOrder(world.kernel, world.wanted, GAMMA), times)
+        exact = world.distribution(ClassifierBased(world.kernel, world.likelihood, GAMMA), times)
+        first = world.distribution(FirstOrder(world.kernel, world.likelihood, GAMMA), times)
         show(axes[2 * place], exact, f"{noise}, exact")
         show(
             axes[2 * place + 1],

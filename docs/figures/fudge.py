@@ -9,18 +9,20 @@ from discrete_diffusion.guidance import FUDGE
 
 
 def draw(path: Path) -> None:
-    """The law from left to right without guidance, at two strengths and with few candidates, beside the aims."""
+    """Draw the left-to-right distribution unguided, at two strengths and with few candidates, beside the targets."""
     model = LeftToRight()
     settings = {"γ = 1": (1, None), "γ = 1, top_k = 4": (1, 4), "γ = 5": (5, None)}
-    laws = {name: model.law(FUDGE(model, model.wanted, gamma, k)) for name, (gamma, k) in settings.items()}
+    distributions = {
+        name: model.distribution(FUDGE(model, model.likelihood, gamma, k)) for name, (gamma, k) in settings.items()
+    }
     draw_row(
         path,
         [
-            ("γ = 0", model.law(model)),
-            ("γ = 1", laws["γ = 1"]),
+            ("γ = 0", model.distribution(model)),
+            ("γ = 1", distributions["γ = 1"]),
             ("p(x | y)", target(1)),
-            ("γ = 1, top_k = 4", laws["γ = 1, top_k = 4"]),
-            ("γ = 5", laws["γ = 5"]),
+            ("γ = 1, top_k = 4", distributions["γ = 1, top_k = 4"]),
+            ("γ = 5", distributions["γ = 5"]),
             ("aimed at, γ = 5", target(5)),
         ],
     )

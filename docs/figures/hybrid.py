@@ -15,17 +15,17 @@ EXACT = (0, 2, 4, 8, 12, 16, 24, 32)
 
 
 def draw(path: Path) -> None:
-    """Masked diffusion, three numbers of exact jumps; and the distance to the exact law over all of them."""
+    """Masked diffusion, three numbers of exact jumps; and the distance to the exact distribution over all of them."""
     figure, axes = row(4)
     for index, (noise, process) in enumerate((("masks", ABSORBING), ("uniform noise", UNIFORM))):
         world, times = World(process), uniform_grid(STEPS)
-        whole = world.law(ClassifierBased(world.kernel, world.wanted, GAMMA), times)
-        laws = {n: world.law(Hybrid(world.kernel, world.wanted, GAMMA, n), times) for n in EXACT}
-        distances = [total_variation(law, whole) for law in laws.values()]
-        axes[3].plot(list(laws), distances, label=noise, linewidth=1.6, markersize=4, **series_style(index))
+        whole = world.distribution(ClassifierBased(world.kernel, world.likelihood, GAMMA), times)
+        distributions = {n: world.distribution(Hybrid(world.kernel, world.likelihood, GAMMA, n), times) for n in EXACT}
+        distances = [total_variation(distribution, whole) for distribution in distributions.values()]
+        axes[3].plot(list(distributions), distances, label=noise, linewidth=1.6, markersize=4, **series_style(index))
         if process is ABSORBING:
             for place, n in enumerate((0, 8, 32)):
-                show(axes[place], laws[n], f"exact = {n}" + (", every jump" if n == 32 else ""))
+                show(axes[place], distributions[n], f"exact = {n}" + (", every jump" if n == 32 else ""))
     plot(axes[3], "distance to exact", "exact")
     axes[3].legend(frameon=False, fontsize=9)
     write(figure, path)

@@ -30,7 +30,7 @@ def noisy(t: float) -> Tensor:
 
 
 def product(log_probs: Tensor) -> Tensor:
-    """The law (16, 16) of two tokens that are drawn each on its own."""
+    """The distribution (16, 16) of two tokens that are drawn each on its own."""
     first, second = log_probs[0].exp()
     return torch.outer(first, second)
 
@@ -73,7 +73,7 @@ def draw(path: Path) -> None:
     show(below[1], product(world.denoiser(xt, t)), "denoiser", "p(x₀ | xₜ)")
     show(below[2], product(world.kernel(xt, t, s)), "kernel", f"p(xₛ | xₜ), s = {S}")
     show(below[3], product(guided(xt, t, s, y=y)), "guided kernel", f"p(xₛ | xₜ, y), γ = {GAMMA:g}")
-    show(below[4], world.law(guided, uniform_grid(STEPS), y=1), "samples", "their law, at t = 0")
+    show(below[4], world.distribution(guided, uniform_grid(STEPS), y=1), "samples", "their distribution, at t = 0")
     for place in below[:4]:
         mark(place)
     steps = ("network", "Ancestral", "guidance", "sample")

@@ -38,21 +38,23 @@ class Opened:
         return self.decode(self.encode(xt, t, y=y), xt, t, at=at)
 
 
-def wanted(hidden: Tensor, t: Tensor) -> Tensor:
+def likelihood(hidden: Tensor, t: Tensor) -> Tensor:
     """log p(y = 1) of two tokens drawn from their hidden states, each on its own."""
     first, second = hidden.softmax(-1).unbind(1)
     return torch.einsum("bi,bj,ij->b", first, second, classes()[..., 1]).log()
 
 
 def draw(path: Path) -> None:
-    """Masked diffusion: the hidden states held to the unguided law, less so, and not at all."""
+    """Masked diffusion: the hidden states held to the unguided distribution, less so, and not at all."""
     world, times = World(ABSORBING), uniform_grid(STEPS)
     base = Opened(world)
-    laws = [("unguided", world.law(Ancestral(world.process, base), times))]
+    distributions = [("unguided", world.distribution(Ancestral(world.process, base), times))]
     for stability in (3.0, 1.0, 0.3, 0.0):
-        guided = NOS(base, wanted, gamma=3.0, steps=20, step_size=0.3, stability=stability)
-        laws.append((f"stability = {stability:g}", world.law(Ancestral(world.process, guided), times)))
-    draw_row(path, laws)
+        guided = NOS(base, likelihood, gamma=3.0, steps=20, step_size=0.3, stability=stability)
+        distributions.append(
+            (f"stability = {stability:g}", world.distribution(Ancestral(world.process, guided), times))
+        )
+    draw_row(path, distributions)
 
 
 if __name__ == "__main__":

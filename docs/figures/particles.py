@@ -24,7 +24,7 @@ COUNTS = (1, 2, 4, 8, 16)
 
 
 def tabulated(model: Model) -> Model:
-    """The model of masks asked for all 17 * 17 states instead of for each row; the time is that of the first row."""
+    """Model of masks evaluated on all 17 * 17 states instead of each row; the time is that of the first row."""
     v = SIZE + 1
     states = torch.cartesian_prod(torch.arange(v), torch.arange(v))
 
@@ -35,7 +35,7 @@ def tabulated(model: Model) -> Model:
 
 
 def drawn(search: Search) -> Tensor:
-    """The law (16, 16) of what many searches of masked diffusion draw."""
+    """The distribution (16, 16) of what many searches of masked diffusion draw."""
     world, generator = World(ABSORBING), torch.Generator().manual_seed(0)
     kernel, denoiser = tabulated(world.kernel), tabulated(world.denoiser)
     masks = ABSORBING.prior((search.rows(SEARCHES), 2))
@@ -45,15 +45,15 @@ def drawn(search: Search) -> Tensor:
 
 def aimed() -> Tensor:
     """p(x_0) exp(gamma r(x_0)) / Z (16, 16) with p what the sampler itself draws."""
-    law = World(ABSORBING).law(World(ABSORBING).kernel, TIMES) * classes()[..., 1] ** GAMMA
-    return law / law.sum()
+    distribution = World(ABSORBING).distribution(World(ABSORBING).kernel, TIMES) * classes()[..., 1] ** GAMMA
+    return distribution / distribution.sum()
 
 
 def draw_distances(axes: Axes, lines: Mapping[str, Mapping[int, Tensor]], x_label: str) -> None:
-    """Draw the total variation between each law and the one that is aimed at, over a number of candidates."""
-    for index, (name, laws) in enumerate(lines.items()):
-        far = [total_variation(law, aimed()) for law in laws.values()]
-        axes.plot(list(laws), far, label=name, linewidth=1.6, markersize=4, **series_style(index))
+    """Draw the total variation between each distribution and the one that is aimed at, over a number of candidates."""
+    for index, (name, distributions) in enumerate(lines.items()):
+        far = [total_variation(distribution, aimed()) for distribution in distributions.values()]
+        axes.plot(list(distributions), far, label=name, linewidth=1.6, markersize=4, **series_style(index))
     cells = torch.multinomial(aimed().flatten(), SEARCHES, True, generator=torch.Generator().manual_seed(1))
     floor = total_variation(empirical(torch.stack([cells // SIZE, cells % SIZE], -1)), aimed())
     axes.axhline(floor, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
@@ -67,13 +67,13 @@ def draw_distances(axes: Axes, lines: Mapping[str, Mapping[int, Tensor]], x_labe
 
 
 def draw_search(
-    path: Path, laws: Mapping[str, Tensor], lines: Mapping[str, Mapping[int, Tensor]], x_label: str
+    path: Path, distributions: Mapping[str, Tensor], lines: Mapping[str, Mapping[int, Tensor]], x_label: str
 ) -> None:
-    """Write laws, the one that is aimed at, and how far from it each of the lines is."""
-    laws = {**laws, f"aimed at, γ = {GAMMA}": aimed()}
-    figure, axes = row(len(laws) + 1)
-    for place, (title, law) in zip(axes, laws.items(), strict=False):
-        show(place, law, title)
+    """Write distributions, the one that is aimed at, and how far from it each of the lines is."""
+    distributions = {**distributions, f"aimed at, γ = {GAMMA}": aimed()}
+    figure, axes = row(len(distributions) + 1)
+    for place, (title, distribution) in zip(axes, distributions.items(), strict=False):
+        show(place, distribution, title)
     draw_distances(axes[-1], lines, x_label)
     write(figure, path)
 

@@ -53,7 +53,7 @@ class Attentive:
         return log_probs if at is None else log_probs[at]
 
 
-def wanted(hidden: Tensor, t: Tensor) -> Tensor:
+def likelihood(hidden: Tensor, t: Tensor) -> Tensor:
     """log p(y = 1) of the tokens read so far behind bos and prompt, the last of them a mixture."""
     read = hidden[:, 2:, :SIZE]
     first = ring().sum(1)[:, None]
@@ -62,17 +62,17 @@ def wanted(hidden: Tensor, t: Tensor) -> Tensor:
     return torch.einsum("bi,bj,ij->b", read[:, 0], read[:, 1], classes()[..., 1]).log()
 
 
-def law(model: Model) -> Tensor:
-    """The law (16, 16) of the two tokens behind the prompt."""
+def distribution(model: Model) -> Tensor:
+    """The distribution (16, 16) of the two tokens behind the prompt."""
     x = pad(torch.arange(SIZE)[:, None].repeat(1, 2), (1, 0), value=PROMPT)
     first, second = model(x, torch.ones(SIZE, dtype=torch.float64)).exp()[:, 1:, :SIZE].unbind(1)
     return first[0][:, None] * second
 
 
 def draw(path: Path) -> None:
-    """Few steps and many, and many that are held near the unguided law, by a divergence or by a geometric mean."""
+    """Draw few steps, many, and many held near the unguided distribution by a divergence or a geometric mean."""
     model = Attentive()
-    laws = [("unguided", law(model))]
+    distributions = [("unguided", distribution(model))]
     for title, steps, kl, fusion in (
         ("3 steps", 3, 0, 1),
         ("10 steps", 10, 0, 1),
@@ -80,9 +80,9 @@ def draw(path: Path) -> None:
         ("30 steps, kl = 0.3", 30, 0.3, 1),
         ("30 steps, fusion = 0.5", 30, 0, 0.5),
     ):
-        guided = PPLM(model, wanted, gamma=1.0, steps=steps, step_size=1.0, kl=kl, fusion=fusion)
-        laws.append((title, law(guided)))
-    draw_row(path, laws)
+        guided = PPLM(model, likelihood, gamma=1.0, steps=steps, step_size=1.0, kl=kl, fusion=fusion)
+        distributions.append((title, distribution(guided)))
+    draw_row(path, distributions)
 
 
 if __name__ == "__main__":

@@ -40,22 +40,22 @@ def pairs(process: Process) -> Tensor:
 
 def by_kernel(world: World, kernel: Model, steps: int) -> float:
     """Total variation to the data after so many steps of a kernel."""
-    return total_variation(world.law(kernel, uniform_grid(steps)), ring())
+    return total_variation(world.distribution(kernel, uniform_grid(steps)), ring())
 
 
 def with_corrections(world: World, steps: int) -> float:
     """The same for ancestral steps, each followed by one Gibbs step at a random position."""
     x, v = pairs(world.process), world.process.vocab_size
     conditional = NoisyConditional(world.process, world.denoiser)
-    law = torch.full((v * v,), 1 / v**2, dtype=torch.float64)
+    distribution = torch.full((v * v,), 1 / v**2, dtype=torch.float64)
     for t, s in pairwise(uniform_grid(steps)):
-        law = law @ product(world.kernel(x, t.expand(len(x)), s.expand(len(x))).exp())
+        distribution = distribution @ product(world.kernel(x, t.expand(len(x)), s.expand(len(x))).exp())
         if s > 0:
             gibbs = conditional(x, s.expand(len(x))).exp()
             keep = torch.nn.functional.one_hot(x, v).double()
             first, second = (torch.stack([gibbs[:, 0], keep[:, 1]], 1), torch.stack([keep[:, 0], gibbs[:, 1]], 1))
-            law = law @ (0.5 * product(first) + 0.5 * product(second))
-    return total_variation(law.view(v, v), ring())
+            distribution = distribution @ (0.5 * product(first) + 0.5 * product(second))
+    return total_variation(distribution.view(v, v), ring())
 
 
 def by_two_stages(world: World, steps: int) -> float:
@@ -63,23 +63,23 @@ def by_two_stages(world: World, steps: int) -> float:
     x, v = pairs(world.process), world.process.vocab_size
     rates = ReverseRates(world.process, world.denoiser)
     noise = world.process.log_noise(torch.zeros((), dtype=torch.float64)).exp()
-    law, theta = torch.outer(noise, noise).flatten(), 0.5
+    distribution, theta = torch.outer(noise, noise).flatten(), 0.5
     for t, s in pairwise(uniform_grid(steps)):
         if s == 0:
-            law = law @ product(world.kernel(x, t.expand(len(x)), s.expand(len(x))).exp())
+            distribution = distribution @ product(world.kernel(x, t.expand(len(x)), s.expand(len(x))).exp())
             continue
         duration = (t - s).expand(len(x))
         first = rates(x, t.expand(len(x))).exp()
         later = rates(x, t.expand(len(x)) - theta * duration).exp()
-        middle = law[:, None] * product(leap(first, x, theta * duration).exp())
-        after = torch.zeros_like(law)
-        for begin in (law > 0).nonzero()[:, 0].tolist():
+        middle = distribution[:, None] * product(leap(first, x, theta * duration).exp())
+        after = torch.zeros_like(distribution)
+        for begin in (distribution > 0).nonzero()[:, 0].tolist():
             reached = middle[begin] > 1e-15
             second = second_stage(first[begin].expand(int(reached.sum()), -1, -1), later[reached], theta)
             step = leap(second, x[reached], (1 - theta) * duration[reached]).exp()
             after += middle[begin][reached] @ product(step)
-        law = after
-    return total_variation(law.view(v, v)[:SIZE, :SIZE], ring())
+        distribution = after
+    return total_variation(distribution.view(v, v)[:SIZE, :SIZE], ring())
 
 
 def curves(process: Process) -> Iterator[Curve]:

@@ -32,7 +32,7 @@ def draw(path: Path) -> None:
             linewidth=1.6,
             **(series_style(index) | {"marker": ""}),
         )
-        show(axes[index + 1], world.law(ClassifierBased(world.kernel, world.wanted, gamma), times), name)
+        show(axes[index + 1], world.distribution(ClassifierBased(world.kernel, world.likelihood, gamma), times), name)
     plot(axes[0], "γ(t)", "t, from noise to data")
     axes[0].set_ylim(-0.2, 7.8)
     axes[0].set_yticks(range(6))

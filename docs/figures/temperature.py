@@ -22,8 +22,10 @@ def draw(path: Path) -> None:
         "nucleus, p = 0.7": Nucleus(world.denoiser, 0.7),
         "k = 2": TopK(world.denoiser, 2),
     }
-    laws = [(name, world.law(Ancestral(ABSORBING, model), times)) for name, model in around_denoiser.items()]
-    draw_row(path, [*laws, ("T = 0.5, kernel", world.law(Temperature(world.kernel, 0.5), times))])
+    distributions = [
+        (name, world.distribution(Ancestral(ABSORBING, model), times)) for name, model in around_denoiser.items()
+    ]
+    draw_row(path, [*distributions, ("T = 0.5, kernel", world.distribution(Temperature(world.kernel, 0.5), times))])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def draw(path: Path) -> None:
     world, times = World(ABSORBING), uniform_grid(STEPS)
     figure, axes = row(4)
     for index, max_kl in enumerate((inf, 1.0, 0.3)):
-        guidance = partial(ClassifierBased, likelihood=world.wanted, gamma=GAMMA)
+        guidance = partial(ClassifierBased, likelihood=world.likelihood, gamma=GAMMA)
         guided = TrustRegion(world.kernel, guidance, max_kl)
         furthest: list[float] = []
 
@@ -35,7 +35,7 @@ def draw(path: Path) -> None:
             return step
 
         name = "no bound" if max_kl == inf else f"max_kl = {max_kl:g}"
-        show(axes[index], world.law(watched, times), f"γ = {GAMMA}, {name}")
+        show(axes[index], world.distribution(watched, times), f"γ = {GAMMA}, {name}")
         axes[3].plot(times[:-1].tolist(), furthest, label=name, linewidth=1.6, markersize=4, **series_style(index))
     plot(axes[3], "longest step, nats", "t, from noise to data")
     axes[3].set_xlim(1.04, -0.04)

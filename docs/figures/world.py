@@ -1,8 +1,8 @@
-"""A world small enough to be known exactly: what the pictures of the guidance methods are made of.
+"""Small world whose distributions are known exactly, for the pictures of the guidance methods.
 
-A sequence is two tokens of sixteen ordered symbols, so that a law over sequences is a picture of 16 x 16 cells. The
-data are a ring of eight islands; class 1 lies to the upper right and class 0 elsewhere, with a soft border. Everything
-that a model would learn is a sum over the 256 sequences, and so is the law that sampling produces.
+A sequence is two tokens of sixteen ordered symbols, so that a distribution over sequences is a picture of 16 x 16
+cells. The data are a ring of eight islands; class 1 lies to the upper right and class 0 elsewhere, with a soft border.
+Everything that a model would learn is a sum over the 256 sequences, and so is the distribution of the samples.
 """
 
 from collections.abc import Callable, Iterator
@@ -91,8 +91,8 @@ class World:
         weights = self.weights(x, t)
         return torch.einsum("bij,ijy->by", weights, classes()).log() - weights.sum((1, 2)).log()[:, None]
 
-    def wanted(self, x: Tensor, t: Tensor) -> Tensor:
-        """log p(y = 1 | x_t) (b,), what steers."""
+    def likelihood(self, x: Tensor, t: Tensor) -> Tensor:
+        """log p(y = 1 | x_t) (b,), the target of guidance."""
         return self.classifier(x, t)[:, 1]
 
     @property
@@ -100,25 +100,25 @@ class World:
         """log p(x_s | x_t, y)."""
         return Ancestral(self.process, self.denoiser)
 
-    def law(self, kernel: Model, times: Tensor, *, y: int | None = None) -> Tensor:
-        """The law of x_0 (16, 16) that ancestral sampling produces: every step is one matrix over all sequences."""
-        *_, law = self.laws(kernel, times, y=y)
-        return law[:SIZE, :SIZE]
+    def distribution(self, kernel: Model, times: Tensor, *, y: int | None = None) -> Tensor:
+        """Distribution of x_0 (16, 16) under ancestral sampling: every step is one matrix over all sequences."""
+        *_, distribution = self.distributions(kernel, times, y=y)
+        return distribution[:SIZE, :SIZE]
 
-    def laws(self, kernel: Model, times: Tensor, *, y: int | None = None) -> Iterator[Tensor]:
-        """The law (v, v) at each of `times`, from noise to data."""
+    def distributions(self, kernel: Model, times: Tensor, *, y: int | None = None) -> Iterator[Tensor]:
+        """The distribution (v, v) at each of `times`, from noise to data."""
         v = self.process.vocab_size
         x = torch.cartesian_prod(torch.arange(v), torch.arange(v))
         label = {} if y is None else {"y": torch.full((len(x),), y)}
         noise = self.process.log_noise(torch.zeros((), dtype=torch.float64)).exp()
-        law = torch.outer(noise, noise)
-        yield law
+        distribution = torch.outer(noise, noise)
+        yield distribution
         for t, s in pairwise(times.double()):
-            reached = law.flatten() > 0
+            reached = distribution.flatten() > 0
             some = {name: value[reached] for name, value in label.items()}
             step = kernel(x[reached], t.expand(int(reached.sum())), s.expand(int(reached.sum())), **some).exp()
-            law = torch.einsum("n,ni,nj->ij", law.flatten()[reached], step[:, 0], step[:, 1])
-            yield law
+            distribution = torch.einsum("n,ni,nj->ij", distribution.flatten()[reached], step[:, 0], step[:, 1])
+            yield distribution
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,15 @@ class LeftToRight:
         return log_probs if at is None else log_probs[at]
 
     @staticmethod
-    def wanted(prefix: Tensor, t: Tensor) -> Tensor:
+    def likelihood(prefix: Tensor, t: Tensor) -> Tensor:
         """log p(y = 1 | x_0, ..., x_i) (n,) of prefixes (n, i + 1)."""
         joint = ring()[..., None] * classes()
         joint = joint.sum(1)[prefix[:, 0]] if prefix.shape[1] == 1 else joint[prefix[:, 0], prefix[:, 1]]
         return (joint[:, 1] / joint.sum(-1)).log()
 
     @staticmethod
-    def law(model: Model) -> Tensor:
-        """The law (16, 16) of left-to-right sampling from `model`."""
+    def distribution(model: Model) -> Tensor:
+        """The distribution (16, 16) of left-to-right sampling from `model`."""
         x = torch.arange(SIZE)[:, None].repeat(1, 2)
         first, second = model(x, torch.ones(SIZE, dtype=torch.float64)).exp().unbind(1)
         return first[0][:, None] * second
@@ -153,8 +153,8 @@ class LeftToRight:
 
 def target(gamma: float) -> Tensor:
     """p(x_0) p(y = 1 | x_0)^gamma / Z, (16, 16): what guidance of this strength aims at; gamma = 1 is p(x_0 | y)."""
-    law = ring() * classes()[..., 1] ** gamma
-    return law / law.sum()
+    distribution = ring() * classes()[..., 1] ** gamma
+    return distribution / distribution.sum()
 
 
 def reward(x0: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ def reward(x0: Tensor) -> Tensor:
 
 
 def empirical(x0: Tensor) -> Tensor:
-    """The law (16, 16) of samples (n, 2)."""
+    """The distribution (16, 16) of samples (n, 2)."""
     return (x0[:, 0] * SIZE + x0[:, 1]).bincount(minlength=SIZE**2).view(SIZE, SIZE).double() / len(x0)
 
 
@@ -172,14 +172,14 @@ def total_variation(p: Tensor, q: Tensor) -> float:
     return float((p - q).abs().sum() / 2)
 
 
-def on_islands(law: Tensor) -> float:
-    """The probability of the islands: how much of a law looks like data."""
-    return float(law[(distances() < RADIUS).any(-1)].sum())
+def on_islands(distribution: Tensor) -> float:
+    """The probability of the islands: share of a distribution that looks like data."""
+    return float(distribution[(distances() < RADIUS).any(-1)].sum())
 
 
-def in_class(law: Tensor) -> float:
-    """E[p(y = 1 | x_0)]: how much of a law is of the class that is wanted."""
-    return float((law * classes()[..., 1]).sum())
+def in_class(distribution: Tensor) -> float:
+    """E[p(y = 1 | x_0)]: share of a distribution in the target class."""
+    return float((distribution * classes()[..., 1]).sum())
 
 
 def fit(loss: Callable[[Tensor, torch.Generator], Tensor], network: torch.nn.Module, steps: int) -> None:

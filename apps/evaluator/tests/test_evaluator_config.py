@@ -111,7 +111,7 @@ def test_methods_of_a_level_are_nested_in_the_order_of_the_list(configured: Conf
     assert [wrap.func for wrap in built.on_denoiser] == [guidance.ClassifierFree, guidance.TopK]
 
 
-def test_a_left_to_right_model_has_one_level_and_what_is_truncated_is_the_guided_law(configured: Configured):
+def test_a_left_to_right_model_has_one_level_and_truncates_the_guided_distribution(configured: Configured):
     config = configured("sampling.temperature=0.5", "sampling.nucleus=0.9", "sampling.top_k=5")
     built = guided(config, 2.0, null_label=2, left_to_right=True)
     names = [guidance.ClassifierFree, guidance.Temperature, guidance.TopK, guidance.Nucleus]

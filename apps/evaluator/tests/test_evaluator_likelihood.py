@@ -29,8 +29,8 @@ def test_an_autoregressive_likelihood_is_the_sum_over_the_chain(checkpoint: Call
         x, y = row["input_ids"].tolist(), row["label"][None]
         before = torch.tensor([[model.tokenizer.bos_token_id, *x[:-1]]])
         with torch.no_grad():
-            law = model.network(before, torch.zeros(1), y=y).double().softmax(-1)[0]
-        nats -= sum(math.log(law[i, token]) for i, token in enumerate(x))
+            distribution = model.network(before, torch.zeros(1), y=y).double().softmax(-1)[0]
+        nats -= sum(math.log(distribution[i, token]) for i, token in enumerate(x))
         tokens += sum(token != model.tokenizer.pad_token_id for token in x)
     assert measured.nats_per_sequence == pytest.approx(nats / len(rows), rel=1e-5)
     assert measured.tokens == tokens
@@ -66,9 +66,9 @@ def test_the_likelihood_under_an_order_is_the_sum_over_its_steps(checkpoint: Cal
         x = torch.full_like(x0, mask_id)
         while (masked := x == mask_id).any():
             with torch.no_grad():
-                law = denoiser(x[None], torch.tensor([masked.double().mean()]), y=y)[0].double()
-            (position,) = LowestEntropy()(law[masked], masked[None])[0].nonzero()[:, 0].tolist()
-            nats -= float(law[position, x0[position]])
+                distribution = denoiser(x[None], torch.tensor([masked.double().mean()]), y=y)[0].double()
+            (position,) = LowestEntropy()(distribution[masked], masked[None])[0].nonzero()[:, 0].tolist()
+            nats -= float(distribution[position, x0[position]])
             x[position] = x0[position]
     assert exact.nats_per_sequence == pytest.approx(nats / 3, rel=1e-5)
 

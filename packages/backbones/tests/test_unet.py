@@ -133,8 +133,8 @@ def test_forward_is_the_network_written_out(
         here = numbers[:, k * width : (k + 1) * width, i, j]
         if output == "truncated_logistic":
             mean = torch.tanh(planes[:, k, i, j] + here[:, 0])
-            law = truncated_logistic(mean, here[:, 1], LEVELS)
-            here = torch.cat((law, here[:, 2:] - math.log(LEVELS)), 1)
+            distribution = truncated_logistic(mean, here[:, 1], LEVELS)
+            here = torch.cat((distribution, here[:, 2:] - math.log(LEVELS)), 1)
         torch.testing.assert_close(logits[:, position(i, j, k)], here, rtol=1e-9, atol=1e-9)
 
 
@@ -148,21 +148,21 @@ def naive_logistic(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
 def test_truncated_logistic_is_differences_of_the_logistic_function(generator: torch.Generator) -> None:
     mean = 2 * torch.rand(50, generator=generator, dtype=torch.float64) - 1
     log_scale = torch.randn(50, generator=generator, dtype=torch.float64)
-    law = truncated_logistic(mean, log_scale, 17)
-    torch.testing.assert_close(law.exp(), naive_logistic(mean, log_scale, 17), rtol=1e-8, atol=1e-14)
-    torch.testing.assert_close(law.logsumexp(-1), torch.zeros(50, dtype=torch.float64), rtol=0, atol=1e-12)
+    distribution = truncated_logistic(mean, log_scale, 17)
+    torch.testing.assert_close(distribution.exp(), naive_logistic(mean, log_scale, 17), rtol=1e-8, atol=1e-14)
+    torch.testing.assert_close(distribution.logsumexp(-1), torch.zeros(50, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 def test_truncated_logistic_keeps_its_digits_in_the_tails() -> None:
     """Far from the mean p(i) falls by exp(-w / scale) a level, far below what differences can tell from zero."""
     scale, levels = 1 / 500, 256
     mean, log_scale = torch.tensor([-1.0, 1.0]), torch.full((2,), 2 + math.log(scale))
-    law = truncated_logistic(mean.requires_grad_(), log_scale.requires_grad_(), levels)
+    distribution = truncated_logistic(mean.requires_grad_(), log_scale.requires_grad_(), levels)
     fall = 2 / (levels - 1) / scale
-    torch.testing.assert_close(law[0, 10:].diff(), torch.full((245,), -fall), rtol=1e-3, atol=0)
-    torch.testing.assert_close(law[1, :-10].diff(), torch.full((245,), fall), rtol=1e-3, atol=0)
-    assert float(law[0, -1].detach()) < -900
-    gradients = torch.autograd.grad(law[0, -1] + law[1, 0], (mean, log_scale))
+    torch.testing.assert_close(distribution[0, 10:].diff(), torch.full((245,), -fall), rtol=1e-3, atol=0)
+    torch.testing.assert_close(distribution[1, :-10].diff(), torch.full((245,), fall), rtol=1e-3, atol=0)
+    assert float(distribution[0, -1].detach()) < -900
+    gradients = torch.autograd.grad(distribution[0, -1] + distribution[1, 0], (mean, log_scale))
     # Moving the mean by scale is worth one nat, less what it adds to the range: S(w / (2 scale)) together.
     worth = 1 / (1 + math.exp(-fall / 2)) / scale
     torch.testing.assert_close(gradients[0], torch.tensor([worth, -worth]), rtol=1e-4, atol=0)
@@ -198,8 +198,8 @@ def test_a_new_network_is_uniform(xt: Tensor, generator: torch.Generator) -> Non
     assert torch.equal(UNet(**SETTINGS)(xt, sigma, y), torch.zeros(BATCH, LENGTH, VOCAB))
     logits = UNet(**SETTINGS, output="truncated_logistic")(xt, sigma, y)
     values = torch.linspace(-1, 1, LEVELS)[xt.clamp(max=LEVELS - 1)].where(xt < LEVELS, 0)
-    law = truncated_logistic(values.tanh(), torch.zeros(BATCH, LENGTH), LEVELS)
-    torch.testing.assert_close(logits[..., :LEVELS], law)
+    distribution = truncated_logistic(values.tanh(), torch.zeros(BATCH, LENGTH), LEVELS)
+    torch.testing.assert_close(logits[..., :LEVELS], distribution)
     torch.testing.assert_close(logits[..., LEVELS:].exp(), torch.full((BATCH, LENGTH, SPECIAL), 1 / LEVELS))
 
 

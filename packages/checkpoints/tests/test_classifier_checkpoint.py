@@ -120,14 +120,14 @@ def test_a_classifier_reads_the_noise_level_that_its_kind_does():
 def test_likelihoods_of_a_number():
     made = classifier(label=None)
     mean, log_std = made.network(X, -torch.log1p(-0.999 * T)).unbind(-1)
-    law = torch.distributions.Normal(0.5 + 0.1 * mean, 0.1 * log_std.exp())
-    torch.testing.assert_close(made.likelihood(threshold=0.6)(X, T), (1 - law.cdf(torch.tensor(0.6))).log())
+    distribution = torch.distributions.Normal(0.5 + 0.1 * mean, 0.1 * log_std.exp())
+    torch.testing.assert_close(made.likelihood(threshold=0.6)(X, T), (1 - distribution.cdf(torch.tensor(0.6))).log())
     below = made.likelihood(threshold=0.6, negate=True)
-    torch.testing.assert_close(below(X, T), law.cdf(torch.tensor(0.6)).log())
-    inside = law.cdf(torch.tensor(0.6)) - law.cdf(torch.tensor(0.5))
+    torch.testing.assert_close(below(X, T), distribution.cdf(torch.tensor(0.6)).log())
+    inside = distribution.cdf(torch.tensor(0.6)) - distribution.cdf(torch.tensor(0.5))
     torch.testing.assert_close(made.likelihood(threshold=[0.5, 0.6])(X, T), inside.log())
     torch.testing.assert_close(made.likelihood(threshold=(0.5, 0.6), negate=True)(X, T), (1 - inside).log())
-    torch.testing.assert_close(made.likelihood(0.55)(X, T), law.log_prob(torch.tensor(0.55)))
+    torch.testing.assert_close(made.likelihood(0.55)(X, T), distribution.log_prob(torch.tensor(0.55)))
 
 
 def test_a_function_may_stand_around_the_network():
@@ -218,7 +218,7 @@ def test_the_parameterization_of_the_network_is_none_of_a_classifier_s_business(
     classifier().matches(diffusion({**PROCESS, "parameterization": mean}))
 
 
-def test_the_noise_law_counts():
+def test_the_noise_distribution_counts():
     flat = OTHERS["noise"]
     steep = {**flat.config["model"]["denoiser"]["process"], "probabilities": [0.5] + [0.5 / 12] * (len(TOKENIZER) - 1)}
     made = classifier("noisy", diffusion(steep))

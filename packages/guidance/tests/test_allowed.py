@@ -15,7 +15,7 @@ XT, T = torch.tensor([[0, 3], [1, 2], [3, 3]]), torch.tensor([0.2, 0.5, 0.9])
 
 
 def table(xt, *times, y=None, at=None):
-    """A fixed law over four tokens for each token of x_t, different with a label."""
+    """A fixed distribution over four tokens for each token of x_t, different with a label."""
     logits = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     label = torch.full((len(xt),), 2) if y is None else y
     log_probs = logits.log_softmax(-1)[label[:, None], xt]
@@ -34,10 +34,12 @@ def without_labels(kernel):
     return lambda xt, t, s: kernel(xt, t, s)
 
 
-def check_law(oracle, x, law, limit):
-    counts = oracle.index(x).bincount(minlength=len(law)).double()
-    assert counts[law == 0].sum() == 0
-    assert ((counts - len(x) * law)[law > 0] ** 2 / (len(x) * law[law > 0])).sum() < limit
+def check_distribution(oracle, x, distribution, limit):
+    counts = oracle.index(x).bincount(minlength=len(distribution)).double()
+    assert counts[distribution == 0].sum() == 0
+    assert (
+        (counts - len(x) * distribution)[distribution > 0] ** 2 / (len(x) * distribution[distribution > 0])
+    ).sum() < limit
 
 
 @pytest.mark.parametrize("times", [(T,), (T, T / 2)])
@@ -61,13 +63,13 @@ def test_masked_sampling_never_holds_a_forbidden_token(world, generator, level):
     w = world(2)
     kernel = w.lift(Allowed(w.denoiser, ALLOWED)) if level == "denoiser" else Allowed(w.kernel, LATENT)
     for steps in range(2, len(GRID) + 1):
-        law = w.oracle.law(without_labels(kernel), GRID[:steps].tolist())
-        assert law[~obeys(w.oracle.sequences, LATENT)].sum() == 0
-        torch.testing.assert_close(law.sum(), torch.ones((), dtype=torch.float64))
-    assert law[~obeys(w.oracle.sequences, ALLOWED)].sum() == 0
-    assert (law[obeys(w.oracle.sequences, ALLOWED)] > 0).all()
+        distribution = w.oracle.distribution(without_labels(kernel), GRID[:steps].tolist())
+        assert distribution[~obeys(w.oracle.sequences, LATENT)].sum() == 0
+        torch.testing.assert_close(distribution.sum(), torch.ones((), dtype=torch.float64))
+    assert distribution[~obeys(w.oracle.sequences, ALLOWED)].sum() == 0
+    assert (distribution[obeys(w.oracle.sequences, ALLOWED)] > 0).all()
     x = sample(kernel, masks(2000), GRID, generator=generator)
-    check_law(w.oracle, x, law, 16.27)  # 3 degrees of freedom, 0.1 %
+    check_distribution(w.oracle, x, distribution, 16.27)  # 3 degrees of freedom, 0.1 %
 
 
 @pytest.mark.parametrize("level", ["denoiser", "kernel"])
@@ -82,7 +84,7 @@ def test_uniform_sampling_never_ends_in_a_forbidden_token(oracle, level):
     def lift(denoiser):
         def kernel(xt, t, s):
             alpha_t, alpha_s = 1 - t[0].item(), 1 - s[0].item()
-            # q(x_t | x_s), which is symmetric, times the law of x_s.
+            # q(x_t | x_s), which is symmetric, times the distribution of x_s.
             arrived = exact.token_corruption(alpha_t / alpha_s)[xt]
             weights = arrived * (alpha_s * denoiser(xt, t).exp() + (1 - alpha_s) / 3)
             return (weights / weights.sum(-1, keepdim=True)).log()
@@ -91,11 +93,11 @@ def test_uniform_sampling_never_ends_in_a_forbidden_token(oracle, level):
 
     kernel = lift(Allowed(denoiser, allowed)) if level == "denoiser" else Allowed(lift(denoiser), allowed)
     good = obeys(exact.sequences, allowed)
-    bad = [exact.law(kernel, GRID[:steps].tolist())[~good].sum().item() for steps in range(2, len(GRID) + 1)]
-    law = exact.law(kernel, GRID.tolist())
+    bad = [exact.distribution(kernel, GRID[:steps].tolist())[~good].sum().item() for steps in range(2, len(GRID) + 1)]
+    distribution = exact.distribution(kernel, GRID.tolist())
     assert bad[-1] == 0
-    assert (law[good] > 0).all()
-    torch.testing.assert_close(law.sum(), torch.ones((), dtype=torch.float64))
+    assert (distribution[good] > 0).all()
+    torch.testing.assert_close(distribution.sum(), torch.ones((), dtype=torch.float64))
     if level == "kernel":
         assert bad == [0, 0, 0, 0]
     else:
@@ -113,18 +115,18 @@ def test_left_to_right_sampling_never_draws_a_forbidden_token(world, generator, 
     joint = w.oracle.joint.view(4, 4)
     first = joint.sum(1) * ALLOWED[0]
     second = joint * ALLOWED[1]
-    law = (first / first.sum())[:, None] * torch.nan_to_num(second / second.sum(1, keepdim=True))
-    check_law(w.oracle, states[-1].x, law.flatten(), 16.27)
+    distribution = (first / first.sum())[:, None] * torch.nan_to_num(second / second.sum(1, keepdim=True))
+    check_distribution(w.oracle, states[-1].x, distribution.flatten(), 16.27)
 
 
-def test_a_law_that_looks_ahead_is_the_particles_business(world, generator):
-    """Allowed is not the conditional law; a reward that is -inf where a sequence is not allowed gives that."""
+def test_a_distribution_that_looks_ahead_is_the_particles_business(world, generator):
+    """Allowed is not the conditional distribution; a reward that is -inf where a sequence is not allowed gives that."""
     w = world(2)
     allowed = only({0: [1]}, 2, 4)
     good = obeys(w.oracle.sequences, allowed)
-    plain = w.oracle.law(without_labels(w.kernel), GRID.tolist())
+    plain = w.oracle.distribution(without_labels(w.kernel), GRID.tolist())
     target = plain * good / plain[good].sum()
-    local = w.oracle.law(without_labels(w.lift(Allowed(w.denoiser, allowed))), GRID.tolist())
+    local = w.oracle.distribution(without_labels(w.lift(Allowed(w.denoiser, allowed))), GRID.tolist())
     assert (local - target).abs().sum() / 2 > 0.09
 
     def reward(x0):
@@ -134,7 +136,7 @@ def test_a_law_that_looks_ahead_is_the_particles_business(world, generator):
     states = search(
         lambda: None, masks(search.rows(2000)), kernel=w.kernel, denoiser=w.denoiser, times=GRID, generator=generator
     )
-    check_law(w.oracle, last(states), target, 13.82)  # 2 degrees of freedom, 0.1 %
+    check_distribution(w.oracle, last(states), target, 13.82)  # 2 degrees of freedom, 0.1 %
 
 
 def test_other_methods_do_not_bring_a_forbidden_token_back():

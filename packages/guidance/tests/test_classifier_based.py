@@ -95,8 +95,8 @@ def test_around_a_kernel_at_gamma_1_it_tends_to_the_conditional_at_first_order(e
     target = world.oracle.conditional_joint(1)
 
     def error(n):
-        law = world.oracle.law(guided, [1 - i / n for i in range(n)] + [0.0])
-        return (law - target).abs().sum().item() / 2
+        distribution = world.oracle.distribution(guided, [1 - i / n for i in range(n)] + [0.0])
+        return (distribution - target).abs().sum().item() / 2
 
     assert (world.oracle.joint - target).abs().sum() / 2 > 0.1
     errors = [error(n) for n in (16, 32, 64)]
@@ -137,9 +137,9 @@ def test_around_a_denoiser_the_schedule_alone_decides_when(exact, world):
 def test_three_percent_become_seventy():
     """The docstring's example: a third of the probability triples the likelihood, the rest rules it out."""
     rho, never = 1 / 32, -math.inf
-    law = torch.tensor([rho / 3, rho / 3, rho / 3, 1 - rho], dtype=F64).log()
+    distribution = torch.tensor([rho / 3, rho / 3, rho / 3, 1 - rho], dtype=F64).log()
     value = torch.tensor([0.0, never, never, math.log(1 / 3)], dtype=F64)
-    guided = ClassifierBased(lambda xt, t, s: law.expand(1, 1, 4), lambda x, t: value[x[:, 0]], 5)
+    guided = ClassifierBased(lambda xt, t, s: distribution.expand(1, 1, 4), lambda x, t: value[x[:, 0]], 5)
     reveal = 1 - guided(torch.tensor([[3]]), torch.ones(1), torch.full((1,), 1 - rho)).exp()[0, 0, 3]
     assert reveal.item() == pytest.approx(81 / (81 + 31))
 
@@ -147,10 +147,10 @@ def test_three_percent_become_seventy():
 def cost(log_probs, x):
     """Rows that the docstring promises, counted one by one."""
     rows = 0
-    for laws, sequence in zip(log_probs.tolist(), x.tolist(), strict=True):
+    for distributions, sequence in zip(log_probs.tolist(), x.tolist(), strict=True):
         itself = False
-        for law, token in zip(laws, sequence, strict=True):
-            possible = [v for v, p in enumerate(law) if p > -math.inf]
+        for distribution, token in zip(distributions, sequence, strict=True):
+            possible = [v for v, p in enumerate(distribution) if p > -math.inf]
             if len(possible) > 1:
                 rows += sum(v != token for v in possible)
                 itself |= token in possible
@@ -304,7 +304,7 @@ def test_at_selects_the_same_rows_and_costs_only_them(exact, noise):
 
 
 @pytest.mark.parametrize("level", ["kernel", "denoiser"])
-def test_no_law_is_left_where_every_outcome_is_ruled_out_and_no_nan(exact, level):
+def test_no_distribution_is_left_where_every_outcome_is_ruled_out_and_no_nan(exact, level):
     world = exact("uniform")
     base, times = world.model(level)
     x = world.oracle.sequences

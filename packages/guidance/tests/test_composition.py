@@ -36,7 +36,7 @@ def kernel(oracle):
 
 
 def relabelled(oracle, other, joint=None):
-    """The same world with other labels, or with another law of the data."""
+    """The same world with other labels, or with another distribution of the data."""
     shape = (oracle.vocab_size,) * oracle.length
     joint = oracle.joint if joint is None else joint
     return type(oracle)(joint.reshape(shape), oracle.noise, other.reshape(*shape, -1))
@@ -69,7 +69,7 @@ def distance(p, q):
 def errors(oracle, model, target):
     """Total variation between what the model samples in 16, 32 and 64 steps and the target."""
     grids = ([1 - i / n for i in range(n)] + [0.0] for n in (16, 32, 64))
-    return [distance(oracle.law(model, grid), target) for grid in grids]
+    return [distance(oracle.distribution(model, grid), target) for grid in grids]
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_classifier_free_around_and_within_classifier_based(world, asked, level)
     counted.reset()
     around = ClassifierFree(ClassifierBased(base, counted, based), free, NULL)(*x, y=y)
     torch.testing.assert_close(within.exp(), expected)
-    # A classifier that knows nothing of y tilts both passes alike: the same law at twice the classifier's price.
+    # A classifier that ignores y tilts both passes alike: the same distribution at twice the cost of the classifier.
     torch.testing.assert_close(around.exp(), expected)
     assert 0 < 2 * rows == counted.rows
 

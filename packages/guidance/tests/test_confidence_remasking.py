@@ -70,7 +70,7 @@ def test_uncertain_tokens_are_masked_more_often(generator):
     assert remasked[0] > remasked[2] > remasked[1]
 
 
-def test_without_remasking_it_has_the_law_of_ancestral_sampling(world, generator):
+def test_without_remasking_it_has_the_distribution_of_ancestral_sampling(world, generator):
     w = world(3)
     x = last(run(w.denoiser, masks(6000), 0.0, generator=generator))
     other = last(

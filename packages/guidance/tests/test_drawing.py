@@ -67,7 +67,7 @@ def test_a_billionth_is_drawn_where_float32_gumbel_cannot(monkeypatch):
     assert math.log(rare) + largest < math.log(1 - rare) + smallest
 
 
-def test_matches_the_law(generator):
+def test_matches_the_distribution(generator):
     probs = torch.tensor([0.5, 0.25, 0.15, 0.0, 0.1])
     drawn = sample_categorical(probs.log().expand(40, 50, 5), generator)
     assert drawn.shape == (40, 50)
@@ -134,7 +134,7 @@ def test_the_global_generator_is_not_touched(generator):
 @pytest.mark.parametrize(
     "bad", [[-math.inf, -math.inf], [math.nan, 0.0], [0.0, math.nan], [math.inf, 0.0], [0.0, math.inf]]
 )
-def test_rows_without_a_law_are_refused(bad, generator):
+def test_rows_without_a_distribution_are_refused(bad, generator):
     with pytest.raises(ValueError, match="got 1 of 2 rows"):
         sample_categorical(torch.tensor([[0.0, 0.0], bad]), generator)
 

@@ -50,21 +50,21 @@ def exact_cross_entropy(oracle, alpha):
 
 def distances(oracle, kernel, times):
     """KL and total variation from the data to the samples."""
-    law, data = oracle.law(kernel, times.double().tolist()), oracle.joint
+    distribution, data = oracle.distribution(kernel, times.double().tolist()), oracle.joint
     possible = data > 0
-    divergence = (data[possible] * (data[possible] / law[possible]).log()).sum().item()
-    return divergence, (law - data).abs().sum().item() / 2
+    divergence = (data[possible] * (data[possible] / distribution[possible]).log()).sum().item()
+    return divergence, (distribution - data).abs().sum().item() / 2
 
 
 def divergence_of_step(oracle, alpha_t, alpha_s):
     """E KL( q(x_s | x_t) || product of its marginals ), by enumeration."""
-    law_t = oracle.joint @ oracle.corruption(alpha_t)
-    law_s = oracle.joint @ oracle.corruption(alpha_s)
+    distribution_t = oracle.joint @ oracle.corruption(alpha_t)
+    distribution_s = oracle.joint @ oracle.corruption(alpha_s)
     step = oracle._product([oracle.token_corruption(alpha_t / alpha_s)] * oracle.length)
-    reverse = (law_s[:, None] * step).T / law_t[:, None]
+    reverse = (distribution_s[:, None] * step).T / distribution_t[:, None]
     factorized = oracle.transition(oracle.bayes_kernel(alpha_t, alpha_s))
     ratio = torch.where(reverse > 0, reverse / factorized, 1.0)
-    return (law_t[:, None] * reverse * ratio.log()).sum().item()
+    return (distribution_t[:, None] * reverse * ratio.log()).sum().item()
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5])

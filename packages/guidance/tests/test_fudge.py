@@ -15,7 +15,7 @@ V, L, Y, MASK = 4, 3, 1, 3
 
 @dataclass(frozen=True)
 class Exact:
-    """The Oracle's joint law from left to right; token 3 never occurs."""
+    """The Oracle's joint distribution from left to right; token 3 never occurs."""
 
     oracle: object
     left_to_right = True
@@ -32,8 +32,10 @@ class Exact:
         label = torch.full((len(x),), 2) if y is None else y
         columns = []
         for i in range(L):
-            law = torch.stack([self.weights(joint, i + 1).reshape(-1, V) for joint in joints])
-            columns.append((law / law.sum(-1, keepdim=True)).nan_to_num()[label, self.number(x[:, :i])])
+            distribution = torch.stack([self.weights(joint, i + 1).reshape(-1, V) for joint in joints])
+            columns.append(
+                (distribution / distribution.sum(-1, keepdim=True)).nan_to_num()[label, self.number(x[:, :i])]
+            )
         log_probs = torch.stack(columns, 1).log()
         return log_probs if at is None else log_probs[at]
 
@@ -43,7 +45,7 @@ class Exact:
         weights = self.weights(self.oracle.joint[:, None] * self.oracle.likelihood, x.shape[1])[self.number(x)]
         return (weights[:, Y] / weights.sum(1)).log()
 
-    def sequence_law(self, model) -> Tensor:
+    def sequence_distribution(self, model) -> Tensor:
         """The probability with which left-to-right sampling draws each sequence."""
         x = self.oracle.sequences
         log_probs = model(x, torch.ones(len(x)))
@@ -56,11 +58,11 @@ def exact(oracle):
     return Exact(oracle.random(V, L, torch.ones(V), mask_id=MASK))
 
 
-def test_the_exact_classifier_gives_the_conditional_law(exact):
-    torch.testing.assert_close(exact.sequence_law(exact), exact.oracle.joint, atol=1e-12, rtol=0)
-    law = exact.sequence_law(FUDGE(exact, exact.likelihood, 1, None))
-    torch.testing.assert_close(law, exact.oracle.conditional_joint(Y), atol=1e-12, rtol=0)
-    assert (law - exact.oracle.joint).abs().max() > 0.01
+def test_the_exact_classifier_gives_the_conditional_distribution(exact):
+    torch.testing.assert_close(exact.sequence_distribution(exact), exact.oracle.joint, atol=1e-12, rtol=0)
+    distribution = exact.sequence_distribution(FUDGE(exact, exact.likelihood, 1, None))
+    torch.testing.assert_close(distribution, exact.oracle.conditional_joint(Y), atol=1e-12, rtol=0)
+    assert (distribution - exact.oracle.joint).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("gamma", [0.3, 2.5])
@@ -166,7 +168,7 @@ def test_nests_with_other_methods(exact):
     torch.testing.assert_close(ratio[possible, :3], expected[possible])
 
 
-def test_a_prefix_that_cannot_be_leaves_no_law_and_no_nan(exact):
+def test_a_prefix_that_cannot_be_leaves_no_distribution_and_no_nan(exact):
     guided = FUDGE(exact, lambda x, t: torch.full((len(x),), -math.inf), 2, None)(
         torch.zeros(2, L).long(), torch.ones(2)
     )

@@ -23,13 +23,15 @@ def test_samples_have_the_distribution_of_ancestral_sampling(world, generator):
     w = world(3)
     guided = ClassifierFree(w.denoiser, 2.0, NULL)
     kernel = w.lift(guided)
-    law = w.oracle.law(lambda xt, t, s: kernel(xt, t, s, y=torch.ones(len(xt)).long()), GRID.tolist())
+    distribution = w.oracle.distribution(lambda xt, t, s: kernel(xt, t, s, y=torch.ones(len(xt)).long()), GRID.tolist())
     y = torch.ones(6000, dtype=torch.int64)
     x = last(masked_ancestral(guided, masks(6000, 3), GRID, mask_id=MASK, survival=linear, y=y, generator=generator))
-    counts = w.oracle.index(x).bincount(minlength=len(law)).double()
-    assert counts[law == 0].sum() == 0
-    expected = 6000 * law[law > 0]
-    assert ((counts[law > 0] - expected) ** 2 / expected).sum() < 54.05  # 99.9th percentile, 26 degrees of freedom
+    counts = w.oracle.index(x).bincount(minlength=len(distribution)).double()
+    assert counts[distribution == 0].sum() == 0
+    expected = 6000 * distribution[distribution > 0]
+    assert (
+        (counts[distribution > 0] - expected) ** 2 / expected
+    ).sum() < 54.05  # 99.9th percentile, 26 degrees of freedom
 
 
 @pytest.mark.parametrize("steps", [1, 4, 64])

@@ -82,7 +82,7 @@ def test_one_step_by_hand(gamma, stability):
 
 
 def test_two_steps_by_hand():
-    """d KL(q || p) / d logits = q (log q - log p - KL): the law written first is the perturbed one."""
+    """d KL(q || p) / d logits = q (log q - log p - KL): the distribution written first is the perturbed one."""
     base, gamma, stability = Linear(), 2.0, 0.7
     hidden = base.encode(XT, T)
     first = gamma * score(hidden, T)
@@ -96,7 +96,7 @@ def test_two_steps_by_hand():
     torch.testing.assert_close(guided, base.decode(moved, XT, T), atol=1e-12, rtol=0)
 
 
-def test_the_likelihood_rises_and_stability_holds_the_law_near():
+def test_the_likelihood_rises_and_stability_holds_the_distribution_near():
     base, seen = Linear(), []
 
     def watched(hidden, t):

@@ -49,8 +49,8 @@ def rewards(oracle, impossible):
     return table
 
 
-def tilt(law, table, gamma):
-    weights = law * (gamma * table).exp()
+def tilt(distribution, table, gamma):
+    weights = distribution * (gamma * table).exp()
     return weights / weights.sum()
 
 
@@ -65,11 +65,11 @@ def _unused(*args, **kwargs):
     raise AssertionError("the ordinary sampler is not asked")
 
 
-def chi_square(oracle, x, law):
-    counts = oracle.index(x).bincount(minlength=len(law)).double()
-    assert counts[law == 0].sum() == 0
-    expected = len(x) * law[law > 0]
-    return ((counts[law > 0] - expected) ** 2 / expected).sum().item(), TENTH_OF_A_PERCENT[len(expected) - 1]
+def chi_square(oracle, x, distribution):
+    counts = oracle.index(x).bincount(minlength=len(distribution)).double()
+    assert counts[distribution == 0].sum() == 0
+    expected = len(x) * distribution[distribution > 0]
+    return ((counts[distribution > 0] - expected) ** 2 / expected).sum().item(), TENTH_OF_A_PERCENT[len(expected) - 1]
 
 
 def distance(p, q):
@@ -77,13 +77,13 @@ def distance(p, q):
 
 
 def unguided(model):
-    return model.oracle.law(lambda xt, t, s: model.kernel(xt, t, s), GRID.tolist())
+    return model.oracle.distribution(lambda xt, t, s: model.kernel(xt, t, s), GRID.tolist())
 
 
 @pytest.mark.parametrize(
     ("threshold", "impossible", "draws"), [(0.9, False, 1), (0.9, True, 1), (1, False, 4), (1, True, 1)]
 )
-def test_many_particles_have_the_tilted_law(model, generator, threshold, impossible, draws):
+def test_many_particles_have_the_tilted_distribution(model, generator, threshold, impossible, draws):
     oracle, table = model.oracle, rewards(model.oracle, impossible)
     target = tilt(unguided(model), table, GAMMA)
     search = Particles(lambda x0: table[oracle.index(x0)], GAMMA, 96, threshold, draws=draws)
@@ -94,7 +94,7 @@ def test_many_particles_have_the_tilted_law(model, generator, threshold, impossi
     assert distance(unguided(model), target) > 0.3
 
 
-def test_the_law_tends_to_the_tilted_law(model, generator):
+def test_the_distribution_tends_to_the_tilted_distribution(model, generator):
     oracle, table = model.oracle, rewards(model.oracle, True)
     target = tilt(unguided(model), table, GAMMA)
     errors = []
@@ -114,8 +114,8 @@ def test_without_a_choice_it_is_the_ordinary_sampler(model, search):
     assert torch.equal(states[-1].x, sample(model.kernel, prior(model, 3000, second), GRID, generator=second))
     assert not torch.stack([state.resampled for state in states]).any()
     assert torch.stack([state.ess for state in states]).eq(1).all()
-    law = unguided(model)
-    statistic, limit = chi_square(model.oracle, states[-1].x, law)
+    distribution = unguided(model)
+    statistic, limit = chi_square(model.oracle, states[-1].x, distribution)
     assert statistic < limit
 
 
@@ -129,9 +129,11 @@ def test_labels_and_given_tokens_are_those_of_each_search(world, generator):
     for state in states:
         assert torch.equal(state.x[clamp >= 0], clamp[clamp >= 0])
     given = w.oracle.conditional_joint(0) * (w.oracle.sequences[:, 0] == 1)
-    free = w.oracle.law(lambda xt, t, s: w.kernel(xt, t, s, y=torch.ones(len(xt), dtype=torch.int64)), GRID.tolist())
-    for law, x in ((given, states[-1].x[::2]), (free, states[-1].x[1::2])):
-        statistic, limit = chi_square(w.oracle, x, tilt(law, table, GAMMA))
+    free = w.oracle.distribution(
+        lambda xt, t, s: w.kernel(xt, t, s, y=torch.ones(len(xt), dtype=torch.int64)), GRID.tolist()
+    )
+    for distribution, x in ((given, states[-1].x[::2]), (free, states[-1].x[1::2])):
+        statistic, limit = chi_square(w.oracle, x, tilt(distribution, table, GAMMA))
         assert statistic < limit
 
 
@@ -196,7 +198,7 @@ def test_one_step_is_weighed_by_the_reward(world, generator):
     torch.testing.assert_close(end.ess, weights.sum(1) ** 2 / (weights**2).sum(1))
 
 
-def test_a_hopeless_reward_leaves_the_unguided_law(model, generator):
+def test_a_hopeless_reward_leaves_the_unguided_distribution(model, generator):
     search = Particles(lambda x0: torch.full((len(x0),), -math.inf), 2.0, 4, 1)
     states = list(run(model, search, 2000, generator))
     statistic, limit = chi_square(model.oracle, states[-1].x, unguided(model))
@@ -208,8 +210,8 @@ def test_a_hopeless_reward_leaves_the_unguided_law(model, generator):
 def test_an_impossible_end_is_drawn_only_where_all_are(model, generator):
     oracle, table = model.oracle, rewards(model.oracle, True)
     x = last(run(model, Particles(lambda x0: table[oracle.index(x0)], 0.1, 2, 0), 2000, generator))
-    law = unguided(model)
-    hopeless = law[table == -math.inf].sum().item() ** 2
+    distribution = unguided(model)
+    hopeless = distribution[table == -math.inf].sum().item() ** 2
     share = (table[oracle.index(x)] == -math.inf).double().mean().item()
     assert abs(share - hopeless) < 4 * math.sqrt(hopeless * (1 - hopeless) / 2000)
 

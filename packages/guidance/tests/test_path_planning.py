@@ -44,10 +44,10 @@ def masks(b):
 
 def exact(eta):
     """The probability of every sequence, by following every draw of every step."""
-    law = {(MASK,) * LENGTH: 1.0}
+    distribution = {(MASK,) * LENGTH: 1.0}
     for kept in (0, 1, 2, 3):  # floor(3 alpha) for alpha = 0.1, 0.4, 0.7, 1
         after = {}
-        for x, weight in law.items():
+        for x, weight in distribution.items():
             masked = [i for i in range(LENGTH) if x[i] == MASK]
             for tokens in itertools.product(range(MASK), repeat=len(masked)):
                 z, p, score = list(x), weight, {}
@@ -60,9 +60,9 @@ def exact(eta):
                 best = sorted(range(LENGTH), key=lambda i: -score[i])[:kept]
                 key = tuple(z[i] if i in best else MASK for i in range(LENGTH))
                 after[key] = after.get(key, 0.0) + p
-        law = after
+        distribution = after
     probabilities = torch.zeros((MASK,) * LENGTH, dtype=torch.float64)
-    for x, p in law.items():
+    for x, p in distribution.items():
         probabilities[x] = p
     return probabilities.flatten()
 

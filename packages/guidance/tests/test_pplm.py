@@ -91,7 +91,7 @@ def test_the_first_column_has_no_past_to_perturb():
 
 
 def by_differences(model, x, gamma, steps, step_size, kl, gradient_scale):
-    """The perturbed law of one more token after x (i,), by central differences of the objective over every number."""
+    """Perturbed distribution of the token after x (i,), by central differences of the objective over every number."""
     fed = torch.cat([torch.tensor([V]), x])[None]
     with torch.no_grad():
         before, past = model.extend(fed[:, :-1], None)
@@ -99,10 +99,10 @@ def by_differences(model, x, gamma, steps, step_size, kl, gradient_scale):
 
         def objective(blocks):
             now, past = model.extend(fed[:, -1:], blocks)
-            law = model.next_token(now)[:, 0]
-            hidden = torch.cat([before, now, model.extend(law.exp()[:, None], past)[0]], 1)
+            distribution = model.next_token(now)[:, 0]
+            hidden = torch.cat([before, now, model.extend(distribution.exp()[:, None], past)[0]], 1)
             t = torch.tensor([1 - (len(x) + 1) / L])
-            return float(gamma * likelihood(hidden, t) - kl * divergence(law, unguided))
+            return float(gamma * likelihood(hidden, t) - kl * divergence(distribution, unguided))
 
         for _ in range(steps):
             moved = []
@@ -131,9 +131,9 @@ def test_steps_by_differences(steps, kl, gradient_scale):
     for i in (1, 2, 3):
         for row in range(2):
             expected, unguided = by_differences(model, X[row, :i], 1.5, steps, 0.4, kl, gradient_scale)
-            law = guided(X, T, at=column(i, [row]))
-            torch.testing.assert_close(law, expected, atol=1e-6, rtol=0)
-            assert (law - unguided)[:, : V - 1].abs().max() > 1e-3
+            distribution = guided(X, T, at=column(i, [row]))
+            torch.testing.assert_close(distribution, expected, atol=1e-6, rtol=0)
+            assert (distribution - unguided)[:, : V - 1].abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("fusion", [0.3, 0.9])
@@ -146,7 +146,7 @@ def test_fusion_is_a_geometric_mean(fusion):
     assert (fused[..., V - 1] == -math.inf).all()
 
 
-def test_the_likelihood_rises_and_the_divergence_holds_the_law_near():
+def test_the_likelihood_rises_and_the_divergence_holds_the_distribution_near():
     model, seen = Causal(), []
 
     def watched(hidden, t):

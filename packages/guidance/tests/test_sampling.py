@@ -23,12 +23,12 @@ def masked(b, length):
     return torch.full((b, length), 3)
 
 
-def chi_square(world, x, law):
+def chi_square(world, x, distribution):
     """Pearson's statistic of sequences over those that have weight; the others must not occur."""
-    counts = world.oracle.index(x).bincount(minlength=len(law)).double()
-    assert counts[law == 0].sum() == 0
-    expected = len(x) * law[law > 0]
-    return ((counts[law > 0] - expected) ** 2 / expected).sum(), len(expected) - 1
+    counts = world.oracle.index(x).bincount(minlength=len(distribution)).double()
+    assert counts[distribution == 0].sum() == 0
+    expected = len(x) * distribution[distribution > 0]
+    return ((counts[distribution > 0] - expected) ** 2 / expected).sum(), len(expected) - 1
 
 
 def distance(p, q):
@@ -43,17 +43,17 @@ def grid(n):
     return [1 - i / n for i in range(n)] + [0.0]
 
 
-def test_ancestral_sampling_has_the_law_of_its_kernel(world, generator):
+def test_ancestral_sampling_has_the_distribution_of_its_kernel(world, generator):
     w = world(2)
     guided = ClassifierFree(w.kernel, 2.0, NULL)
     x = sample(guided, masked(4000, 2), GRID, y=torch.ones(4000, dtype=torch.int64), generator=generator)
-    statistic, freedom = chi_square(w, x, w.oracle.law(labelled(guided, 1), GRID.tolist()))
+    statistic, freedom = chi_square(w, x, w.oracle.distribution(labelled(guided, 1), GRID.tolist()))
     assert freedom == 8
     assert statistic < 26.12  # 0.1 %
 
 
 @pytest.mark.parametrize("use_at", [False, True])
-def test_left_to_right_sampling_has_the_joint_law(world, generator, use_at):
+def test_left_to_right_sampling_has_the_joint_distribution(world, generator, use_at):
     w = world(2)
     # The exact denoiser is causal once everything to the right is masked.
     base = CountEvaluations(w.denoiser)
@@ -75,20 +75,20 @@ def test_guidance_at_gamma_1_tends_to_the_conditional_at_first_order(world, leve
     )
     target = w.oracle.conditional_joint(1)
     assert distance(target, w.oracle.joint) > 0.1
-    errors = [distance(w.oracle.law(labelled(wrapped, 1), grid(n)), target) for n in (16, 32, 64)]
+    errors = [distance(w.oracle.distribution(labelled(wrapped, 1), grid(n)), target) for n in (16, 32, 64)]
     assert errors[-1] < 0.01
     for coarse, fine in itertools.pairwise(errors):
         assert 0.45 < fine / coarse < 0.55
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_one_position_is_guided_to_the_tilted_law_exactly(world, n):
+def test_one_position_is_guided_to_the_tilted_distribution_exactly(world, n):
     """With one position nothing but the tilt is left: p(x | y)^gamma p(x)^(1 - gamma), whatever the steps."""
     w = world(1)
     gamma = 3.0
     tilted = w.oracle.conditional_joint(0)[:3] ** gamma * w.oracle.joint[:3] ** (1 - gamma)
     kernel = w.lift(ClassifierFree(w.denoiser, gamma, NULL))
-    torch.testing.assert_close(w.oracle.law(labelled(kernel, 0), grid(n))[:3], tilted / tilted.sum())
+    torch.testing.assert_close(w.oracle.distribution(labelled(kernel, 0), grid(n))[:3], tilted / tilted.sum())
 
 
 def test_infilling_tends_to_the_exact_conditional_at_first_order(world):
@@ -102,13 +102,13 @@ def test_infilling_tends_to_the_exact_conditional_at_first_order(world):
 
     target = w.oracle.joint * (w.oracle.sequences[:, 1] == 1)
     target = target / target.sum()
-    errors = [distance(w.oracle.law(clamped, grid(n)), target) for n in (16, 32, 64)]
+    errors = [distance(w.oracle.distribution(clamped, grid(n)), target) for n in (16, 32, 64)]
     assert errors[-1] < 0.01
     for coarse, fine in itertools.pairwise(errors):
         assert 0.45 < fine / coarse < 0.55
 
 
-def test_sampling_with_a_clamp_has_the_conditional_law(world, generator):
+def test_sampling_with_a_clamp_has_the_conditional_distribution(world, generator):
     w = world(2)
     clamp = torch.tensor([[1, -1]]).expand(3000, 2)
     target = w.oracle.joint * (w.oracle.sequences[:, 0] == 1)

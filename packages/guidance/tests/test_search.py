@@ -38,20 +38,20 @@ def preference(ours, theirs, gamma):
     return math.exp(gamma * ours) / (math.exp(gamma * ours) + math.exp(gamma * theirs))
 
 
-def chosen_of_two(law, table, gamma):
-    """The law of the kept one of two independent draws, by going through all pairs; `law` may be joint with rewards."""
-    possible = law.nonzero()[:, 0].tolist()
-    chosen = torch.zeros_like(law)
+def chosen_of_two(distribution, table, gamma):
+    """Distribution of the draw that is kept of two, by all pairs; `distribution` may be joint with rewards."""
+    possible = distribution.nonzero()[:, 0].tolist()
+    chosen = torch.zeros_like(distribution)
     for i, j in itertools.product(possible, repeat=2):
-        chosen[i] += 2 * law[i] * law[j] * preference(table[i].item(), table[j].item(), gamma)
+        chosen[i] += 2 * distribution[i] * distribution[j] * preference(table[i].item(), table[j].item(), gamma)
     return chosen
 
 
-def check_law(oracle, x, law):
-    counts = oracle.index(x).bincount(minlength=len(law)).double()
-    likely = law > 1e-12
+def check_distribution(oracle, x, distribution):
+    counts = oracle.index(x).bincount(minlength=len(distribution)).double()
+    likely = distribution > 1e-12
     assert counts[~likely].sum() == 0
-    assert ((counts[likely] - len(x) * law[likely]) ** 2 / (len(x) * law[likely])).sum() < LIMIT
+    assert ((counts[likely] - len(x) * distribution[likely]) ** 2 / (len(x) * distribution[likely])).sum() < LIMIT
 
 
 def tokens(oracle, table):
@@ -59,7 +59,7 @@ def tokens(oracle, table):
 
 
 def unguided(w, times=GRID):
-    return w.oracle.law(lambda xt, t, s: w.kernel(xt, t, s), times.tolist())
+    return w.oracle.distribution(lambda xt, t, s: w.kernel(xt, t, s), times.tolist())
 
 
 def run_of(w, times=GRID):
@@ -71,7 +71,7 @@ def _trajectory(w, times, xt, **keywords):
 
 
 @pytest.mark.parametrize("gamma", [2.0, math.inf])
-def test_svdd_with_two_candidates_has_its_law_step_by_step(world, generator, gamma):
+def test_svdd_with_two_candidates_has_its_distribution_step_by_step(world, generator, gamma):
     w = world(2)
     table = rewards(w.oracle)
     states = w.oracle.sequences
@@ -86,30 +86,32 @@ def test_svdd_with_two_candidates_has_its_law_step_by_step(world, generator, gam
     # A candidate of the first step is a pair of latent and guess, judged by the reward of the guess.
     pairs = first[w.oracle.index(masks(1))[0], :, None] * guesses
     latents = chosen_of_two(pairs.flatten(), table.repeat(16), gamma).view(16, 16).sum(1)
-    law = sum(p * chosen_of_two(second[i], table, gamma) for i, p in enumerate(latents) if p > 0)
+    distribution = sum(p * chosen_of_two(second[i], table, gamma) for i, p in enumerate(latents) if p > 0)
 
     search = SVDD(tokens(w.oracle, table), gamma, candidates=2)
     x = last(search(unused, masks(4000), kernel=w.kernel, denoiser=w.denoiser, times=GRID, generator=generator))
-    check_law(w.oracle, x, law)
-    assert (law - unguided(w)).abs().sum() > 0.2
+    check_distribution(w.oracle, x, distribution)
+    assert (distribution - unguided(w)).abs().sum() > 0.2
 
 
 @pytest.mark.parametrize("gamma", [2.0, math.inf])
-def test_best_of_two_has_its_law(world, generator, gamma):
+def test_best_of_two_has_its_distribution(world, generator, gamma):
     w = world(2)
     table = rewards(w.oracle)
-    law = chosen_of_two(unguided(w), table, gamma)
+    distribution = chosen_of_two(unguided(w), table, gamma)
     search = BestOf(tokens(w.oracle, table), 2, gamma)
     x = last(search(run_of(w), masks(search.rows(4000)), generator=generator))
-    check_law(w.oracle, x, law)
+    check_distribution(w.oracle, x, distribution)
 
 
-def test_best_of_many_tends_to_the_tilted_law(world, generator):
+def test_best_of_many_tends_to_the_tilted_distribution(world, generator):
     w = world(2)
     table = rewards(w.oracle)
     weights = unguided(w) * (2.0 * table).exp()
     search = BestOf(tokens(w.oracle, table), 64, 2.0)
-    check_law(w.oracle, last(search(run_of(w), masks(search.rows(2000)), generator=generator)), weights / weights.sum())
+    check_distribution(
+        w.oracle, last(search(run_of(w), masks(search.rows(2000)), generator=generator)), weights / weights.sum()
+    )
 
 
 def test_best_of_searches_left_to_right_models(world, generator):
@@ -119,8 +121,8 @@ def test_best_of_searches_left_to_right_models(world, generator):
     search = BestOf(tokens(w.oracle, table), 2)
     x = last(search(functools.partial(autoregressive, w.denoiser), masks(8000), y=y, generator=generator))
     for label in (0, 1):
-        law = chosen_of_two(w.oracle.conditional_joint(label), table, math.inf)
-        check_law(w.oracle, x[label::2], law)
+        distribution = chosen_of_two(w.oracle.conditional_joint(label), table, math.inf)
+        check_distribution(w.oracle, x[label::2], distribution)
 
 
 @pytest.mark.parametrize("search", [SVDD(unused, 0, 5), SVDD(unused, 3.0, 1), BestOf(unused, 5, 0), BestOf(unused, 1)])
@@ -176,7 +178,7 @@ def test_every_search_survives_a_hopeless_reward(world, generator, which):
             run_of(w), masks(search.rows(4000)), kernel=w.kernel, denoiser=w.denoiser, times=GRID, generator=generator
         )
     )
-    check_law(w.oracle, x, unguided(w))
+    check_distribution(w.oracle, x, unguided(w))
 
 
 @pytest.mark.parametrize("which", range(3))

@@ -20,10 +20,10 @@ def table(seed):
 def test_keeps_the_k_likeliest_in_proportion(k, seed):
     log_probs = table(seed)
     probs = log_probs[XT].exp()
-    law = TopK(lambda xt, t: log_probs[xt], k)(XT, T).exp()
+    distribution = TopK(lambda xt, t: log_probs[xt], k)(XT, T).exp()
     kth = probs.sort(-1, descending=True).values[..., min(k, 6) - 1, None]
     expected = probs * (probs >= kth)
-    torch.testing.assert_close(law, expected / expected.sum(-1, keepdim=True))
+    torch.testing.assert_close(distribution, expected / expected.sum(-1, keepdim=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -39,9 +39,9 @@ def test_keeps_the_k_likeliest_in_proportion(k, seed):
 )
 def test_of_a_tie_the_lower_index(k, expected, dtype):
     probs = torch.tensor([0.0, 0.4, 0.2, 0.2, 0.2], dtype=dtype)
-    law = TopK(lambda xt, t, s: probs.log().expand(*xt.shape, 5), k)(XT, T, S)
-    torch.testing.assert_close(law.exp(), torch.tensor(expected, dtype=dtype).expand(3, 2, 5))
-    assert law.dtype == dtype
+    distribution = TopK(lambda xt, t, s: probs.log().expand(*xt.shape, 5), k)(XT, T, S)
+    torch.testing.assert_close(distribution.exp(), torch.tensor(expected, dtype=dtype).expand(3, 2, 5))
+    assert distribution.dtype == dtype
 
 
 def test_of_a_thousand_ties_the_lower_indices():

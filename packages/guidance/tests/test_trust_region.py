@@ -20,7 +20,7 @@ T, S = torch.linspace(0.9, 0.3, B, dtype=F64), torch.linspace(0.2, 0.1, B, dtype
 
 
 def table(seed, zeros=0.0, dtype=F64):
-    """A random law (b, l, v), one outcome of each at least possible."""
+    """A random distribution (b, l, v), one outcome of each at least possible."""
     generator = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(B, L, V, dtype=F64, generator=generator)
     impossible = torch.rand(B, L, V, dtype=F64, generator=generator) < zeros
@@ -36,7 +36,7 @@ def model(log_probs):
 
 
 def towards(log_probs):
-    """Guidance that ends at a law of its own."""
+    """Guidance that ends at a distribution of its own."""
     return lambda base: model(log_probs)
 
 
@@ -47,8 +47,8 @@ def divergence(q, p):
 
 
 def tempered(p, q, weight):
-    law = p.exp() ** (1 - weight) * q.exp() ** weight
-    return law / law.sum(-1, keepdim=True)
+    distribution = p.exp() ** (1 - weight) * q.exp() ** weight
+    return distribution / distribution.sum(-1, keepdim=True)
 
 
 @given(seed=st.integers(0, 200), max_kl=st.floats(0.0, 8.0), zeros=st.sampled_from([0.0, 0.3]))
@@ -130,7 +130,7 @@ def test_what_the_base_forbids_stays_so_and_no_nan_is_made():
         step = TrustRegion(model(p), towards(beyond.expand(2, 1, 3)), max_kl)(x, t)
         torch.testing.assert_close(step, p)
     for q in (nothing, disjoint):
-        # Nothing in common: no bound allows it, and without one there is no law.
+        # Nothing in common: no bound allows it, and without one there is no distribution.
         assert torch.equal(TrustRegion(model(p), towards(q.expand(2, 1, 3)), 5.0)(x, t), p)
         assert (TrustRegion(model(p), towards(q.expand(2, 1, 3)), math.inf)(x, t) == -math.inf).all()
 
@@ -159,10 +159,10 @@ def test_around_classifier_based_guidance_the_base_is_evaluated_once(world, leve
 
 
 def test_other_arguments_are_other_calls():
-    laws = torch.stack([table(9), table(10)])
+    distributions = torch.stack([table(9), table(10)])
 
     def conditional(xt, t, *, y):
-        return laws[y, torch.arange(len(xt)) % B]
+        return distributions[y, torch.arange(len(xt)) % B]
 
     base = CountEvaluations(conditional)
     y = torch.zeros(B, dtype=torch.int64)

@@ -96,7 +96,7 @@ def test_impossible_on_either_side_stays_impossible(gamma):
     assert torch.equal(guided[..., 3], torch.zeros(B, L, dtype=torch.float64))
 
 
-def test_disjoint_supports_leave_no_law_and_no_nan():
+def test_disjoint_supports_leave_no_distribution_and_no_nan():
     base = denoiser(torch.tensor([[0.0, -math.inf]] * 2 + [[-math.inf, 0.0]])[:, None].expand(3, 2, 2))
     guided = ClassifierFree(base, 2.0, NULL)(torch.zeros(B, L, dtype=torch.int64), T, y=Y)
     assert (guided == -math.inf).all()

@@ -1,4 +1,4 @@
-"""Tiny worlds: each process with the exact Oracle of a random joint law."""
+"""Tiny worlds: each process with the exact Oracle of a random joint distribution."""
 
 from types import SimpleNamespace
 

@@ -33,10 +33,10 @@ def test_classes_of_all_sequences_average_to_the_prior(log_linear_world):
     """sum over x_t of q(x_t) p(y | x_t) = p(y): the noise level is the one that x_t was drawn at."""
     world = log_linear_world
     t = torch.full((len(world.oracle.sequences),), 0.6, dtype=torch.float64)
-    law = world.oracle.joint @ world.oracle.corruption(world.schedule.alpha(t)[0].item())
-    possible = law > 0
+    distribution = world.oracle.joint @ world.oracle.corruption(world.schedule.alpha(t)[0].item())
+    possible = distribution > 0
     log_p = Classifier(world.process, exact_network(world))(world.oracle.sequences[possible], t[possible])
-    torch.testing.assert_close(law[possible] @ log_p.exp(), world.oracle.joint @ world.oracle.likelihood)
+    torch.testing.assert_close(distribution[possible] @ log_p.exp(), world.oracle.joint @ world.oracle.likelihood)
 
 
 @given(level=st.floats(0.01, 1.0), other=st.floats(0.0, 1.0))

@@ -38,7 +38,7 @@ def explicit_rate(world, log_x0, x0, xt, t):
     total = 0.0
     for v in range(3):
         if v != xt:
-            true, model = (beta * noise[xt] * law[v] / law[xt] for law in (q, m))
+            true, model = (beta * noise[xt] * distribution[v] / distribution[xt] for distribution in (q, m))
             total += (model - true + (true * (true / model).log() if true > 0 else 0.0)).item()
     return total
 
@@ -120,17 +120,17 @@ def test_the_bound_of_the_exact_denoiser_is_the_likelihood(world):
     assert reconstruction >= 0
 
 
-def test_the_bound_of_a_chain_bounds_the_law_of_its_sampler(log_linear_world):
+def test_the_bound_of_a_chain_bounds_the_distribution_of_its_sampler(log_linear_world):
     world, steps = log_linear_world, 6
     kernel = Ancestral(world.process, world.denoiser)
-    law = world.oracle.law(kernel, torch.linspace(1, 0, steps + 1).tolist())
+    distribution = world.oracle.distribution(kernel, torch.linspace(1, 0, steps + 1).tolist())
     for i in [i for i in range(27) if world.oracle.joint[i] > 0][::3]:
         x0 = world.oracle.sequences[i]
         bound = world.process.prior_loss(world.denoiser, x0[None].expand(27, 3)).double().mean(0).sum().item()
         for k in range(1, steps + 1):
             s = torch.full((27,), (k - 1) / steps, dtype=torch.float64)
             bound += expectation(world, x0, k / steps, lambda *a, s=s: world.process.step_loss(*a, s))
-        assert -math.log(law[i].item()) - 2e-3 <= bound <= -math.log(law[i].item()) + 1.0
+        assert -math.log(distribution[i].item()) - 2e-3 <= bound <= -math.log(distribution[i].item()) + 1.0
 
 
 def test_steps_tend_to_continuous_time(world):
@@ -293,7 +293,7 @@ def test_uniform_loss_is_the_published_one(schedule, generator):
     alpha, slope = schedule.alpha(t)[:, None, None], schedule.alpha_prime(t)[:, None, None]
     clean, noisy = (torch.nn.functional.one_hot(x, v).double() for x in (x0, xt))
     q, m = (v * alpha * p + 1 - alpha for p in (clean, log_x0.exp()))
-    q_xt, m_xt = ((law * noisy).sum(-1, keepdim=True) for law in (q, m))
+    q_xt, m_xt = ((distribution * noisy).sum(-1, keepdim=True) for distribution in (q, m))
     jumps = (q / q_xt * ((q / q_xt).log() - (m / m_xt).log())).sum(-1, keepdim=True)
     published = (slope / (v * alpha) * (v / q_xt - v / m_xt - jumps)).squeeze(-1)
     torch.testing.assert_close(process.diffusion_loss(log_x0, x0, xt, t), published, rtol=1e-6, atol=1e-8)

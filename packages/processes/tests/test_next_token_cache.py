@@ -46,7 +46,7 @@ def draw(model, x, y=None, *, free=range(LENGTH), generator):
 
 @torch.no_grad()
 @pytest.mark.parametrize("label", [None, 1])
-def test_columns_in_turn_give_the_law_of_the_model(network, model, label):
+def test_columns_in_turn_give_the_distribution_of_the_model(network, model, label):
     sequences = torch.cartesian_prod(*[torch.arange(V)] * LENGTH)
     y = None if label is None else torch.full((len(sequences),), label)
     log_p = torch.zeros(len(sequences), dtype=torch.float64)

@@ -36,8 +36,8 @@ def test_sampling_tends_to_the_data_at_first_order(log_linear_world):
     kernel = Ancestral(world.process, world.denoiser)
     errors = []
     for steps in (8, 16, 32):
-        law = world.oracle.law(kernel, torch.linspace(1, 0, steps + 1).tolist())
-        errors.append((law - world.oracle.joint).abs().sum().item() / 2)
+        distribution = world.oracle.distribution(kernel, torch.linspace(1, 0, steps + 1).tolist())
+        errors.append((distribution - world.oracle.joint).abs().sum().item() / 2)
     assert errors[0] > errors[1] > errors[2]
     assert 1.6 < errors[1] / errors[2] < 2.4
     assert errors[2] < 0.03
@@ -96,10 +96,10 @@ def test_every_process_draws_its_own_corruption(world, generator):
     t, before = torch.full((4000,), 0.6), torch.get_rng_state()
     xt = world.process.corrupt(x0, t, generator=generator)
     assert torch.equal(before, torch.get_rng_state())
-    law = world.oracle.token_corruption(world.schedule.alpha(torch.tensor(0.6)).item())
+    distribution = world.oracle.token_corruption(world.schedule.alpha(torch.tensor(0.6)).item())
     for token in (0, 1):
         counts = torch.bincount(xt[x0 == token], minlength=3).double()
-        expected = 8000 * law[token]
+        expected = 8000 * distribution[token]
         possible = expected > 0
         assert counts[~possible].sum() == 0
         chi_square = ((counts - expected)[possible] ** 2 / expected[possible]).sum()

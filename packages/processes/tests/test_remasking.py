@@ -98,8 +98,8 @@ def test_sampling_tends_to_the_data(oracle, rate):
 
     errors = []
     for steps in (8, 16, 32):
-        law = world.law(Remasking(process, denoiser, rate), torch.linspace(1, 0, steps + 1).tolist())
-        errors.append((law - world.joint).abs().sum().item() / 2)
+        distribution = world.distribution(Remasking(process, denoiser, rate), torch.linspace(1, 0, steps + 1).tolist())
+        errors.append((distribution - world.joint).abs().sum().item() / 2)
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.05
 

@@ -26,7 +26,7 @@ def test_samples_of_another_distribution_are_separable() -> None:
 
 
 def test_area_of_a_known_classifier() -> None:
-    # One feature, two normal laws a distance d apart: the AUROC is Φ(d / √2), 0.760 for d = 1.
+    # One feature, two normal distributions a distance d apart: the AUROC is Φ(d / √2), 0.760 for d = 1.
     rng = np.random.default_rng(0)
     values = {str(i): x for i, x in enumerate([*rng.normal(0, 1, 2000), *rng.normal(1, 1, 2000)])}
     names = list(values)
