@@ -10,7 +10,7 @@ from discrete_diffusion.datasets import CategoryLabel, Padded, SequenceData, seq
 from discrete_diffusion.datasets.dna_tokenizer import dna_tokenizer
 from discrete_diffusion.datasets.species_distribution import SyntheticSpecies
 from discrete_diffusion.datasets.synthetic_species import synthetic_species
-from discrete_diffusion.evaluator.domains import domain
+from discrete_diffusion.evaluator.domains import dna, domain
 from discrete_diffusion.evaluator.domains.dna import DNA
 from discrete_diffusion.evaluator.domains.domain import Run, build_domain
 from discrete_diffusion.evaluator.point import Point
@@ -43,6 +43,16 @@ def test_counts_by_hand(metrics: DNA):
     assert [row["novel"] for row in outcome.samples] == [False, True, True, False, False, True, False]
     assert outcome.samples[3]["property"] is None
     assert not metrics.accepts("acgt")
+
+
+def test_names_of_special_tokens_are_no_bases(metrics: DNA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    outcome = metrics(["GGCATT[CLS][MASK]"] * 20)
+    shown: dict[str, list[str]] = {}
+    monkeypatch.setattr(dna, "draw_composition", lambda rows, path: shown.update(rows) or path)
+    point = Point("none", None, "unconditional", 20)
+    metrics.draw([Run(point, 1, outcome)], tmp_path, chosen=point, shown=4)
+    assert set(shown[point.title()]) == {"GGCATT**"}
+    assert outcome.samples[0]["string"] == "GGCATT[CLS][MASK]"
 
 
 def test_a_few_letters_are_not_novel(metrics: DNA):

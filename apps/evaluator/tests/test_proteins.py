@@ -45,6 +45,13 @@ def test_counts_by_hand(metrics: Proteins):
     assert not metrics.accepts("mk")
 
 
+def test_names_of_special_tokens_are_no_amino_acids(metrics: Proteins):
+    marked, plain = (metrics([f"MKV{token}GW"] * 20).numbers for token in ("<mask><pad>", "--"))
+    names = [name for name in plain if name.startswith("js_distance")]
+    assert [marked[name] for name in names] == [plain[name] for name in names]
+    assert marked["discriminator_auroc"] == plain["discriminator_auroc"]
+
+
 def test_a_few_letters_are_not_novel(metrics: Proteins):
     shortest = min(map(len, metrics.known))
     outcome = metrics(["W", "W" * (shortest - 1), "W" * shortest])

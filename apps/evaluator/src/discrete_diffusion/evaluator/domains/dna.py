@@ -20,7 +20,13 @@ from discrete_diffusion.eval import (
 )
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.domains.layout import Layout
-from discrete_diffusion.evaluator.domains.sequences import KmerReference, held_out_rows, spectra_of, strings_to_draw
+from discrete_diffusion.evaluator.domains.sequences import (
+    KmerReference,
+    SpecialTokens,
+    held_out_rows,
+    spectra_of,
+    strings_to_draw,
+)
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty, sheet_title
 from discrete_diffusion.evaluator.point import Point
 
@@ -89,6 +95,7 @@ class DNA(Domain):
         self.known = frozenset(known)
         examples = data.examples(reference_rows).with_format(None)
         self.references = [one.upper() for one in examples[data.column][:]]
+        self.special = SpecialTokens(data.tokenizer)
         self.label = data.label
         self.classes = None if data.label is None else np.array(examples["label"][:])
         self.held_out = held_out_rows(data, reference_rows)
@@ -110,12 +117,13 @@ class DNA(Domain):
         values = {one: float(self.property(one)) for one in dict.fromkeys(strings) if is_dna(one)}
         novel = [one for one in values if len(one) >= self.shortest and hash(one) not in self.known]
         numbers: dict[str, Number] = {}
+        letters = self.special.hidden(strings)
         for k in LENGTHS:
-            found = compare_kmers(strings, self.kmers.spectra[k], k)
+            found = compare_kmers(letters, self.kmers.spectra[k], k)
             numbers |= {f"js_divergence_{k}": found.divergence, f"js_distance_{k}": found.distance}
             numbers[f"held_out_js_distance_{k}"] = self.kmers.held_out_distances(len(strings))[k]
-        numbers |= self._by_class(strings, requested)
-        numbers["discriminator_auroc"] = discriminator_auroc(self.held_out, strings)
+        numbers |= self._by_class(letters, requested)
+        numbers["discriminator_auroc"] = discriminator_auroc(self.held_out, letters)
         return Outcome.of(strings, values, novel, numbers)
 
     @staticmethod
@@ -129,7 +137,8 @@ class DNA(Domain):
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """Draw 3-mers and letters of samples and data, the first novel samples, and the property."""
-        groups, reference = strings_to_draw(runs, chosen), self.kmers.spectra[DRAWN]
+        groups = {name: self.special.hidden(some) for name, some in strings_to_draw(runs, chosen).items()}
+        reference = self.kmers.spectra[DRAWN]
         own = self._own(chosen)
         spectra, marks = (spectra_of(one, DRAWN, LETTERS) for one in (groups, own))
         pairs = [(name, "data", one, reference) for name, one in spectra.items()]

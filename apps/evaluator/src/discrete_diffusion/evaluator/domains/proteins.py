@@ -24,6 +24,7 @@ from discrete_diffusion.eval import (
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.domains.sequences import (
     KmerReference,
+    SpecialTokens,
     held_out_rows,
     spectra_of,
     spread,
@@ -82,6 +83,7 @@ class Proteins(Domain):
         self.shortest = min(map(len, known))
         self.references = spread(known, reference_rows)
         self.held_out = held_out_rows(data, reference_rows)
+        self.special = SpecialTokens(data.tokenizer)
         self.kmers = KmerReference(self.references, self.held_out, LENGTHS, AMINO_ACIDS)
         self.properties = {name: _values(function, self.held_out) for name, function in PROPERTIES.items()}
         self.training_values = [float(self.property(one)) for one in self.references if is_protein(one)]
@@ -101,11 +103,12 @@ class Proteins(Domain):
         novel = [one for one in values if len(one) >= self.shortest and one not in self.known]
         valid = [one for one in strings if one in values]
         numbers: dict[str, Number] = {}
+        letters = self.special.hidden(strings)
         for k in LENGTHS:
-            numbers[f"js_distance_{k}"] = compare_kmers(strings, self.kmers.spectra[k], k, AMINO_ACIDS).distance
+            numbers[f"js_distance_{k}"] = compare_kmers(letters, self.kmers.spectra[k], k, AMINO_ACIDS).distance
             numbers[f"held_out_js_distance_{k}"] = self.kmers.held_out_distances(len(strings))[k]
         pairs = partial(kmer_shares, k=2, letters=AMINO_ACIDS)
-        numbers["discriminator_auroc"] = discriminator_auroc(self.held_out, strings, features=pairs)
+        numbers["discriminator_auroc"] = discriminator_auroc(self.held_out, letters, features=pairs)
         for name, function in PROPERTIES.items():
             found, held_out = _values(function, valid), self.properties[name]
             numbers[f"{name}_mean"] = float(found.mean()) if len(found) else None
@@ -128,9 +131,10 @@ class Proteins(Domain):
 
     def draw(self, runs: Sequence[Run], directory: Path, *, chosen: Point, shown: int) -> list[Path]:
         """Draw the composition of samples and data, and the distribution of the property."""
+        groups = {name: self.special.hidden(some) for name, some in strings_to_draw(runs, chosen).items()}
         composition = draw_kmer_spectrum(
             self.kmers.spectra[1],
-            spectra_of(strings_to_draw(runs, chosen), 1, AMINO_ACIDS),
+            spectra_of(groups, 1, AMINO_ACIDS),
             directory / "composition.png",
             title="Amino acids of samples and data",
             letters=AMINO_ACIDS,

@@ -1,9 +1,11 @@
 """Comparisons of sequences of letters, for DNA and proteins."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import compare_kmers, kmer_spectrum
@@ -37,6 +39,18 @@ class KmerReference:
 def held_out_rows(data: SequenceData, count: int) -> list[str]:
     """Return at most `count` validation rows in upper case, evenly spread."""
     return spread([one.upper() for one in data.validation.with_format(None)[data.column][:]], count)
+
+
+class SpecialTokens:
+    """Special tokens of a tokenizer, whose names hold letters that are no bases or amino acids: `[PAD]`, `<mask>`."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        names = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
+        self.pattern = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+
+    def hidden(self, strings: Sequence[str]) -> list[str]:
+        """Return the strings with one sign in place of each special token, so that other tokens keep their places."""
+        return [self.pattern.sub("*", one) for one in strings]
 
 
 def spread(rows: Sequence[str], count: int) -> list[str]:
