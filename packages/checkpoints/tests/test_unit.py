@@ -181,6 +181,7 @@ def test_a_class_has_a_name(checkpoint: Checkpoint):
     ("arguments", "error", "message"),
     [
         ({"count": -1}, ValueError, "Expected `count` >= 1, got -1"),
+        ({"count": 1, "seed": 0, "first": None}, TypeError, "Expected an integer `first`, got None"),
         ({"count": 1.5}, TypeError, r"Expected an integer `count`, got 1\.5"),
         ({"count": 2, "y": 1.5}, ValueError, "Expected one integer label or 2 of them"),
         ({"count": 2, "y": torch.tensor([0, 1, 0])}, ValueError, "Expected one integer label or 2 of them"),

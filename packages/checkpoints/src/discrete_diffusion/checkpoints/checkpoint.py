@@ -224,8 +224,8 @@ class Checkpoint:
             raise TypeError(f"Expected an integer `count`, got {count!r}.")
         if count < 1:
             raise ValueError(f"Expected `count` >= 1, got {count}.")
-        for name, number in (("seed", seed), ("first", first)):
-            if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        for name, number in (("seed", 0 if seed is None else seed), ("first", first)):
+            if not isinstance(number, int) or isinstance(number, bool):
                 raise TypeError(f"Expected an integer `{name}`, got {number!r:.80}.")
         if seed is None:
             return generator
