@@ -92,6 +92,15 @@ def test_a_judge_must_be_one(configured: Configured, checkpoint: Checkpoint, cla
     assert not (tmp_path / "out").exists()
 
 
+def test_a_missing_judge_is_trained_by_one_command(
+    configured: Configured, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    common = [f"checkpoint={checkpoint('udlm')}", "judge=trained", f"output={tmp_path / 'out'}"]
+    with pytest.raises(FileNotFoundError, match=r"No clean .*`uv run trainer task=clean_classifier generator=/.*`, or"):
+        evaluate(configured(*common))
+
+
 def test_any_sequence_classifier_judges(tmp_path: Path):
     tokenizer = word_tokenizer(["good bad fine poor"] * 4, vocab_size=60)
     config = BertConfig(

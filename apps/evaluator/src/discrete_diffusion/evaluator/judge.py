@@ -11,8 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from discrete_diffusion.checkpoints import Checkpoint, load_classifier, newest_classifier
+from discrete_diffusion.checkpoints import Checkpoint, MissingClassifierError, load_classifier, newest_classifier
 from discrete_diffusion.eval import SequenceClassifier, classification_report
+from discrete_diffusion.evaluator.classifiers import NoClassifierError
 from discrete_diffusion.evaluator.domains.domain import Number
 
 
@@ -41,7 +42,11 @@ class TrainedJudge:
     def __init__(
         self, path: str | None, *, folder: Path, checkpoint: Checkpoint, device: torch.device, batch_size: int
     ) -> None:
-        classifier = load_classifier(newest_classifier(folder, "clean") if path is None else path)
+        try:
+            classifier = load_classifier(newest_classifier(folder, "clean") if path is None else path)
+        except MissingClassifierError as error:
+            command = f"uv run trainer task=clean_classifier generator={folder}"
+            raise NoClassifierError(f"{error} Train one with `{command}`, or name one by `judge.path=RUN`.") from error
         if classifier.kind != "clean" or classifier.label is None:
             raise ValueError(f"Expected a classifier of `task=clean_classifier` to judge by, got another: {path}.")
         classifier.matches(checkpoint)
