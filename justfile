@@ -22,6 +22,10 @@ lint:
     uv run codespell
     scripts/pin.py --check
 
+# Known vulnerabilities of the pinned versions, from osv.dev (needs the network)
+audit *ARGS:
+    uv audit --preview-features audit-command {{ARGS}}
+
 # Put the style right
 format:
     uv run ruff check --fix
