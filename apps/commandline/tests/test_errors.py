@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,3 +131,22 @@ def test_a_path_that_cannot_be_opened_is_named_without_a_number(capsys: pytest.C
         Path("no/such/file").read_text()
     assert stop.value.code == 2
     assert capsys.readouterr().err == "command: No such file or directory: no/such/file\n"
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_message(tmp_path: Path):
+    program = """
+import sys
+from discrete_diffusion.commandline import report_errors
+with report_errors("writer"):
+    while True:
+        print("line")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        assert writer.stdout.readline() == b"line\n"
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == 141

@@ -23,6 +23,8 @@ LIBRARY_ERRORS = {
 """Errors of libraries about what the user has set or what a file holds, by the library, which is not imported here."""
 BUG = 70
 """Exit code of an error that is neither: EX_SOFTWARE of sysexits.h."""
+CLOSED_PIPE = 141
+"""Exit code of a command whose output nobody reads any more: 128 + SIGPIPE."""
 
 Hints: TypeAlias = Mapping[type[Exception], str]
 """Advice for errors of each class, as a clause without a period."""
@@ -55,7 +57,8 @@ def _refuses_arguments(error: BaseException) -> bool:
 def report_errors(name: str, hints: Callable[[], Hints] = dict, *, debug: bool | None = None) -> Iterator[None]:
     """Print an error as one line, and exit with 2 if the user can fix it, with 70 if it is a bug, 130 on Ctrl-C.
 
-    The traceback of a bug is written to a file that the line names.
+    The traceback of a bug is written to a file that the line names. If the reader of standard output has closed it,
+    as `head` does, the exit code is 141 and nothing is printed.
 
     Args:
         name: Name of the command, printed before the message.
@@ -71,6 +74,10 @@ def report_errors(name: str, hints: Callable[[], Hints] = dict, *, debug: bool |
         yield
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has enough; what is still buffered must go somewhere at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(CLOSED_PIPE) from None
     except Exception as error:
         if debug:
             raise
