@@ -51,19 +51,19 @@ def wheels_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-def asked_for(member: str, wheels: dict[str, Path]) -> set[str]:
+def requirements_of(member: str, wheels: dict[str, Path]) -> set[str]:
     """Return a member and all members that it requires, directly or not."""
     if member not in wheels:
         raise SystemExit(f"Expected a wheel of {PREFIX}{member}: run `uv run just build`.")
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in headers(wheels[member]).get_all("Requires-Dist", []))
     others = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
-    return {member}.union(*(asked_for(other, wheels) for other in others))
+    return {member}.union(*(requirements_of(other, wheels) for other in others))
 
 
 def requirements(member: str, wheels: dict[str, Path]) -> list[str]:
     """Return what to install: files, so that no other distribution of the same name can stand in for one of them."""
     extras = headers(wheels[member]).get_all("Provides-Extra", []) if member in WITH_EXTRAS else []
-    others = sorted(asked_for(member, wheels) - {member})
+    others = sorted(requirements_of(member, wheels) - {member})
     return [f"{wheels[member]}[{','.join(extras)}]" if extras else str(wheels[member])] + [
         str(wheels[o]) for o in others
     ]

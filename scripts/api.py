@@ -160,7 +160,7 @@ def read(path: Path) -> tuple[str, list[str]] | None:
 
 
 def problem(package: str, *, write: bool) -> str | None:
-    """One line that says what is wrong with a package's api.txt; what may be written is, if asked for."""
+    """Return one line on what is wrong with a package's api.txt; `write` writes it first, if that breaks nothing."""
     folder = ROOT / "packages" / package
     old = read(folder / "api.txt")
     version = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

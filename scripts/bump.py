@@ -48,12 +48,12 @@ def span(version: str) -> str:
 
 def with_range(pyproject: str, member: str, version: str) -> str:
     """Return a member's pyproject.toml with a range of another member that includes its new version."""
-    asked = re.compile(rf'("{PREFIX}{member}(?:\[[^]"]*\])?)([<>=][^";]*)')
+    ranges = re.compile(rf'("{PREFIX}{member}(?:\[[^]"]*\])?)([<>=][^";]*)')
 
     def moved(match: re.Match[str]) -> str:
         return match[0] if SpecifierSet(match[2]).contains(version) else match[1] + span(version)
 
-    return asked.sub(moved, pyproject)
+    return ranges.sub(moved, pyproject)
 
 
 def planned(root: Path, member: str, version: str) -> tuple[dict[Path, str], list[str]]:

@@ -18,20 +18,20 @@ from pkgutil import iter_modules
 PREFIX = "discrete-diffusion-"
 
 
-def asked_for(member: str) -> set[str]:
+def requirements_of(member: str) -> set[str]:
     """Return a member and all members that it requires, directly or not."""
     names = (re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires(PREFIX + member) or [])
     others = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
-    return {member}.union(*map(asked_for, others))
+    return {member}.union(*map(requirements_of, others))
 
 
 def main() -> None:
-    """Compare what is asked for with what is installed and with what can be imported."""
+    """Compare the requirements with the installed and the importable packages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("member", help="guidance, for discrete-diffusion-guidance")
     parser.add_argument("--example", action="store_true", help="run the README's Python blocks")
     arguments = parser.parse_args()
-    expected = asked_for(arguments.member)
+    expected = requirements_of(arguments.member)
 
     names = {distribution.name for distribution in distributions()}
     installed = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}

@@ -26,17 +26,17 @@ def wheels(tmp_path: Path) -> dict[str, Path]:
     wheel(tmp_path, "processes", "Requires-Dist: discrete-diffusion-schedules<0.2,>=0.1", "Requires-Dist: torch>=2.6")
     wheel(tmp_path, "datasets", "Provides-Extra: rdkit", "Provides-Extra: images")
     wheel(tmp_path, "backbones", "Provides-Extra: mamba", "Requires-Dist: mamba-ssm>=2.2 ; extra == 'mamba'")
-    asked = [
+    required = [
         "Requires-Dist: discrete-diffusion-datasets[rdkit]>=0.1",
         "Requires-Dist: discrete-diffusion-processes>=0.1",
     ]
-    wheel(tmp_path, "trainer", *asked)
+    wheel(tmp_path, "trainer", *required)
     return alone["wheels_in"](tmp_path)
 
 
 def test_a_member_is_installed_with_those_that_it_asks_for_and_no_other(wheels: dict[str, Path]):
     assert set(wheels) == {"schedules", "processes", "datasets", "backbones", "trainer"}
-    assert alone["asked_for"]("trainer", wheels) == {"trainer", "datasets", "processes", "schedules"}
+    assert alone["requirements_of"]("trainer", wheels) == {"trainer", "datasets", "processes", "schedules"}
     needed = [str(wheels[name]) for name in ("trainer", "datasets", "processes", "schedules")]
     assert alone["requirements"]("trainer", wheels) == needed
     assert alone["requirements"]("schedules", wheels) == [str(wheels["schedules"])]
@@ -49,7 +49,7 @@ def test_extras_are_installed_where_the_tests_need_them(wheels: dict[str, Path])
 
 def test_a_missing_wheel_and_one_too_many_are_named(wheels: dict[str, Path], tmp_path: Path):
     with pytest.raises(SystemExit, match="Expected a wheel of discrete-diffusion-guidance: run `uv run just build`"):
-        alone["asked_for"]("guidance", wheels)
+        alone["requirements_of"]("guidance", wheels)
     wheel(tmp_path, "schedules", version="0.2.0")
     with pytest.raises(SystemExit, match=r"Expected one wheel of schedules in .*-0\.1\.0-.* and .*-0\.2\.0-"):
         alone["wheels_in"](tmp_path)

@@ -1,4 +1,4 @@
-"""No public name or parameter of a package disappears without a version that says so."""
+"""Public names and parameters of each package, against its version."""
 
 import runpy
 from pathlib import Path

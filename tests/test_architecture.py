@@ -1,4 +1,4 @@
-"""Every member of the workspace is a distribution that could be released as it stands."""
+"""Members of the workspace, each a distribution that could be released as it stands."""
 
 import re
 import tomllib
@@ -28,7 +28,7 @@ VERSIONS = {settings(member)["project"]["name"]: settings(member)["project"]["ve
 each_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
 
 
-def test_the_members_are_the_ones_that_the_tools_are_told_of():
+def test_the_tools_know_every_member():
     names = {member.name for member in MEMBERS}
     assert len(names) == len(MEMBERS) == 11
     tools = settings(ROOT)["tool"]
@@ -80,7 +80,11 @@ def test_the_newest_heading_of_the_changelog_is_the_version(member: Path):
 
 @each_member
 def test_requirements_on_other_members_are_bounded_ranges_that_hold_today(member: Path):
-    ours = [asked for asked in requirements(settings(member)["project"]) if asked.name.startswith(PREFIX)]
-    for asked in ours:
-        assert sorted(bound.operator for bound in asked.specifier) == ["<", ">="], str(asked)
-        assert asked.specifier.contains(VERSIONS[asked.name]), f"{asked} leaves out {VERSIONS[asked.name]}"
+    ours = [
+        requirement for requirement in requirements(settings(member)["project"]) if requirement.name.startswith(PREFIX)
+    ]
+    for requirement in ours:
+        assert sorted(bound.operator for bound in requirement.specifier) == ["<", ">="], str(requirement)
+        assert requirement.specifier.contains(VERSIONS[requirement.name]), (
+            f"{requirement} leaves out {VERSIONS[requirement.name]}"
+        )

@@ -1,4 +1,4 @@
-"""Every benchmark once, at small sizes: both sides run, and agree."""
+"""Benchmarks at small sizes: both sides of each agree."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Raising one member's version moves all that follows it and nothing else, or changes nothing."""
+"""New versions of a member, and the files that follow."""
 
 import runpy
 import shutil
@@ -25,7 +25,7 @@ MEMBER = """[project]
 name = "discrete-diffusion-{name}"
 version = "0.1.0"
 requires-python = ">=3.11"
-dependencies = [{asked}]
+dependencies = [{requirement}]
 """
 CHANGELOG = "# Changelog\n\n## Unreleased\n\n- `Linear` is gone.\n\n## 0.1.0\n\n- First release.\n"
 
@@ -36,14 +36,14 @@ def root(tmp_path: Path) -> Path:
     if shutil.which("uv") is None:
         pytest.skip("uv is not on the path")
     (tmp_path / "pyproject.toml").write_text(WORKSPACE)
-    for home, name, asked in (
+    for home, name, requirement in (
         ("packages", "schedules", ""),
         ("packages", "processes", '\n    "discrete-diffusion-schedules>=0.1,<0.2",\n    "torch>=2.6",\n'),
         ("apps", "trainer", '"discrete-diffusion-processes>=0.1,<0.2", "discrete-diffusion-schedules[all]>=0.1,<0.2"'),
     ):
         folder = tmp_path / home / name
         folder.mkdir(parents=True)
-        (folder / "pyproject.toml").write_text(MEMBER.format(name=name, asked=asked))
+        (folder / "pyproject.toml").write_text(MEMBER.format(name=name, requirement=requirement))
         (folder / "CHANGELOG.md").write_text(
             CHANGELOG if name == "schedules" else "# Changelog\n\n## 0.1.0\n\n- First.\n"
         )

@@ -1,4 +1,4 @@
-"""A user with a folder of her own: her Python file, both commands, no edit of the repository."""
+"""A user's own folder: her Python file and both commands, without an edit of the repository."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pictures of docs/figures are drawn, each is on a page, and the world that they are made of is exact."""
+"""Pictures of docs/figures: drawn, on a page, and of an exact world."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Importing a package loads what it needs and nothing that its users did not ask for."""
+"""Imports of each package: what it needs and nothing more."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The script that writes the pins changes the pins and nothing else."""
+"""Script of the pins, which changes the pins and nothing else."""
 
 import runpy
 from pathlib import Path

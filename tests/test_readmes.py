@@ -1,4 +1,4 @@
-"""The Python of the root README and of docs/ runs as it is printed; each package runs its own README's."""
+"""Python examples of the root README and of docs/."""
 
 import re
 import shutil

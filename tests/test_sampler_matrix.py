@@ -1,4 +1,4 @@
-"""Every sampler on every process, under guidance, clamps, constraints and searches: it runs, or it says why not."""
+"""Matrix of samplers, processes, guidance, clamps, constraints and searches: a sample, or an error with its reason."""
 
 import itertools
 from functools import partial

@@ -1,4 +1,4 @@
-"""The documentation: nothing is left out, equations and links hold, and nothing is loaded from another host."""
+"""Documentation: complete pages, valid equations and links, and no content from other hosts."""
 
 import dataclasses
 import importlib
@@ -64,9 +64,9 @@ def test_every_member_has_a_reference_page_that_starts_with_its_readme(member: P
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_reference_has_every_public_name_once(package: str):
     page = (DOCS / "reference" / f"{package}.md").read_text()
-    told = re.findall(rf"^::: discrete_diffusion\.{package}\.(?:\w+\.)*(\w+)$", page, re.MULTILINE)
+    documented = re.findall(rf"^::: discrete_diffusion\.{package}\.(?:\w+\.)*(\w+)$", page, re.MULTILINE)
     public = importlib.import_module(f"discrete_diffusion.{package}").__all__
-    assert sorted(name for name in told if name not in MODULES) == sorted(public)
+    assert sorted(name for name in documented if name not in MODULES) == sorted(public)
 
 
 @pytest.mark.parametrize("page", [*METHODS, *SAMPLERS])
@@ -86,11 +86,11 @@ def test_every_sampler_of_the_evaluator_is_on_a_page():
 
 
 def test_every_method_of_guidance_has_a_page():
-    told = set(re.findall(r"\w+", "\n".join((DOCS / page).read_text() for page in METHODS)))
+    documented = set(re.findall(r"\w+", "\n".join((DOCS / page).read_text() for page in METHODS)))
     public = [getattr(guidance, name) for name in guidance.__all__]
     methods = [kind for kind in public if dataclasses.is_dataclass(kind) and has_base_or_rows(kind)]
     assert {guidance.ClassifierFree, guidance.Particles, guidance.TopK} <= set(methods)
-    assert [kind.__name__ for kind in methods if kind.__name__ not in told] == []
+    assert [kind.__name__ for kind in methods if kind.__name__ not in documented] == []
 
 
 def has_base_or_rows(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Lets a page of the site be a file of the repository, with links that hold on the site as they do in the repository.
+"""Pages of the site that are files of the repository, with links that hold on the site as in the repository.
 
 A line `<!-- include packages/guidance/README.md -->` stands for that file. Links, relative to the file that they are
 written in, are led to the page that the target became.

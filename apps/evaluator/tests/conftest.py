@@ -43,7 +43,7 @@ def composed(app: str, overrides: list[str]) -> DictConfig:
 
 @pytest.fixture(scope="session")
 def configured() -> Callable[..., DictConfig]:
-    """The evaluator's configuration, small and quick unless told otherwise."""
+    """The evaluator's configuration, small and quick by default."""
     quick = ["samples=24", "batch_size=16", "seeds=[1,2]", "repeats=1", "pictures.draw=false"]
     return lambda *overrides: composed("evaluator", [*quick, *overrides])
 

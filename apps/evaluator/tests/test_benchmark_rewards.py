@@ -1,4 +1,4 @@
-"""The commands of docs/benchmarks.md build the rewards and properties that the page describes."""
+"""Commands of docs/benchmarks.md, with the rewards and properties that the page describes."""
 
 import re
 from collections.abc import Callable

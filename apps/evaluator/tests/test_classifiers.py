@@ -1,4 +1,4 @@
-"""Guidance by a classifier: which one is taken, what it is asked, what it costs, and what it refuses."""
+"""Guidance by a classifier: choice of the classifier, its target, its cost, and its errors."""
 
 import csv
 import math
@@ -31,7 +31,7 @@ def found(folder: Path, method: Method, **options: object) -> ClassifierTarget:
 
 
 @pytest.mark.parametrize(
-    ("options", "settings", "said", "ends"),
+    ("options", "settings", "pattern", "ends"),
     [
         ([], {}, r"qed > [\d.]+", None),
         ([], {"target": 0}, r"qed <= [\d.]+", None),
@@ -44,17 +44,17 @@ def found(folder: Path, method: Method, **options: object) -> ClassifierTarget:
         (["label=ring_count"], {}, r"ring_count > \d", None),
     ],
 )
-def test_what_is_asked_is_said_in_words(
+def test_the_target_is_described_in_words(
     options: list[str],
     settings: dict[str, object],
-    said: str,
+    pattern: str,
     ends: tuple[float, float] | None,
     checkpoint: Checkpoint,
     classifier: Classifier,
 ):
     path = str(classifier("udlm", "noisy", *options))
     steer = found(checkpoint("udlm"), preset(checkpoint=path, **settings))
-    assert re.fullmatch(said, steer.words), steer.words
+    assert re.fullmatch(pattern, steer.words), steer.words
     assert steer.requested == (None if ends is None else RequestedRange("qed", *ends))
     x, t = torch.full((3, 22), 5), torch.full((3,), 0.5)
     assert steer.likelihood(x, t).shape == (3,)
@@ -76,7 +76,7 @@ def test_two_sides_of_a_threshold_are_one(checkpoint: Checkpoint, classifier: Cl
     assert torch.stack(sides).exp().sum(0).tolist() == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
-def test_the_class_that_samples_are_asked_for_is_the_classifiers_too(checkpoint: Checkpoint, classifier: Classifier):
+def test_the_requested_class_is_the_target_of_the_classifier(checkpoint: Checkpoint, classifier: Classifier):
     own, other = (str(classifier("udlm", "noisy", *options)) for options in ([], ["label=ring_count"]))
     assert found(checkpoint("udlm"), preset(checkpoint=own), label=0).words.startswith("qed <=")
     assert found(checkpoint("udlm"), preset(checkpoint=own, target=1), label=0).words.startswith("qed >")

@@ -1,4 +1,4 @@
-"""A whole evaluation of each kind of model: what it writes agrees with what can be counted from its own samples."""
+"""Evaluations of each kind of model, whose numbers agree with counts of their own samples."""
 
 import csv
 import json
@@ -81,13 +81,15 @@ def test_the_summary_is_the_mean_over_seeds_with_students_interval(
         assert float(row["valid_ci95"]) == pytest.approx(4.3027 * stdev(counts) / math.sqrt(3), rel=1e-4)
     training = load(checkpoint("ar")).data().train.with_format(None)["qed"][:]
     assert float(summary[-1]["valid_property_mean"]) == pytest.approx(mean(training))
-    told = json.loads((out / "summary.json").read_text())
-    assert told["training"]["property"] == "qed"
-    assert sum(value <= told["training"]["p90"] for value in training) / len(training) == pytest.approx(0.9, abs=0.01)
-    assert told["configuration"]["seeds"] == [1, 2, 3]
-    assert told["checkpoint"] == str(checkpoint("ar").resolve())
-    assert told["results"][0]["novel"] == pytest.approx(float(summary[0]["novel"]))
-    nats = told["likelihood"]
+    content = json.loads((out / "summary.json").read_text())
+    assert content["training"]["property"] == "qed"
+    assert sum(value <= content["training"]["p90"] for value in training) / len(training) == pytest.approx(
+        0.9, abs=0.01
+    )
+    assert content["configuration"]["seeds"] == [1, 2, 3]
+    assert content["checkpoint"] == str(checkpoint("ar").resolve())
+    assert content["results"][0]["novel"] == pytest.approx(float(summary[0]["novel"]))
+    nats = content["likelihood"]
     assert nats["nats_per_sequence"] == pytest.approx(nats["diffusion_nats_per_sequence"])
 
 
@@ -128,7 +130,7 @@ def test_labeled_molecules_have_every_picture(configured: Configured, checkpoint
         assert (out / name).stat().st_size > 1000
 
 
-def test_strings_are_told_apart_and_compared_with_the_data(
+def test_strings_are_compared_with_the_data_and_with_each_other(
     configured: Configured, checkpoint: Checkpoint, words: Path, tmp_path: Path
 ):
     out = tmp_path / "out"

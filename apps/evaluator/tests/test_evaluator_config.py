@@ -1,4 +1,4 @@
-"""Every file of the configuration composes and builds what it names."""
+"""Configuration files of the evaluator, composed and built."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The evaluator's commands of docs/presets.md are commands."""
+"""Commands of the evaluator in docs/presets.md."""
 
 import re
 from pathlib import Path

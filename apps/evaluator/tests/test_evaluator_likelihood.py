@@ -1,4 +1,4 @@
-"""The likelihood of validation data against a sum written out by hand."""
+"""Likelihood of validation data against a sum written out by hand."""
 
 import json
 import math
@@ -82,9 +82,9 @@ def test_orders_are_rows_beside_the_bound(
     out, small = tmp_path / "out", ["validation_rows=4", "guidance=none", "samples=2", "seeds=[1]", "sampling.steps=2"]
     orders = "likelihood_orders=[highest_confidence,lowest_entropy]"
     evaluate(configured(*small, orders, f"checkpoint={checkpoint('mdlm')}", f"output={out}"))
-    told = json.loads((out / "summary.json").read_text())["likelihood"]
-    assert list(told["orders"]) == ["highest_confidence", "lowest_entropy"]
-    for row in told["orders"].values():
+    entry = json.loads((out / "summary.json").read_text())["likelihood"]
+    assert list(entry["orders"]) == ["highest_confidence", "lowest_entropy"]
+    for row in entry["orders"].values():
         assert row["sequences"] == 4
         assert row["evaluations_per_sequence"] == load(checkpoint("mdlm")).length
     assert "highest confidence first (exact)" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The report: what is in it, that it is one file, and that it works in a browser."""
+"""HTML report: content, a single file, and its script in a browser."""
 
 import json
 import re
@@ -309,7 +309,7 @@ def test_without_pictures_samples_are_strings(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("value", "half", "told"),
+    ("value", "half", "text"),
     [
         (None, None, "–"),
         (3.0, None, "3"),
@@ -326,8 +326,8 @@ def test_without_pictures_samples_are_strings(tmp_path: Path):
         (18_000_000, None, "18,000,000"),
     ],
 )
-def test_numbers_are_written_as_one_reads_them(value: Any, half: float | None, told: str):
-    assert number(value, half) == told
+def test_numbers_are_written_as_one_reads_them(value: Any, half: float | None, text: str):
+    assert number(value, half) == text
 
 
 def test_tables_hold_the_means_and_what_belongs_to_the_domain(tmp_path: Path):
@@ -355,12 +355,12 @@ def test_tables_hold_the_means_and_what_belongs_to_the_domain(tmp_path: Path):
 def test_the_parts_of_the_likelihood_have_their_shares():
     row = {"sequences": 2, "tokens": 8, "nats_per_sequence": 8.0, "bits_per_token": 1.0, "perplexity": 2.0}
     row |= {f"{key}_error": 0.5 for key in ("nats_per_sequence", "bits_per_token", "perplexity")}
-    told = likelihood_parts(row | {"prior_nats_per_sequence": 2.0, "diffusion_nats_per_sequence": 6.0})
-    assert [one["share"] for one in told["parts"]] == [0.25, 0.75]
+    parts = likelihood_parts(row | {"prior_nats_per_sequence": 2.0, "diffusion_nats_per_sequence": 6.0})
+    assert [one["share"] for one in parts["parts"]] == [0.25, 0.75]
     # A part below zero has no share, and one that is infinite none either.
     for odd in (-1.0, "inf"):
-        told = likelihood_parts(row | {"prior_nats_per_sequence": odd, "diffusion_nats_per_sequence": 9.0})
-        assert not told["drawable"]
+        parts = likelihood_parts(row | {"prior_nats_per_sequence": odd, "diffusion_nats_per_sequence": 9.0})
+        assert not parts["drawable"]
 
 
 def test_each_sample_says_which_class_it_was_to_be_of(tmp_path: Path):
@@ -373,7 +373,7 @@ def test_each_sample_says_which_class_it_was_to_be_of(tmp_path: Path):
     ]
 
 
-def test_text_is_told_apart_by_kind():
+def test_text_is_split_by_kind():
     letters = character_tokenizer(["the 10 films."])
     assert colored("the 10<pad> films.", letters, Layout()) == [
         ["word", "the "],

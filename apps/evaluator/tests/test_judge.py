@@ -1,4 +1,4 @@
-"""Samples are judged by a classifier that did not steer."""
+"""Judges: classifiers that label samples and take no part in guidance."""
 
 import csv
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Configured = Callable[..., DictConfig]
 Checkpoint = Callable[[str], Path]
 
 
-class Said:
+class Fixed:
     """A judge that has made up its mind."""
 
     def __init__(self, names, found):
@@ -30,26 +30,28 @@ class Said:
         return self.log_probs
 
 
-def verdict(found, wanted, *, names=("a", "b", "c"), known=("a", "b", "c")):
+def verdict(found, requested, *, names=("a", "b", "c"), known=("a", "b", "c")):
     ids = torch.zeros(len(found), 1)
-    return judged(Said(names, found), known, [""] * len(found), ids, None if wanted is None else torch.tensor(wanted))
+    return judged(
+        Fixed(names, found), known, [""] * len(found), ids, None if requested is None else torch.tensor(requested)
+    )
 
 
 def test_shares_and_accuracy():
-    told = verdict([0, 0, 1, 2], [0, 0, 0, 0])
-    assert [told[f"judged_{name}"] for name in "abc"] == [0.5, 0.25, 0.25]
-    assert told["accuracy"] == 0.5
-    assert told["macro_f1"] is None
+    numbers = verdict([0, 0, 1, 2], [0, 0, 0, 0])
+    assert [numbers[f"judged_{name}"] for name in "abc"] == [0.5, 0.25, 0.25]
+    assert numbers["accuracy"] == 0.5
+    assert numbers["macro_f1"] is None
 
 
 def test_scores_over_several_classes():
-    found, wanted = [0, 0, 1, 1, 2, 0], [0, 1, 1, 1, 2, 2]
-    told = verdict(found, wanted)
+    found, requested = [0, 0, 1, 1, 2, 0], [0, 1, 1, 1, 2, 2]
+    numbers = verdict(found, requested)
     precision, recall = {0: 1 / 3, 1: 1.0, 2: 1.0}, {0: 1.0, 1: 2 / 3, 2: 0.5}
     f1 = [2 * precision[i] * recall[i] / (precision[i] + recall[i]) for i in range(3)]
-    assert [told[f"f1_{name}"] for name in "abc"] == pytest.approx(f1)
-    assert told["macro_f1"] == pytest.approx(mean(f1))
-    assert told["accuracy"] == pytest.approx(4 / 6)
+    assert [numbers[f"f1_{name}"] for name in "abc"] == pytest.approx(f1)
+    assert numbers["macro_f1"] == pytest.approx(mean(f1))
+    assert numbers["accuracy"] == pytest.approx(4 / 6)
 
 
 def test_classes_are_matched_by_name_and_otherwise_by_place():

@@ -1,4 +1,4 @@
-"""Every guidance on every kind of model: it draws, as the table says, or it is refused before anything is drawn."""
+"""Matrix of guidance and models: samples, or an error before any are drawn."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which condition the pictures show, and their titles."""
+"""Condition and titles of the pictures."""
 
 import math
 from pathlib import Path

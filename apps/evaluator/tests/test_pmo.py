@@ -188,12 +188,12 @@ def test_the_command_resumes_and_writes_what_its_calls_say(
         assert float(row["auc_top10"]) == auc_top_k(scores, 10, budget=12)
         assert float(row["top10"]) == pytest.approx(sum(sorted(scores)[-10:]) / 10)
         assert float(row["top1"]) == max(scores)
-    told = json.loads((folder / "results.json").read_text())
-    assert [row["task"] for row in told["summary"]] == ["qed"] * 2 + ["isomers_c7h8n2o2"] * 2 + ["sum"] * 2
+    content = json.loads((folder / "results.json").read_text())
+    assert [row["task"] for row in content["summary"]] == ["qed"] * 2 + ["isomers_c7h8n2o2"] * 2 + ["sum"] * 2
     # Runs that are done are read and not repeated; another budget needs another folder.
     monkeypatch.setattr(module, "guacamol_score", None)
     benchmark(configured(*overrides))
-    assert json.loads((folder / "results.json").read_text())["results"] == told["results"]
+    assert json.loads((folder / "results.json").read_text())["results"] == content["results"]
     with pytest.raises(FileExistsError, match="holds a benchmark with another `budget`, 12 instead of 30"):
         benchmark(configured(*overrides, "budget=30"))
     (tmp_path / "other").mkdir()

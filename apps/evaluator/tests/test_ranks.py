@@ -239,16 +239,16 @@ def test_each_process_takes_a_cuda_device_of_its_own(monkeypatch: pytest.MonkeyP
     assert choose_device("cpu", Ranks(1, 2, 1)) == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    asked: list[str] = []
+    devices: list[str] = []
 
     def zeros(size: int, device: str) -> SimpleNamespace:
-        asked.append(device)
+        devices.append(device)
         return SimpleNamespace(device=torch.device(device))
 
     monkeypatch.setattr(torch, "zeros", zeros)
     for local in (0, 1):
         choose_device(None, Ranks(local, 2, local))
-    assert asked == ["cuda", "cuda:1"]
+    assert devices == ["cuda", "cuda:1"]
     with pytest.raises(ValueError, match="Expected at most 2 processes on this machine"):
         choose_device(None, Ranks(2, 3, 2))
     with pytest.raises(

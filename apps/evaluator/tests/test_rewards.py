@@ -1,4 +1,4 @@
-"""Searches by a reward: any function of the decoded sample, asked once for each string."""
+"""Searches by a reward: any function of the decoded sample, called once for each string."""
 
 import csv
 import json
@@ -27,18 +27,18 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_it_is_the_function_of_the_decoded_string_over_its_scale(checkpoint: Checkpoint):
     model = load(checkpoint("udlm"))
     x0 = model.data().validation["input_ids"][:][:4]
-    asked: list[str] = []
+    scored: list[str] = []
 
     def length(string: str) -> int:
-        asked.append(string)
+        scored.append(string)
         return len(string)
 
     reward = Reward(model.tokenizer, length, scale=2.0)
     strings = decode(model.tokenizer, x0)
     assert reward(x0).tolist() == [len(string) / 2 for string in strings]
     assert reward(torch.cat([x0, x0])).shape == (8,)
-    assert asked == list(dict.fromkeys(strings))
-    assert reward.calls == len(asked)
+    assert scored == list(dict.fromkeys(strings))
+    assert reward.calls == len(scored)
     reward.reset()
     assert reward.calls == 0
 
@@ -46,7 +46,9 @@ def test_it_is_the_function_of_the_decoded_string_over_its_scale(checkpoint: Che
 @pytest.mark.parametrize(
     ("function", "accepts"), [(lambda s: None, None), (lambda s: math.nan, None), (lambda s: 1.0, lambda s: False)]
 )
-def test_what_has_none_is_worth_what_is_said(function: Callable, accepts: Callable | None, checkpoint: Checkpoint):
+def test_samples_without_a_reward_have_the_reward_of_the_setting(
+    function: Callable, accepts: Callable | None, checkpoint: Checkpoint
+):
     tokenizer, x0 = load(checkpoint("udlm")).tokenizer, torch.tensor([[0, 5, 1]])
     options = {} if accepts is None else {"accepts": accepts}
     assert Reward(tokenizer, function, **options)(x0).tolist() == [-math.inf]
@@ -65,9 +67,9 @@ def test_best_of_n_keeps_the_best_and_says_what_it_cost(configured: Configured, 
     assert 24 < int(best["reward_calls"]) <= 24 * 6
     assert plain["reward_calls"] == "0"
     assert float(best["all_property_mean"]) > float(plain["all_property_mean"])
-    told = json.loads((out / "summary.json").read_text())
-    assert told["results"][1]["gamma"] == "inf"
-    assert told["reward"] == {"name": "len", "scale": 1.0, "invalid": "-inf"}
+    content = json.loads((out / "summary.json").read_text())
+    assert content["results"][1]["gamma"] == "inf"
+    assert content["reward"] == {"name": "len", "scale": 1.0, "invalid": "-inf"}
     assert (out / "samples" / "gamma-inf_seed-1.csv").is_file()
 
 
@@ -87,11 +89,11 @@ def test_the_metrics_property_is_the_reward_in_standard_deviations(
             "sampling.steps=2",
         )
     )
-    told = json.loads((out / "summary.json").read_text())
+    content = json.loads((out / "summary.json").read_text())
     values = torch.tensor(load(checkpoint("mdlm")).data().train.with_format(None)["qed"][:], dtype=torch.float64)
-    assert told["reward"]["scale"] == pytest.approx(values.std(correction=0).item())
-    assert told["reward"]["name"] == "qed"
-    assert told["results"][0]["condition"] == "high qed"
+    assert content["reward"]["scale"] == pytest.approx(values.std(correction=0).item())
+    assert content["reward"]["name"] == "qed"
+    assert content["results"][0]["condition"] == "high qed"
 
 
 def test_particles_tell_of_their_weights_in_table_and_picture(

@@ -1,4 +1,4 @@
-"""One command that compares samplers: one table, one picture, and a line for what is left out."""
+"""Suite of samplers: one table, one picture, and a line for each that is left out."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""One command for every method: one table, one frontier, and a line for what is left out."""
+"""Suite of guidance methods: one table, one frontier, and a line for each that is left out."""
 
 import csv
 import json
@@ -89,8 +89,8 @@ def test_it_runs_every_method_that_is_defined(
     files = {path.name for path in out.iterdir()}
     assert {"frontier.png", "cost.png", "molecules.png", "distribution.png", "trajectory.gif"} <= files
     assert ("particles.png" in files) == (kind == "mdlm")
-    told = json.loads((out / "summary.json").read_text())
-    assert [row["guidance"] for row in told["results"]] == [row["guidance"] for row in rows]
+    content = json.loads((out / "summary.json").read_text())
+    assert [row["guidance"] for row in content["results"]] == [row["guidance"] for row in rows]
     printed = capsys.readouterr().out
     assert "Left out" not in printed
     assert "guidance" in printed

@@ -105,7 +105,7 @@ def test_a_language_model_adds_its_perplexity_and_a_frontier(data: SequenceData,
     assert Text(data).draw(runs, tmp_path, chosen=runs[0].condition, shown=4) == []
 
 
-def test_mauve_is_added_where_it_is_asked_for(data: SequenceData, language_model: Path):
+def test_mauve_is_a_column_if_its_model_is_set(data: SequenceData, language_model: Path):
     pytest.importorskip("mauve")
     metrics = Text(data, mauve_model=str(language_model), reference_rows=40)
     score = metrics(data.validation.with_format(None)["text"][:]).numbers["mauve"]

@@ -38,9 +38,9 @@ def test_an_evaluation_steers_toward_numbers(
     assert {(row["condition"], "property" in row) for row in samples} == {("qed = 0.6", True)}
     likelihood = json.loads((tmp_path / "out" / "summary.json").read_text())["likelihood"]
     assert likelihood["nats_per_sequence"] > 0
-    said = capsys.readouterr().out
-    assert "qed = 0.6" in said
-    assert "conditional on qed, ring_count" in said
+    output = capsys.readouterr().out
+    assert "qed = 0.6" in output
+    assert "conditional on qed, ring_count" in output
 
 
 def test_a_model_is_measured_without_a_request(

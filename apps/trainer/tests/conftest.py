@@ -1,4 +1,4 @@
-"""Runs so small that they take seconds: 300 molecules, one block, a few steps, in this process."""
+"""Runs of seconds: 300 molecules, one block, a few steps, in this process."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

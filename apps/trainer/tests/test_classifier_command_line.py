@@ -1,4 +1,4 @@
-"""Classifiers as a person trains them, in a process of their own."""
+"""Command line of classifiers, in a process of its own."""
 
 import csv
 import signal
@@ -36,11 +36,11 @@ def trainer(*arguments: str, cwd: Path, **environment: str) -> CompletedProcess[
         (["task=noisy_classifier", "data.rows.size=3"], "Unknown setting data.rows.size: another option"),
     ],
 )
-def test_what_a_person_can_mend_is_said_without_a_traceback(tmp_path: Path, arguments: list[str], message: str):
-    told = trainer(*arguments, cwd=tmp_path)
-    assert told.returncode == 2
-    assert message in told.stderr
-    assert "Traceback" not in told.stderr
+def test_errors_of_users_have_no_traceback(tmp_path: Path, arguments: list[str], message: str):
+    completed = trainer(*arguments, cwd=tmp_path)
+    assert completed.returncode == 2
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def made(tmp_path: Path) -> Callable[[str], Path]:
 
     def made(model: str) -> Path:
         options = ["data.rows.size=300", "steps=2", "validate_every=2", f"hydra.run.dir=outputs/molecules/{model}"]
-        told = trainer(*TINY, *options, f"model={model}", cwd=tmp_path)
-        assert told.returncode == 0, told.stderr
+        completed = trainer(*TINY, *options, f"model={model}", cwd=tmp_path)
+        assert completed.returncode == 0, completed.stderr
         return Path(f"outputs/molecules/{model}")
 
     return made
@@ -59,11 +59,11 @@ def made(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.mark.slow
 def test_a_run_tells_what_it_trains_and_what_for(tmp_path: Path, made):
     run = made("udlm")
-    told = trainer(*TINY, "task=noisy_classifier", "steps=4", "validate_every=2", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    assert "A noisy classifier for the generator outputs/molecules/udlm/checkpoint (Uniform, Cosine" in told.stdout
-    assert "validation " in told.stdout
-    assert "uv run evaluator checkpoint=outputs/molecules/udlm/checkpoint guidance=classifier_based" in told.stdout
+    completed = trainer(*TINY, "task=noisy_classifier", "steps=4", "validate_every=2", cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    assert "A noisy classifier for the generator outputs/molecules/udlm/checkpoint (Uniform, Cosine" in completed.stdout
+    assert "validation " in completed.stdout
+    assert "uv run evaluator checkpoint=outputs/molecules/udlm/checkpoint guidance=classifier_based" in completed.stdout
     (classifier,) = tmp_path.glob("outputs/molecules_noisy_classifier/*/classifier")
     assert newest_classifier(tmp_path / run, "noisy", tmp_path / "outputs") == classifier
     load_classifier(classifier).matches(load(tmp_path / run / "checkpoint"))
@@ -94,8 +94,8 @@ def test_two_processes_train_one_classifier_and_measure_all_rows(tmp_path: Path,
     made("ar")
     options = ["task=hidden_classifier", "steps=2", "validate_every=2", *TINY[3:]]
     two = ["trainer.devices=2", "+trainer.strategy=ddp", "hydra.run.dir=two"]
-    told = trainer(*options, *two, cwd=tmp_path, PL_TORCH_DISTRIBUTED_BACKEND="gloo")
-    assert told.returncode == 0, told.stderr
+    completed = trainer(*options, *two, cwd=tmp_path, PL_TORCH_DISTRIBUTED_BACKEND="gloo")
+    assert completed.returncode == 0, completed.stderr
     load_classifier(tmp_path / "two")
     one = trainer(*options, "hydra.run.dir=one", cwd=tmp_path)
     assert one.returncode == 0, one.stderr

@@ -1,4 +1,4 @@
-"""Each task trains for a moment, on a generator that was trained for a moment, and leaves what it says."""
+"""Short trainings of each kind of classifier on a short-trained generator, and their outputs."""
 
 import csv
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_a_run_leaves_a_classifier_that_fits_its_generator(
 
 @pytest.mark.filterwarnings("default")
 def test_training_learns(generator_run, classify, tmp_path: Path):
-    """What is plain to see must be told better than by always giving the commonest answer."""
+    """Obvious classes are predicted better than by the most frequent class."""
     table = tmp_path / "words.csv"
     table.write_text("word,kind\n" + "".join(f"{'ab'[i % 2] * (i % 5 + 2)},{'xy'[i % 2]}\n" for i in range(400)))
     options = ["data=table", f"data.path={table}", "data.column=word", "label=category", "label.column=kind"]

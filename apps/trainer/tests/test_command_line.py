@@ -1,4 +1,4 @@
-"""The command as a person types it, in a process of its own."""
+"""Command line of the trainer, in a process of its own."""
 
 import signal
 import time
@@ -28,15 +28,15 @@ def trainer(*arguments: str, cwd: Path) -> CompletedProcess[str]:
 
 
 def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
-    told = trainer("--help", cwd=tmp_path)
-    assert told.returncode == 0
+    completed = trainer("--help", cwd=tmp_path)
+    assert completed.returncode == 0
     for word in (
         "model: ar, hf, marginal, mdlm, udlm",
         "experiment: amazon, amazon_classifier",
         "uv run trainer data=table",
         "steps:",
     ):
-        assert word in told.stdout
+        assert word in completed.stdout
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_help_names_the_groups_and_starts_quickly(tmp_path: Path):
         (["resume=nowhere.ckpt"], "Nothing to resume at nowhere.ckpt"),
     ],
 )
-def test_what_a_person_can_mend_is_said_without_a_traceback(tmp_path: Path, arguments: list[str], message: str):
-    told = trainer(*arguments, cwd=tmp_path)
-    assert told.returncode == 2
-    assert message in told.stderr
-    assert "Traceback" not in told.stderr
+def test_errors_of_users_have_no_traceback(tmp_path: Path, arguments: list[str], message: str):
+    completed = trainer(*arguments, cwd=tmp_path)
+    assert completed.returncode == 2
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr
     assert not [one for one in tmp_path.glob("**/*") if one.is_file()]
 
 
@@ -120,8 +120,8 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path: Path):
 @pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path: Path):
     options = ["steps=4", "validate_every=2", "trainer.devices=2", "+trainer.strategy=ddp", "hydra.run.dir=ddp"]
-    told = programs.run(*TRAINER, *TINY, *options, cwd=tmp_path, PL_TORCH_DISTRIBUTED_BACKEND="gloo")
-    assert told.returncode == 0, told.stderr
+    completed = programs.run(*TRAINER, *TINY, *options, cwd=tmp_path, PL_TORCH_DISTRIBUTED_BACKEND="gloo")
+    assert completed.returncode == 0, completed.stderr
     load(tmp_path / "ddp" / "checkpoint")
     samples = (tmp_path / "ddp" / "samples" / "step-000004.txt").read_text().splitlines()
     assert len(samples) == 64

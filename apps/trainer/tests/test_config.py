@@ -1,4 +1,4 @@
-"""Every YAML there is composes, and builds what it names."""
+"""Configuration files of the trainer, composed and built."""
 
 import shutil
 from importlib.resources import files

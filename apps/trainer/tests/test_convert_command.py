@@ -175,10 +175,10 @@ def test_from_lightning_to_guided_samples(
 ):
     path, module = trained
     assert convert(path, "made") == 0
-    said = capsys.readouterr().out
-    assert "the averaged weights of step 2 in" in said
-    assert "Uniform, " in said
-    assert "Ignored or different here" not in said
+    output = capsys.readouterr().out
+    assert "the averaged weights of step 2 in" in output
+    assert "Uniform, " in output
+    assert "Ignored or different here" not in output
     model = load(tmp_path / "made")
     expected = DiT(len(tokenizer), 16, 1, 2, cond_size=8, num_classes=2).eval()
     expected.load_state_dict(dict(zip((name for name, _ in expected.named_parameters()), module.shadows, strict=True)))
@@ -252,14 +252,14 @@ def test_a_classifier_steers_its_generator(
     assert convert(trained[0], "bare") == 0
     assert convert(trained[0], "made", "data=molecules", "data.rows.size=200") == 0
     capsys.readouterr()
-    assert convert(path, "told", "--generator", "made") == 0
-    said = capsys.readouterr().out
+    assert convert(path, "noisy", "--generator", "made") == 0
+    output = capsys.readouterr().out
     size = sum(parameter.numel() for parameter in module.parameters())
-    assert f"the classifier of step 2 in {path}: {size:,} parameters, 2 classes (qed <= " in said
-    assert "  the file does not name its classes (data.label_col=qed, data.label_col_pctile=80): they are " in said
-    assert "Written to told." in said
-    assert said.endswith("  uv run evaluator checkpoint=made guidance=classifier_based classifier=told\n")
-    found, model = load_classifier(tmp_path / "told"), load(tmp_path / "made")
+    assert f"the classifier of step 2 in {path}: {size:,} parameters, 2 classes (qed <= " in output
+    assert "  the file does not name its classes (data.label_col=qed, data.label_col_pctile=80): they are " in output
+    assert "Written to noisy." in output
+    assert output.endswith("  uv run evaluator checkpoint=made guidance=classifier_based classifier=noisy\n")
+    found, model = load_classifier(tmp_path / "noisy"), load(tmp_path / "made")
     found.matches(model)
     assert found.label == model.label
     assert torch.equal(found.network.linear.weight, module.classifier_model.output_layer.weight)
@@ -271,32 +271,32 @@ def test_a_classifier_steers_its_generator(
         guided = ClassifierBased(model.kernel(), likelihood, gamma=5.0)(xt, t, s)[0, 3]
         expected = (model.kernel()(xt, t, s)[0, 3] + 5 * likelihood(jumps, t.expand(symbols))).log_softmax(-1)
     torch.testing.assert_close(guided, expected, rtol=0, atol=1e-4)
-    assert convert(path, "told", "--generator", "bare", "--overwrite") == 0
-    said = capsys.readouterr().out
-    assert "2 classes (class 0, class 1), for bare." in said
-    assert "load_classifier('told').likelihood(1)" in said
-    assert "convert it again with data=NAME" in said
+    assert convert(path, "noisy", "--generator", "bare", "--overwrite") == 0
+    output = capsys.readouterr().out
+    assert "2 classes (class 0, class 1), for bare." in output
+    assert "load_classifier('noisy').likelihood(1)" in output
+    assert "convert it again with data=NAME" in output
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["PATH", "told"], "which holds a classifier: `convert_classifier` reads"),
+        (["PATH", "noisy"], "which holds a classifier: `convert_classifier` reads"),
         (
-            ["PATH", "told", "--generator", "made", "label=qed"],
+            ["PATH", "noisy", "--generator", "made", "label=qed"],
             "Expected nothing of data, label,",
         ),
         (
-            ["PATH", "told", "--generator", "made", "--tokenizer", "x"],
+            ["PATH", "noisy", "--generator", "made", "--tokenizer", "x"],
             "Expected nothing of data, label,",
         ),
         (
-            ["PATH", "told", "--generator", "made", "--weights", "last"],
+            ["PATH", "noisy", "--generator", "made", "--weights", "last"],
             "Expected nothing of data, label,",
         ),
-        (["PATH", "told", "--generator", "none"], "Expected a checkpoint in none"),
+        (["PATH", "noisy", "--generator", "none"], "Expected a checkpoint in none"),
         (["PATH", "made", "--generator", "made", "--overwrite"], "Expected another folder than that of the source"),
-        (["GENERATOR", "told", "--generator", "made"], "which holds a generator: `convert` reads it"),
+        (["GENERATOR", "noisy", "--generator", "made"], "which holds a generator: `convert` reads it"),
     ],
 )
 def test_what_does_not_go_with_a_classifier_is_one_line(
@@ -312,11 +312,11 @@ def test_what_does_not_go_with_a_classifier_is_one_line(
     capsys.readouterr()
     files = {"PATH": str(classifier[0]), "GENERATOR": str(trained[0])}
     assert convert(*(files.get(one, one) for one in arguments)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("convert: ")
-    assert line in said
-    assert said.count("\n") == 1
-    assert not (tmp_path / "told").exists()
+    output = capsys.readouterr().err
+    assert output.startswith("convert: ")
+    assert line in output
+    assert output.count("\n") == 1
+    assert not (tmp_path / "noisy").exists()
 
 
 @pytest.mark.parametrize(
@@ -349,9 +349,9 @@ def test_what_a_person_can_mend_is_one_line(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "diary.txt").write_text("")
     assert convert(*(str(trained[0]) if one == "PATH" else one for one in arguments)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(line)
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(line)
+    assert output.count("\n") == 1
     assert not (tmp_path / "made").exists()
 
 

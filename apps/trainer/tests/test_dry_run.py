@@ -1,4 +1,4 @@
-"""Dry runs: what they print, and that they leave nothing."""
+"""Dry runs: their output, and an empty folder afterwards."""
 
 import re
 from pathlib import Path

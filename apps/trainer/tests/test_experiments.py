@@ -1,4 +1,4 @@
-"""Every experiment has the numbers of docs/presets.md, builds what it names, and trains on its domain's stand-in."""
+"""Experiments: the numbers of docs/presets.md, their parts, and a training on a stand-in of their data."""
 
 import re
 from importlib.resources import files

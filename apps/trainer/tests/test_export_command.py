@@ -54,9 +54,9 @@ def test_a_run_and_its_classifiers_become_one_folder(
     assert "license: apache-2.0" in card
     assert "At the end of training, in nats per sequence of validation data: " in card
     assert "| source | `molecules` |" in card
-    told = "".join(path.read_text() for path in (tmp_path / "mine").rglob("*.json"))
-    assert str(run.parent) not in told
-    assert str(tmp_path) not in told
+    contents = "".join(path.read_text() for path in (tmp_path / "mine").rglob("*.json"))
+    assert str(run.parent) not in contents
+    assert str(tmp_path) not in contents
 
 
 def test_what_cannot_be_exported_is_one_line(
@@ -83,16 +83,16 @@ def test_what_cannot_be_exported_is_one_line(
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             command(*arguments)
-        said = capsys.readouterr().err
+        output = capsys.readouterr().err
         assert stopped.value.code == 2
-        assert said.startswith("export: ")
-        assert message in said
-        assert len(said.strip().splitlines()) == 1
+        assert output.startswith("export: ")
+        assert message in output
+        assert len(output.strip().splitlines()) == 1
         assert not (tmp_path / "mine").exists()
     assert (tmp_path / "holidays" / "sea.txt").exists()
 
 
-def test_it_is_uploaded_only_when_asked(
+def test_it_is_uploaded_only_on_request(
     generator_run: Runs,
     command: Callable[..., None],
     tmp_path: Path,

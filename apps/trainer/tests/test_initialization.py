@@ -57,7 +57,7 @@ def published(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> Path:
 
 @pytest.fixture
 def losses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, ...]]:
-    """What each training step was fed, and said."""
+    """Return the arguments and the loss of each training step."""
     seen: list[tuple[Tensor, ...]] = []
     loss = ContinuousNELBO.loss
 

@@ -158,13 +158,13 @@ def test_a_job_restarted_before_its_first_checkpoint_begins_anew(run, tmp_path: 
     ],
 )
 def test_a_job_is_requeued(configure, tmp_path: Path, monkeypatch, environment, outcome, requested: str):
-    stub, told = tmp_path / "scontrol", tmp_path / "told"
-    stub.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    stub, calls = tmp_path / "scontrol", tmp_path / "calls"
+    stub.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
     stub.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     configure("hydra.run.dir=run", output=tmp_path)
     assert requeue(Path("run"), environment) == outcome
-    assert (told.read_text() if told.exists() else "") == requested
+    assert (calls.read_text() if calls.exists() else "") == requested
 
 
 def test_a_job_that_is_not_requeued_says_why(configure, tmp_path: Path, monkeypatch):

@@ -61,9 +61,9 @@ def start(cwd: Path, *arguments: str, processes: int = 1, **environment: str) ->
 
 
 def finish(started: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
-    told = [process.communicate(timeout=300)[0] for process in started]
-    assert [process.returncode for process in started] == [code] * len(started), told
-    return told
+    outputs = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [code] * len(started), outputs
+    return outputs
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -87,9 +87,9 @@ def test_two_processes_train_the_model_of_one(tmp_path: Path, options: list[str]
     """Rows, times, noise, dropped labels and validations are the same, also with a single row of validation."""
     shared = [*options, "label_dropout=0.5", "global_batch_size=16"]
     finish(start(tmp_path, *shared, "hydra.run.dir=one"))
-    told = finish(start(tmp_path, *shared, "hydra.run.dir=two", "trainer.devices=2", processes=2))
-    assert "A step has 16 sequences: 8 × 2 processes × 1 accumulated." in told[0]
-    assert "Training" not in told[1]
+    outputs = finish(start(tmp_path, *shared, "hydra.run.dir=two", "trainer.devices=2", processes=2))
+    assert "A step has 16 sequences: 8 × 2 processes × 1 accumulated." in outputs[0]
+    assert "Training" not in outputs[1]
     expect_close(tmp_path / "two", tmp_path / "one")
     assert last_validation(tmp_path / "two") == pytest.approx(last_validation(tmp_path / "one"), rel=1e-4)
 
@@ -103,12 +103,12 @@ def test_two_processes_stop_and_resume_themselves(tmp_path: Path):
     while not saved.exists() and time.monotonic() - begun < 120:
         time.sleep(0.02)
     started[1].send_signal(signal.SIGTERM)  # one process is enough
-    told = finish(started, 128 + signal.SIGTERM)
-    assert "uv run trainer resume=run" in told[0]
+    outputs = finish(started, 128 + signal.SIGTERM)
+    assert "uv run trainer resume=run" in outputs[0]
     step = torch.load(saved, weights_only=True)["global_step"]
     assert 20 <= step < 60
-    told = finish(start(tmp_path, *shared, "hydra.run.dir=run", processes=2, TORCHELASTIC_RESTART_COUNT="1"))
-    assert "The job was restarted: resuming run/checkpoints/last.ckpt." in told[0]
+    outputs = finish(start(tmp_path, *shared, "hydra.run.dir=run", processes=2, TORCHELASTIC_RESTART_COUNT="1"))
+    assert "The job was restarted: resuming run/checkpoints/last.ckpt." in outputs[0]
     expected = weights(tmp_path / "whole")
     assert all(torch.equal(weight, expected[name]) for name, weight in weights(tmp_path / "run").items())
 
@@ -122,6 +122,6 @@ def test_a_run_of_two_processes_goes_on_in_one(tmp_path: Path):
 
 
 def test_processes_that_the_settings_do_not_expect_are_refused(tmp_path: Path):
-    for told in finish(start(tmp_path, "hydra.run.dir=run", processes=2), 2):
-        assert told.splitlines()[-1].startswith("trainer: Expected `trainer.devices` × `trainer.num_nodes` to be")
+    for outputs in finish(start(tmp_path, "hydra.run.dir=run", processes=2), 2):
+        assert outputs.splitlines()[-1].startswith("trainer: Expected `trainer.devices` × `trainer.num_nodes` to be")
     assert not (tmp_path / "run" / "checkpoints").exists()

@@ -26,9 +26,9 @@ def test_numbers_are_dropped_together_and_alone(generator: torch.Generator):
 @pytest.mark.filterwarnings("default")
 def test_a_run_is_conditional_on_numbers(run, tmp_path: Path, capsys, model: str):
     trained = run(tmp_path / "run", f"model={model}", *TWO, "preview.samples=4")
-    said = capsys.readouterr().out
-    assert "label=[" in said
-    assert "qed: 0." in said
+    output = capsys.readouterr().out
+    assert "label=[" in output
+    assert "qed: 0." in output
     found = load(newest(tmp_path))
     assert found.values == trained.values
     assert found.values.columns == ("qed", "ring_count")

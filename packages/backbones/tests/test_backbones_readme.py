@@ -1,4 +1,4 @@
-"""The example of the README runs and says the truth."""
+"""Example of the README."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The DiMamba and its classifier against Mamba of transformers and a network put together by hand."""
+"""DiMamba and its classifier against Mamba of transformers and a network assembled by hand."""
 
 import copy
 from typing import Any
@@ -316,14 +316,14 @@ def test_onehots_are_their_ids_and_carry_the_gradient(generator: torch.Generator
 def test_a_new_classifier_returns_zeros_and_learns(xt: Tensor, sigma: Tensor) -> None:
     torch.manual_seed(0)
     network = DiMambaClassifier(VOCAB, 3, **SIZES, dropout=0.0)
-    sigma, wanted = sigma.float(), torch.tensor([0, 1, 2])
+    sigma, classes = sigma.float(), torch.tensor([0, 1, 2])
     assert torch.equal(network(xt, sigma), torch.zeros(BATCH, 3))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(40):
         optimizer.zero_grad()
-        F.cross_entropy(network(xt, sigma), wanted).backward()
+        F.cross_entropy(network(xt, sigma), classes).backward()
         optimizer.step()
-    assert float(F.cross_entropy(network(xt, sigma), wanted).detach()) < 0.1
+    assert float(F.cross_entropy(network(xt, sigma), classes).detach()) < 0.1
 
 
 def test_prefixes_need_a_causal_network(generator: torch.Generator, xt: Tensor, sigma: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The DiT against the published forward pass, and the contract of a network."""
+"""DiT against the published forward pass, and the contract of a network."""
 
 import copy
 import math

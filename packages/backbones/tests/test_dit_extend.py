@@ -1,4 +1,4 @@
-"""A causal DiT continued from what it remembers is the DiT on the whole sequence."""
+"""Causal DiT that continues from a cache, against the DiT on the whole sequence."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The DiT compiled, under autocast, and in narrow types."""
+"""DiT compiled, under autocast, and in narrow types."""
 
 import importlib
 import sys

@@ -104,7 +104,7 @@ def test_noise_level_and_label_are_what_the_model_is_called_with(
             network(xt, sigma, torch.zeros(BATCH, dtype=torch.int64))
 
 
-def test_a_table_that_cannot_be_resized_is_told(folder: Path, network: HuggingFaceMaskedLM) -> None:
+def test_a_table_that_cannot_be_resized_is_reported(folder: Path, network: HuggingFaceMaskedLM) -> None:
     assert network.blueprint["vocab_size"] == VOCAB
     with pytest.raises(ValueError, match="Expected `vocab_size` = 9, the size of Own, got 10"):
         HuggingFaceMaskedLM.from_pretrained(str(folder), vocab_size=VOCAB + 1, trust_remote_code=True)

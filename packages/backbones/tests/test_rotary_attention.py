@@ -56,7 +56,7 @@ def test_flash_attention_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_flash_attention_is_used_where_asked_for(
+def test_flash_attention_is_used_on_request(
     generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, causal: bool
 ) -> None:
     calls: list[tuple[int, ...]] = []

@@ -1,4 +1,4 @@
-"""The scan against the recurrence written out, and against the layout and the path of the kernel."""
+"""Selective scan against the recurrence written out, and against the layout and the path of the kernel."""
 
 import sys
 from itertools import product
@@ -138,5 +138,5 @@ def test_the_kernel_agrees_with_pytorch(generator: torch.Generator, dtype: torch
     torch.testing.assert_close(y, expected, rtol=tolerance, atol=tolerance)
     weights = torch.randn(y.shape, generator=generator).to(y)
     gradients = [torch.autograd.grad((out * weights).sum(), on_gpu) for out in (y, expected)]
-    for got, wanted in zip(*gradients, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=tolerance, atol=tolerance)
+    for actual, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)

@@ -1,4 +1,4 @@
-"""The UNet against a forward pass written out, and the contract of a network."""
+"""UNet against a forward pass written out, and the contract of a network."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""The UNet's classifier: ids, one-hots, gradients."""
+"""Classifier of the UNet: ids, one-hots, gradients."""
 
 from typing import Any, Literal
 

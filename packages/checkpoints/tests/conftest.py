@@ -1,4 +1,4 @@
-"""A tiny generator that was never trained, and mutations of the files of a checkpoint."""
+"""Tiny untrained generator, and mutations of the files of a checkpoint."""
 
 import json
 from collections.abc import Callable

@@ -198,8 +198,8 @@ OTHERS = {
 def test_a_classifier_of_another_generator_is_refused_by_name(kind: str, other: str, message: str | None):
     made = classifier(kind)
     made.matches(diffusion())
-    told = message or "with the process Uniform, and this generator has no noise"
-    with pytest.raises(ValueError, match=told) as error:
+    expected = message or "with the process Uniform, and this generator has no noise"
+    with pytest.raises(ValueError, match=expected) as error:
         made.matches(OTHERS[other])
     assert str(error.value).endswith(f"it needs a {kind} classifier of its own.")
     assert "\n" not in str(error.value)

@@ -74,14 +74,14 @@ def twice(network: DiT) -> DiT:
     return doubled
 
 
-def save(path: Path, network: DiT, said: dict[str, Any], prefix: str = "backbone.", **changes: Any) -> Path:
+def save(path: Path, network: DiT, published_config: dict[str, Any], prefix: str = "backbone.", **changes: Any) -> Path:
     state: dict[str, Tensor] = {f"{prefix}{name}": weight for name, weight in network.state_dict().items()}
     state[f"{prefix}rotary_emb.inv_freq"] = 10_000.0 ** (-torch.arange(4) / 4)
     shadows = [2 * weight for name, weight in state.items() if not name.endswith("inv_freq")]
     content = {
         "global_step": 1234,
         "state_dict": state,
-        "hyper_parameters": {"config": said},
+        "hyper_parameters": {"config": published_config},
         "ema": {"decay": 0.999, "num_updates": 7, "shadow_params": shadows},
         **changes,
     }
@@ -110,7 +110,7 @@ def test_a_uniform_model_with_its_averages(tmp_path: Path):
     assert found.tokenizer.get_vocab() == text8_tokenizer().get_vocab()
     assert made.origin == f"the averaged weights of step 1,234 in {tmp_path / 'a.ckpt'}"
     assert made.notes == ()
-    assert made.said_of_data["train"] == "text8"
+    assert made.data_settings["train"] == "text8"
 
 
 def test_what_was_converted_is_guided(tmp_path: Path, generator: torch.Generator):
@@ -125,9 +125,9 @@ def test_what_was_converted_is_guided(tmp_path: Path, generator: torch.Generator
 
 
 def test_a_masked_model(tmp_path: Path, generator: torch.Generator):
-    said = config(diffusion=None, parameterization="subs", time_conditioning=False, training__guidance=None)
+    published_config = config(diffusion=None, parameterization="subs", time_conditioning=False, training__guidance=None)
     network = random(num_classes=None, time_conditioning=False)
-    model = read_foreign(save(tmp_path / "a.ckpt", network, said)).checkpoint
+    model = read_foreign(save(tmp_path / "a.ckpt", network, published_config)).checkpoint
     mask = text8_tokenizer().mask_token_id
     assert model.denoiser().process == Absorbing(LogLinear(1e-3), V, mask)
     assert model.label is None
@@ -222,7 +222,7 @@ def test_process_and_objective(tmp_path: Path, changes: dict[str, Any], schedule
         ({"training__sampling_eps": 1e-5}, r"training\.sampling_eps=1e-05"),
     ],
 )
-def test_what_changes_the_mathematics_is_told(tmp_path: Path, changes: dict[str, Any], note: str):
+def test_changes_of_the_mathematics_are_reported(tmp_path: Path, changes: dict[str, Any], note: str):
     notes = read_foreign(save(tmp_path / "a.ckpt", random(), config(**changes))).notes
     assert len(notes) == 1
     assert re.search(note, notes[0])
@@ -254,8 +254,10 @@ def test_what_we_do_not_have_is_refused(tmp_path: Path, changes: dict[str, Any],
 
 def test_sizes_of_one_model_inside_the_other_are_those_of_its_weights(tmp_path: Path):
     network = random()
-    said = config(backbone="hf_dit", model={"length": 10, "pretrained_model_name_or_path": "somebody/model"})
-    found = read_foreign(save(tmp_path / "a.ckpt", network, said, prefix="backbone.backbone."))
+    published_config = config(
+        backbone="hf_dit", model={"length": 10, "pretrained_model_name_or_path": "somebody/model"}
+    )
+    found = read_foreign(save(tmp_path / "a.ckpt", network, published_config, prefix="backbone.backbone."))
     torch.testing.assert_close(logits(found.checkpoint.network), logits(twice(network)), rtol=0, atol=0)
     assert found.checkpoint.config["backbone"]["num_heads"] == 2
     assert len(found.notes) == 1
@@ -264,8 +266,13 @@ def test_sizes_of_one_model_inside_the_other_are_those_of_its_weights(tmp_path: 
 def test_a_fast_tokenizer_comes_with_the_file(tmp_path: Path):
     tokenizer = smiles_tokenizer(["CCO", "c1ccccc1"])
     network = random(len(tokenizer))
-    said = config(data__tokenizer_name_or_path="somebody/else")
-    path = save(tmp_path / "a.ckpt", network, said, hyper_parameters={"config": said, "tokenizer": tokenizer})
+    published_config = config(data__tokenizer_name_or_path="somebody/else")
+    path = save(
+        tmp_path / "a.ckpt",
+        network,
+        published_config,
+        hyper_parameters={"config": published_config, "tokenizer": tokenizer},
+    )
     found = read_foreign(path)
     assert found.checkpoint.tokenizer.get_vocab() == tokenizer.get_vocab()
     assert found.checkpoint.tokenizer.special_tokens_map == tokenizer.special_tokens_map
@@ -277,8 +284,10 @@ def test_a_fast_tokenizer_comes_with_the_file(tmp_path: Path):
 
 
 def test_a_mask_behind_the_last_symbol(tmp_path: Path):
-    said = config(diffusion="absorbing_state", parameterization="subs", data__tokenizer_name_or_path="raw_pixels")
-    model = read_foreign(save(tmp_path / "a.ckpt", random(257), said)).checkpoint
+    published_config = config(
+        diffusion="absorbing_state", parameterization="subs", data__tokenizer_name_or_path="raw_pixels"
+    )
+    model = read_foreign(save(tmp_path / "a.ckpt", random(257), published_config)).checkpoint
     assert model.denoiser().process.mask_id == 256
     assert len(model.tokenizer) == 257
     with pytest.raises(ValueError, match="Expected a tokenizer of 257 symbols"):
@@ -289,7 +298,7 @@ def described(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "config.json").read_text())
 
 
-def test_a_folder_is_replaced_only_if_it_is_a_checkpoint_and_asked_for(tmp_path: Path):
+def test_a_folder_is_replaced_only_on_request_and_if_it_is_a_checkpoint(tmp_path: Path):
     path = save(tmp_path / "a.ckpt", random(), config())
     convert(path, tmp_path / "made")
     before = described(tmp_path / "made")

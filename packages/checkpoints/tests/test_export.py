@@ -53,17 +53,17 @@ for name in ("discrete_diffusion", "jaxtyping"):
 folder, auto, example = sys.argv[1:]
 model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True)
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-asked = load_file(f"{folder}.safetensors")
-labels = {"y": asked["y"]} if "y" in asked else {}
-sigma = {} if auto == "AutoModelForCausalLM" else {"sigma": asked["sigma"]}
+examples = load_file(f"{folder}.safetensors")
+labels = {"y": examples["y"]} if "y" in examples else {}
+sigma = {} if auto == "AutoModelForCausalLM" else {"sigma": examples["sigma"]}
 with torch.no_grad():
-    logits = model(asked["ids"], **sigma, **labels).logits
-    denoised = model.denoiser(asked["ids"], asked["t"], **labels)
+    logits = model(examples["ids"], **sigma, **labels).logits
+    denoised = model.denoiser(examples["ids"], examples["t"], **labels)
 drawn = model.sample(3, generator=torch.Generator().manual_seed(1), **({"y": 1, "gamma": 2.5} if labels else {}))
 print(json.dumps({
-    "logits": torch.allclose(logits, asked["logits"], rtol=0, atol=1e-6),
-    "denoised": torch.allclose(denoised.exp(), asked["denoised"].exp(), rtol=0, atol=1e-6),
-    "drawn": torch.equal(drawn, asked["drawn"]),
+    "logits": torch.allclose(logits, examples["logits"], rtol=0, atol=1e-6),
+    "denoised": torch.allclose(denoised.exp(), examples["denoised"].exp(), rtol=0, atol=1e-6),
+    "drawn": torch.equal(drawn, examples["drawn"]),
     "tokens": len(tokenizer),
     "training": model.training,
 }))
@@ -111,8 +111,8 @@ VARIANTS = {
 }
 
 
-def asked(checkpoint: Checkpoint, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """What is asked of the model, and what ours answers."""
+def examples(checkpoint: Checkpoint, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Return inputs for the exported model, with the outputs of ours."""
     ids = torch.randint(len(checkpoint.tokenizer), (3, checkpoint.length), generator=generator)
     t, labels, steered = torch.tensor([0.1, 0.5, 0.9]), {}, {}
     if checkpoint.label is not None:
@@ -150,14 +150,14 @@ def auto_class(folder: Path) -> str:
 
 def compare(checkpoint: Checkpoint, folder: Path, generator: torch.Generator, *, python: Path | str, guard: str) -> str:
     """Hold the exported model to ours in another process; return what the example of its page prints there."""
-    save_file(asked(checkpoint, generator), f"{folder}.safetensors")
+    save_file(examples(checkpoint, generator), f"{folder}.safetensors")
     (example,) = re.findall(r"^```python\n(.*?)^```$", (folder / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert len(example.splitlines()) <= 10
     arguments = (str(folder), auto_class(folder), example)
     printed = in_a_process(python, guard + COMPARE, *arguments, home=folder.parent / "home", cwd=folder.parent)
-    told, _, printed = printed.partition("\n")
+    exported, _, printed = printed.partition("\n")
     same = {"logits": True, "denoised": True, "drawn": True}
-    assert json.loads(told) == {**same, "tokens": len(checkpoint.tokenizer), "training": False}
+    assert json.loads(exported) == {**same, "tokens": len(checkpoint.tokenizer), "training": False}
     return printed
 
 
@@ -265,9 +265,9 @@ def test_nobody_learns_where_the_data_lay(checkpoint: Checkpoint, tmp_path: Path
         "also": ["/secret/b", "~/secret/c"],
     }
     folder = export(replace(checkpoint, config={**checkpoint.config, "data": data}), tmp_path / "tiny")
-    told = json.loads((folder / "config.json").read_text())["data"]
-    assert told["path"] == told["rows"]["path"] == "rows.csv"
-    assert told["rows"]["name"] == "owner/dataset"
+    exported = json.loads((folder / "config.json").read_text())["data"]
+    assert exported["path"] == exported["rows"]["path"] == "rows.csv"
+    assert exported["rows"]["name"] == "owner/dataset"
     everything = "".join(path.read_text() for path in folder.rglob("*") if path.suffix in (".json", ".md", ".py"))
     assert not re.search("secret|projects", everything)
     assert str(tmp_path) not in everything

@@ -19,7 +19,7 @@ NAME = "somebody/molecules-1.0"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model's files on the hub; `snapshot_download` copies those that are asked for."""
+    """A model's files on the hub; `snapshot_download` copies the requested ones."""
     remote, local = tmp_path / "remote", tmp_path / "local"
     remote.mkdir()
 

@@ -1,4 +1,4 @@
-"""Strings with free places: what is held stays, whatever the sampler and the gap."""
+"""Strings with gaps: fixed parts stay under every sampler and every gap."""
 
 import re
 from dataclasses import replace

@@ -29,7 +29,7 @@ def published(network: DiT) -> dict[str, Tensor]:
 
 
 def save(path: Path, network: DiT, config: Any, **changes: Any) -> Path:
-    """A file with the keys that Lightning gives it; averages are twice the weights, so that they are told apart."""
+    """Write a file with the keys of Lightning; the averages are twice the weights."""
     content = {
         "epoch": 0,
         "global_step": 7,
@@ -88,7 +88,7 @@ def test_a_configuration_of_omegaconf_is_read_without_it(network: DiT, tmp_path:
         setting(found.config, "loader.workers")
 
 
-def test_a_tokenizer_of_somebodys_is_told_and_not_run(network: DiT, tmp_path: Path):
+def test_a_tokenizer_with_code_is_reported_and_not_run(network: DiT, tmp_path: Path):
     path = save(tmp_path / "a.ckpt", network, {}, hyper_parameters={"config": {"a": 1}, "tokenizer": Path("x")})
     found = read_lightning(path)
     assert found.tokenizer is not None
@@ -96,7 +96,7 @@ def test_a_tokenizer_of_somebodys_is_told_and_not_run(network: DiT, tmp_path: Pa
     assert found.tokenizer.path.startswith("pathlib.")
 
 
-def test_what_is_not_of_the_network_is_told(network: DiT, tmp_path: Path):
+def test_weights_of_other_parts_are_reported(network: DiT, tmp_path: Path):
     state = {**published(network), "limiting_distribution": torch.ones(1), "gen_ppl.total": torch.ones(1)}
     found = read_lightning(save(tmp_path / "a.ckpt", network, {}, state_dict=state))
     assert found.unread == ("the weight gen_ppl.total",)

@@ -1,4 +1,4 @@
-"""Folders of the published formats, with random weights, become checkpoints of ours."""
+"""Folders of the published formats, with random weights."""
 
 import json
 from collections.abc import Callable
@@ -242,12 +242,12 @@ def test_only_errors_of_the_user_come_out_of_a_changed_config(tmp_path: Path, fi
     mutate(folder / "config.json", lambda changed: load(changed, tokenizer=TOKENIZER))
 
 
-def test_without_a_tokenizer_it_is_asked_for(tmp_path: Path, fields, weights) -> None:
+def test_a_missing_tokenizer_is_requested(tmp_path: Path, fields, weights) -> None:
     with pytest.raises(ValueError, match="pass the one that the model was trained with as `tokenizer`"):
         load(write(tmp_path / "published", fields, weights))
 
 
-def test_a_tokenizer_whose_code_would_have_to_run_is_asked_for(tmp_path: Path, fields, weights) -> None:
+def test_a_tokenizer_with_code_is_requested(tmp_path: Path, fields, weights) -> None:
     folder = write(tmp_path / "published", fields, weights)
     own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["modeling_udlm.Own", None]}}
     (folder / "tokenizer_config.json").write_text(json.dumps(own))

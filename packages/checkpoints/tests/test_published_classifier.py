@@ -1,4 +1,4 @@
-"""Noisy classifiers of the published code steer converted generators."""
+"""Noisy classifiers of the published code, on converted generators."""
 
 import json
 import math
@@ -92,14 +92,14 @@ def classifier_weights(vocab_size: int = V, classes: int = CLASSES) -> dict[str,
     return {f"classifier_model.{name}": weight for name, weight in weights.items()}
 
 
-def write(path: Path, said: dict[str, Any], weights: dict[str, Tensor] | None = None, **hyper: Any) -> Path:
+def write(path: Path, published_config: dict[str, Any], weights: dict[str, Tensor] | None = None, **hyper: Any) -> Path:
     """A classifier's `.ckpt`, with measures beside its weights."""
     state = classifier_weights() if weights is None else weights
     measures = {"train_metrics.accuracy.numerator": torch.ones(()), "valid_metrics.recall.denominator": torch.ones(())}
     content = {
         "global_step": 1234,
         "state_dict": {**state, **measures},
-        "hyper_parameters": {"config": said, **hyper},
+        "hyper_parameters": {"config": published_config, **hyper},
         "loops": {"fit_loop": {"epoch_progress": {"current": {"completed": 0}}}},
         "sampler": {"random_state": None},
     }
@@ -107,13 +107,13 @@ def write(path: Path, said: dict[str, Any], weights: dict[str, Tensor] | None = 
     return path
 
 
-def generator_of(folder: Path, said: dict[str, Any] = CONFIG, classes: int | None = CLASSES) -> Path:
+def generator_of(folder: Path, published_config: dict[str, Any] = CONFIG, classes: int | None = CLASSES) -> Path:
     """A converted generator of the same configuration."""
     network = DiT(V, HIDDEN, BLOCKS, HEADS, cond_size=COND, num_classes=classes)
     draw = torch.Generator().manual_seed(5)
     state = {f"backbone.{name}": 0.3 * torch.randn(w.shape, generator=draw) for name, w in network.state_dict().items()}
     file = folder.with_suffix(".ckpt")
-    torch.save({"state_dict": state, "hyper_parameters": {"config": said}}, file)
+    torch.save({"state_dict": state, "hyper_parameters": {"config": published_config}}, file)
     convert(file, folder, weights="last")
     return folder
 
@@ -164,9 +164,9 @@ def made(tmp_path: Path) -> ConvertedClassifier:
 @pytest.mark.parametrize("conditioned", [True, False])
 @pytest.mark.parametrize("diffusion", ["uniform", "absorbing_state"])
 def test_it_says_what_the_published_network_says(tmp_path: Path, conditioned: bool, diffusion: str):
-    said = config(time_conditioning=conditioned, diffusion=diffusion)
-    folder = generator_of(tmp_path / "generator", said)
-    found = convert_classifier(write(tmp_path / "c.ckpt", said), tmp_path / "c", folder)
+    published_config = config(time_conditioning=conditioned, diffusion=diffusion)
+    folder = generator_of(tmp_path / "generator", published_config)
+    found = convert_classifier(write(tmp_path / "c.ckpt", published_config), tmp_path / "c", folder)
     read = load_classifier(tmp_path / "c")
     x, sigma, weights = sequences(), torch.tensor([0.0, 0.1, 1.5, 6.0]), classifier_weights()
     fed = sigma if conditioned else torch.zeros(4)
@@ -214,11 +214,13 @@ def test_the_folder_is_a_classifier_of_this_generator(made: ConvertedClassifier,
     )
 
 
-def test_a_pooling_that_is_not_said_is_the_mean_and_weights_may_be_of_any_dtype(tmp_path: Path):
+def test_the_default_pooling_is_the_mean_and_weights_may_be_of_any_dtype(tmp_path: Path):
     folder = generator_of(tmp_path / "generator")
     halves = {name: weight.bfloat16() for name, weight in classifier_weights().items()}
-    said = config(classifier_model__pooling=None)
-    network = convert_classifier(write(tmp_path / "c.ckpt", said, halves), tmp_path / "c", folder).checkpoint.network
+    published_config = config(classifier_model__pooling=None)
+    network = convert_classifier(
+        write(tmp_path / "c.ckpt", published_config, halves), tmp_path / "c", folder
+    ).checkpoint.network
     expected = published_forward({name: weight.float() for name, weight in halves.items()}, sequences(), torch.ones(4))
     # The frequencies have lost digits in the file, and ours have not.
     torch.testing.assert_close(network(sequences(), torch.ones(4)), expected, rtol=0, atol=0.02)
@@ -282,8 +284,8 @@ def test_a_threshold_of_another_column_gives_no_names(tmp_path: Path, own: Any, 
     settings = {**model.config, "label": own.to_dict()}
     settings["backbone"] = {**model.config["backbone"], "num_classes": own.num_classes}
     Checkpoint(settings, network.eval(), model.tokenizer, own).save(tmp_path / "labelled")
-    said = config(data__num_classes=2, data__label_col=column, data__label_col_pctile=90)
-    path = write(tmp_path / "c.ckpt", said, classifier_weights(classes=2))
+    published_config = config(data__num_classes=2, data__label_col=column, data__label_col_pctile=90)
+    path = write(tmp_path / "c.ckpt", published_config, classifier_weights(classes=2))
     found = convert_classifier(path, tmp_path / "c", tmp_path / "labelled").checkpoint.label
     assert found == (own if shared else FittedCategoryLabel(column or "label", ("class 0", "class 1")))
 
@@ -308,10 +310,10 @@ def test_the_pickled_tokenizer_is_compared(tmp_path: Path):
     assert any("it is taken to be the generator's" in note for note in notes)
 
 
-def test_what_was_trained_otherwise_is_told(tmp_path: Path):
+def test_differences_in_training_are_reported(tmp_path: Path):
     folder = generator_of(tmp_path / "generator")
-    said = config(noise__eps=1e-5, training__change_of_variables=True)
-    notes = convert_classifier(write(tmp_path / "c.ckpt", said), tmp_path / "c", folder).notes
+    published_config = config(noise__eps=1e-5, training__change_of_variables=True)
+    notes = convert_classifier(write(tmp_path / "c.ckpt", published_config), tmp_path / "c", folder).notes
     assert "training.change_of_variables=true: the network was fed t, and is fed sigma(t) here" in notes
     assert "noise.eps=1e-05: the published code has 1e-3 whatever it says" in notes
     assert not any("metrics" in note for note in notes)

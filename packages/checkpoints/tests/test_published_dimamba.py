@@ -149,11 +149,11 @@ MASKED = {"diffusion": "absorbing_state", "parameterization": "subs", "time_cond
 LEFT_TO_RIGHT = {"diffusion": "absorbing_state", "parameterization": "ar", "time_conditioning": False}
 
 
-def save(path: Path, network: nn.Module, said: dict[str, Any], averages: nn.Module | None = None) -> Path:
+def save(path: Path, network: nn.Module, published_config: dict[str, Any], averages: nn.Module | None = None) -> Path:
     content: dict[str, Any] = {
         "global_step": 30_000,
         "state_dict": {f"backbone.{name}": weight for name, weight in network.state_dict().items()},
-        "hyper_parameters": {"config": said},
+        "hyper_parameters": {"config": published_config},
     }
     if averages is not None:
         shadows = [parameter.detach().clone() for parameter in averages.parameters()]
@@ -207,8 +207,8 @@ def test_a_masked_model(tmp_path: Path, generator: torch.Generator):
 @pytest.mark.parametrize("tied", [True, False])
 def test_what_is_shared_is_averaged_once(tmp_path: Path, tied: bool, embedding: bool):
     network, averages = (published(tied=tied, embedding=embedding, seed=seed) for seed in (0, 1))
-    said = config(bidirectional_weight_tie=tied, tie_word_embeddings=embedding)
-    path = save(tmp_path / "a.ckpt", network, said, averages)
+    published_config = config(bidirectional_weight_tie=tied, tie_word_embeddings=embedding)
+    path = save(tmp_path / "a.ckpt", network, published_config, averages)
     found = read_foreign(path, tokenizer=dna_tokenizer())
     same(found.checkpoint.network, ours(averages, tie_directions=tied))
     assert any("two matrices here" in note for note in found.notes) is embedding
@@ -225,12 +225,12 @@ def test_averages_of_another_network_are_refused(tmp_path: Path):
 
 def test_from_left_to_right_with_labels(tmp_path: Path, generator: torch.Generator):
     network = published(sigma=False, both=False)
-    said = config(bidirectional=False) | LEFT_TO_RIGHT
+    published_config = config(bidirectional=False) | LEFT_TO_RIGHT
     averages = copy.deepcopy(network)
     with torch.no_grad():
         for parameter in averages.parameters():
             parameter.mul_(1.1)
-    found = read_foreign(save(tmp_path / "a.ckpt", network, said, averages), tokenizer=dna_tokenizer())
+    found = read_foreign(save(tmp_path / "a.ckpt", network, published_config, averages), tokenizer=dna_tokenizer())
     model = load(found.checkpoint.save(tmp_path / "made"))
     same(model.network, ours(averages, causal=True))
     assert model.config["backbone"]["causal"]
@@ -239,7 +239,7 @@ def test_from_left_to_right_with_labels(tmp_path: Path, generator: torch.Generat
 
 
 @pytest.mark.parametrize(
-    ("network", "said", "reason"),
+    ("network", "published_config", "reason"),
     [
         ({}, config(bidirectional_strategy="ew_multiply"), "its directions are joined by ew_multiply"),
         ({"both": False}, config(bidirectional=False), "reads from left to right alone"),
@@ -248,8 +248,10 @@ def test_from_left_to_right_with_labels(tmp_path: Path, generator: torch.Generat
         ({"sigma": False, "classes": None}, config(temb_strategy="concat"), "nothing modulates its blocks"),
     ],
 )
-def test_what_ours_does_not_compute_is_refused(tmp_path: Path, network: Any, said: dict[str, Any], reason: str):
-    path = save(tmp_path / "a.ckpt", published(**network), said)
+def test_what_ours_does_not_compute_is_refused(
+    tmp_path: Path, network: Any, published_config: dict[str, Any], reason: str
+):
+    path = save(tmp_path / "a.ckpt", published(**network), published_config)
     with pytest.raises(ValueError, match=f"got dimamba, which cannot be converted: .*{reason}") as caught:
         convert(path, tmp_path / "made", tokenizer=dna_tokenizer())
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The code of the package's page runs as it is printed."""
+"""Example of the README."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders that are written as a whole: stopped at every moment, on a full disk, and cleaned up."""
+"""Folders that are written whole: stopped at every moment, on a full disk, and cleaned up."""
 
 import errno
 import os

@@ -112,7 +112,7 @@ def test_the_label_and_classifiers_of_a_checkpoint_run_nothing(attack):
         load(where)
 
 
-def test_code_beside_a_tokenizer_is_neither_run_nor_asked_about(attack, monkeypatch: pytest.MonkeyPatch):
+def test_code_beside_a_tokenizer_is_not_run_and_nobody_is_prompted(attack, monkeypatch: pytest.MonkeyPatch):
     where = attack(lambda config: config)
     described = json.loads((where / "tokenizer_config.json").read_text())
     described |= {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}

@@ -1,4 +1,4 @@
-"""A generator and the classifiers that steer it, as one folder."""
+"""Generators with their classifiers in one folder."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ def test_a_unit_steers_by_itself(checkpoint: Checkpoint, tmp_path: Path):
     assert (drawn(2.0) == 5).sum() > (drawn(0.0) == 5).sum() + 50
 
 
-def test_samples_have_the_labels_that_are_asked_for(checkpoint: Checkpoint):
+def test_samples_have_the_requested_labels(checkpoint: Checkpoint):
     seen = []
 
     class Watched(torch.nn.Module):
@@ -123,7 +123,7 @@ def test_labels_and_steps_that_there_are_not(checkpoint: Checkpoint):
         checkpoint.sample(2, steps=0)
 
 
-def test_data_that_nobody_told_of(checkpoint: Checkpoint):
+def test_data_without_a_description(checkpoint: Checkpoint):
     with pytest.raises(ValueError, match="does not say what it was trained on"):
         checkpoint.data()
 

@@ -1,4 +1,4 @@
-"""Onto the hub, and no further than asked."""
+"""Uploads to the hub."""
 
 from pathlib import Path
 

@@ -124,7 +124,7 @@ def test_without_a_cache_the_chunks_are_the_same(tmp_path, cache, caplog):
     assert "is not kept" in caplog.text
 
 
-def test_the_user_is_told_what_is_wrong(tmp_path):
+def test_errors_name_the_problem(tmp_path):
     (tmp_path / "a.fa").write_text(">a\nACGT")
     with pytest.raises(ValueError, match=r"at least 5 letters \(`chunk`\), at most 50% of them N .*a\.fa, got none"):
         species10(tmp_path / "a.fa", chunk=5)
@@ -207,14 +207,14 @@ def test_samples_have_the_stated_distribution():
         assert ((counts - expected) ** 2 / expected).sum() < 255 + 4 * 23
 
 
-def test_species_overlap_but_can_be_told_apart():
+def test_species_overlap_but_can_be_distinguished():
     source = SyntheticSpecies.drawn(10, 2, 0.28, seed=0)
     rows = synthetic_species(2000)
     assert source.names == tuple(f"species_{i}" for i in range(10))
     assert sorted(set(rows["species"][:])) == list(source.names)
-    told = source.posterior(rows["sequence"][:]).argmax(1)
+    predicted = source.posterior(rows["sequence"][:]).argmax(1)
     assert np.mean(
-        [source.names[s] == name for s, name in zip(told, rows["species"][:], strict=True)]
+        [source.names[s] == name for s, name in zip(predicted, rows["species"][:], strict=True)]
     ) == pytest.approx(0.917, abs=0.02)
 
 

@@ -1,4 +1,4 @@
-"""A file of every format becomes the same token sequences."""
+"""File formats, each read as the same token sequences."""
 
 import gzip
 import io

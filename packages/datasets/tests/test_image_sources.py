@@ -53,8 +53,8 @@ def contents(kind: str) -> dict[str, bytes]:
         if kind == "bin":
             made[f"{name}.bin"] = np.concatenate([labels[:, None].astype(np.uint8), flat], axis=1).tobytes()
         else:
-            said = {"data": flat, "labels": labels.tolist(), "batch_label": "batch", "filenames": ["a.png"]}
-            made[name] = python2(said) if kind == "py" else pickle.dumps(said, protocol=4)
+            content = {"data": flat, "labels": labels.tolist(), "batch_label": "batch", "filenames": ["a.png"]}
+            made[name] = python2(content) if kind == "py" else pickle.dumps(content, protocol=4)
     return made
 
 
@@ -68,10 +68,10 @@ def write(folder, files: dict[str, bytes]):
 def test_the_digits_are_scikit_learns():
     from sklearn.datasets import load_digits
 
-    rows, told = digits(), load_digits()
+    rows, known = digits(), load_digits()
     assert len(rows) == 1797
-    assert rows["pixels"][:] == told.data.astype(int).tolist()
-    assert rows["digit"][:] == [str(digit) for digit in told.target]
+    assert rows["pixels"][:] == known.data.astype(int).tolist()
+    assert rows["digit"][:] == [str(digit) for digit in known.target]
     assert rows.features["pixels"].feature.dtype == "uint8"
     assert {level for row in rows["pixels"] for level in row} == set(range(17))
 

@@ -85,7 +85,7 @@ def test_samples_have_the_distribution_of_their_family():
     assert SOURCE.sample(10, seed=1)[0] == sequences[:10]
 
 
-def test_families_overlap_but_can_be_told_apart():
+def test_families_overlap_but_can_be_distinguished():
     rows = synthetic_proteins(500)
     source = SyntheticProteins.drawn(5, 0.2, 40, 126, seed=0)
     right = source.posterior(rows["sequence"][:]).argmax(1) == np.arange(500) % 5

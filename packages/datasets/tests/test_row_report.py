@@ -1,4 +1,4 @@
-"""Every row that is dropped or changed is counted."""
+"""Counts of dropped and changed rows."""
 
 import pytest
 import torch

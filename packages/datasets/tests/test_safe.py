@@ -1,4 +1,4 @@
-"""SAFE strings are the molecules they were written from, and fragments keep their open attachment points."""
+"""SAFE strings: round trips of molecules, and open attachment points of fragments."""
 
 import re
 

@@ -45,7 +45,7 @@ def test_numbers_are_read_as_strings_where_they_are_sequences(tmp_path):
     assert table(tmp_path / "data.parquet", "seq")["seq"][:] == ["3", "4"]
 
 
-def test_the_user_is_told_what_is_wrong(tmp_path):
+def test_errors_name_the_problem(tmp_path):
     path = write(tmp_path / "data.csv")
     with pytest.raises(ValueError, match=r"Expected a column 'smiles' in .*; its columns are 'seq', 'kind', 'score'"):
         table(path, "smiles")
@@ -88,15 +88,15 @@ def test_qm9_computes_what_is_missing(tmp_path):
 
 def test_qm9_from_the_hub(monkeypatch):
     rows = datasets.Dataset.from_dict({"canonical_smiles": ["C"], "qed": [0.3], "ring_count": [0]})
-    asked = []
+    requests = []
 
     def load(name, split):
-        asked.append((name, split))
+        requests.append((name, split))
         return rows
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert qm9()[0] == rows[0]
-    assert asked == [("yairschiff/qm9", "train")]
+    assert requests == [("yairschiff/qm9", "train")]
 
     def offline(name, split):
         raise OSError("no route\nto the hub")

@@ -145,7 +145,7 @@ def test_prose_says_nothing_twice_that_topics_share(monkeypatch):
     assert text.count("shared") == 1
 
 
-def test_reviews_are_told_apart_by_their_words():
+def test_words_predict_the_class_of_a_review():
     rows = reviews(2000)
     texts, polarities = rows["text"][:], rows["polarity"][:]
     assert len(set(texts)) == 2000
@@ -338,12 +338,12 @@ def test_a_stream_is_packed_into_sequences(tmp_path):
 
 def test_the_stream_of_the_hub(monkeypatch):
     rows = datasets.Dataset.from_dict({"text": ["a"], "url": ["b"]}).to_iterable_dataset()
-    asked = []
+    requests = []
 
     def load(name, **options):
-        asked.append((name, options))
+        requests.append((name, options))
         return rows
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert list(openwebtext()) == [{"text": "a"}]
-    assert asked == [("Skylion007/openwebtext", {"split": "train", "streaming": True})]
+    assert requests == [("Skylion007/openwebtext", {"split": "train", "streaming": True})]

@@ -94,7 +94,7 @@ def test_refuses_columns(column: Any, message: str):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("requested", "message"),
     [
         (0.9, r"Expected 2 numbers, of qed, logp, got \[0.9\]"),
         ([0.9], "Expected 2 numbers, of qed, logp, got"),
@@ -106,9 +106,9 @@ def test_refuses_columns(column: Any, message: str):
         ([None, None], "Expected a number of qed, logp, got none"),
     ],
 )
-def test_refuses_requests(wanted: Any, message: str):
+def test_refuses_requests(requested: Any, message: str):
     with pytest.raises(ValueError, match=message):
-        LABEL.request(wanted)
+        LABEL.request(requested)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_what_is_missing_is_computed_and_what_is_there_is_kept(tmp_path):
     assert zinc250k(tmp_path / "whole.parquet").to_dict() == given
 
 
-def test_the_user_is_told_what_is_wrong(tmp_path):
+def test_errors_name_the_problem(tmp_path):
     for content, message in {
         "name\na\n": "Expected a column 'canonical_smiles' or 'smiles' in .*; its columns are 'name'",
         "smiles,x\nC1CC,1\n": r"Expected valid SMILES in .*zinc\.csv, got 'C1CC'",
@@ -64,10 +64,10 @@ def test_the_user_is_told_what_is_wrong(tmp_path):
 def test_the_hub_s_own_split_is_kept(monkeypatch):
     part = datasets.Dataset.from_dict({"smiles": ["OCC"], "logP": [0.1], "qed": [0.3]})
     there = datasets.DatasetDict({"train": part, "validation": part})
-    asked = []
+    requests = []
 
     def load(name, **_):
-        asked.append(name)
+        requests.append(name)
         return there
 
     monkeypatch.setattr(datasets, "load_dataset", load)
@@ -76,7 +76,7 @@ def test_the_hub_s_own_split_is_kept(monkeypatch):
     assert found["validation"][0] == {"canonical_smiles": "CCO", "qed": 0.3, "ring_count": 0, "logp": 0.1}
     there = datasets.DatasetDict({"train": part})
     assert zinc250k(name="somebody/zinc")["canonical_smiles"][:] == ["CCO"]
-    assert asked == ["yairschiff/zinc250k", "somebody/zinc"]
+    assert requests == ["yairschiff/zinc250k", "somebody/zinc"]
 
     def offline(name, **_):
         raise OSError("no route\nto the hub")

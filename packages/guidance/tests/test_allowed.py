@@ -151,7 +151,7 @@ def test_other_methods_do_not_bring_a_forbidden_token_back():
         torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(3, 2, dtype=torch.float64))
 
 
-def test_a_forbidden_token_that_is_carried_over_is_said_at_sampling(world, generator):
+def test_a_forbidden_token_that_is_carried_over_is_an_error_at_sampling(world, generator):
     w = world(2)
     kernel = Allowed(w.kernel, LATENT)
     clamp = torch.tensor([[1, -1]])
@@ -223,7 +223,7 @@ def test_exact_length_is_what_reads_so(n, bos_id):
         assert bool(allowed[range(5), row].all()) == expected
 
 
-def test_a_sample_has_the_length_that_was_asked_for(generator):
+def test_a_sample_has_the_requested_length(generator):
     allowed = exact_length(2, 6, 7, eos_id=1, pad_id=3, bos_id=0, special_ids=[2, 4])
     x = sample_categorical(
         Allowed(lambda xt, t: torch.zeros(*xt.shape, 7), allowed)(masks(50, 6), T[0].expand(50)), generator

@@ -40,7 +40,7 @@ class Exact:
         return tables[torch.arange(len(x)), self.oracle.index(x)]
 
     def model(self, level):
-        """The model, and the times it is asked at."""
+        """The model, and the times of its calls."""
         return (self.kernel, (0.7, 0.4)) if level == "kernel" else (self.denoiser, (0.7,))
 
 
@@ -160,7 +160,7 @@ def cost(log_probs, x):
 
 @pytest.mark.parametrize("noise", ["absorbing", "uniform"])
 @pytest.mark.parametrize("level", ["kernel", "denoiser"])
-def test_each_jump_is_asked_for_once_and_few_at_a_time(exact, noise, level):
+def test_each_jump_is_evaluated_once_and_few_at_a_time(exact, noise, level):
     world = exact(noise)
     base, times = world.model(level)
     x = world.oracle.sequences
@@ -258,7 +258,7 @@ def test_a_fully_masked_pair_and_a_finished_one(exact):
 
 
 @pytest.mark.parametrize("make", [ClassifierBased, FirstOrder, functools.partial(Hybrid, exact=2)])
-def test_where_the_strength_is_0_nothing_is_asked(exact, make):
+def test_strength_0_evaluates_no_classifier(exact, make):
     world = exact("absorbing")
     x, t = batch(world.oracle.sequences, 0.7)
 

@@ -73,7 +73,7 @@ def errors(oracle, model, target):
 
 
 @pytest.fixture
-def asked(world):
+def inputs(world):
     """Sequences, times and labels to ask a model at, at each level."""
     x = world(2).oracle.sequences
     t, s = torch.full((len(x),), 0.7, dtype=F64), torch.full((len(x),), 0.4, dtype=F64)
@@ -84,9 +84,9 @@ levels = pytest.mark.parametrize("level", ["denoiser", "kernel"])
 
 
 @levels
-def test_nested_classifiers_multiply_in_any_order(world, asked, level):
+def test_nested_classifiers_multiply_in_any_order(world, inputs, level):
     w = world(2)
-    base, x = getattr(w, level), asked[0][level]
+    base, x = getattr(w, level), inputs[0][level]
     one = ClassLikelihood(classifier(w.oracle), 1)
     two = ClassLikelihood(classifier(relabelled(w.oracle, labels(w.oracle, 1))), 0)
     expected = tilted(base, (one, 2.0), (two, 0.5))(*x)
@@ -100,9 +100,9 @@ def test_nested_classifiers_multiply_in_any_order(world, asked, level):
 
 
 @levels
-def test_classifier_free_around_and_within_classifier_based(world, asked, level):
+def test_classifier_free_around_and_within_classifier_based(world, inputs, level):
     w = world(2)
-    base, x, y = getattr(w, level), asked[0][level], asked[1]
+    base, x, y = getattr(w, level), inputs[0][level], inputs[1]
     likelihood = ClassLikelihood(classifier(relabelled(w.oracle, labels(w.oracle, 2))), 1)
     free, based = 3.0, 1.5
     p = base(*x, y=y).exp() ** free * base(*x).exp() ** (1 - free)
@@ -121,9 +121,9 @@ def test_classifier_free_around_and_within_classifier_based(world, asked, level)
 
 
 @levels
-def test_a_negative_condition(world, asked, level):
+def test_a_negative_condition(world, inputs, level):
     w = world(2)
-    base, x = getattr(w, level), asked[0][level]
+    base, x = getattr(w, level), inputs[0][level]
     three = relabelled(w.oracle, labels(w.oracle, 3, classes=3))
     unwanted = ClassLikelihood(classifier(three), 0)
     guided = ClassifierBased(base, Not(unwanted), 2.0)(*x)
@@ -138,9 +138,9 @@ def test_a_negative_condition(world, asked, level):
     )
 
 
-def test_wanted_and_unwanted_at_gamma_1_around_an_absorbing_denoiser_are_exact(world, asked):
+def test_two_conditions_at_gamma_1_around_an_absorbing_denoiser_are_exact(world, inputs):
     """p(x_0 | x_t, y_2 = 1 and not y_1 = 0): the second classifier is that of the world that the first has made."""
-    w, (x, t) = world(2), asked[0]["denoiser"]
+    w, (x, t) = world(2), inputs[0]["denoiser"]
     first = labels(w.oracle, 4, classes=3)
     without = w.oracle.joint * (1 - first[:, 0])
     second = relabelled(w.oracle, labels(w.oracle, 5), without)
@@ -203,9 +203,9 @@ def test_two_conditions_tend_to_both_where_the_second_knows_of_the_first(world, 
 
 
 @levels
-def test_every_wrapper_goes_around_and_within_every_other(world, asked, level):
+def test_every_wrapper_goes_around_and_within_every_other(world, inputs, level):
     w = world(2)
-    x, y = asked[0][level], asked[1]
+    x, y = inputs[0][level], inputs[1]
     one = ClassLikelihood(classifier(w.oracle), 1)
 
     def soft(x, t):

@@ -1,4 +1,4 @@
-"""The first-hitting sampler, held to the limit of ancestral sampling."""
+"""First-hitting sampler, held to the limit of ancestral sampling."""
 
 import itertools
 import math

@@ -118,7 +118,7 @@ def test_first_order_costs_one_call_of_b_rows_and_leaves_no_gradient(base, times
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
 
 
-def test_nothing_is_asked_where_nothing_is_undecided():
+def test_nothing_is_evaluated_where_nothing_is_undecided():
     def decided(xt, t):
         return floats(xt).log()
 
@@ -132,7 +132,7 @@ def test_at_selects_the_same_rows():
     at = torch.rand(B, L, generator=generator(5)) < 0.5
     guided = FirstOrder(denoiser, Curved(), 2.0)
     torch.testing.assert_close(guided(XT, T, at=at), guided(XT, T)[at])
-    # The likeliest jumps are those of the positions that are asked for.
+    # The likeliest jumps are those at the positions of `at`.
     every = Hybrid(denoiser, Curved(), 2.0, ALL)
     torch.testing.assert_close(every(XT, T, at=at), every(XT, T)[at])
     for method in (guided, every):
@@ -188,15 +188,15 @@ def test_ties_go_to_the_earlier_position_and_the_lower_token():
     def flat(xt, t):
         return torch.full((*xt.shape, V), 1 / V, dtype=F64).log()
 
-    asked = []
+    evaluated = []
 
     def likelihood(x, t):
         if x.ndim == 2:
-            asked.extend(x.tolist())
+            evaluated.extend(x.tolist())
         return Curved()(x, t)
 
     Hybrid(flat, likelihood, 1.0, 5)(torch.tensor([[1, 4, 0]]), T[:1])
-    assert asked == [[0, 4, 0], [2, 4, 0], [3, 4, 0], [4, 4, 0], [1, 0, 0]]
+    assert evaluated == [[0, 4, 0], [2, 4, 0], [3, 4, 0], [4, 4, 0], [1, 0, 0]]
 
 
 @given(seed=st.integers(0, 1000), exact=st.integers(0, 10), everywhere=st.booleans())
@@ -262,7 +262,7 @@ def test_a_sequence_that_is_ruled_out_has_no_slope_and_makes_no_nan(exact):
     assert not guided.isnan().any()
     assert (guided[0, 1:] == -math.inf).all()
     if exact:
-        # The one way out of it is found where it is asked for.
+        # The exact form finds the one way out.
         assert torch.equal(guided[0, 0].exp(), torch.eye(V, dtype=F64)[2])
     else:
         assert (guided[0] == -math.inf).all()

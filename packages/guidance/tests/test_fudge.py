@@ -114,11 +114,11 @@ def test_chunks_change_nothing(exact):
     x = exact.oracle.sequences
     t = torch.ones(len(x))
     whole = FUDGE(exact, likelihood, 2, None)(x, t)
-    asked = sum(sizes)
+    evaluated = sum(sizes)
     sizes.clear()
     assert torch.equal(FUDGE(exact, likelihood, 2, None, max_rows=5)(x, t), whole)
     assert max(sizes) == 5
-    assert sum(sizes) == asked
+    assert sum(sizes) == evaluated
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ def test_not_a_class_is_the_sum_of_the_others_where_one_minus_p_is_lost():
     # In float32 log p of the first class is exactly 0, and of 1 - p nothing is left.
     logits = torch.tensor([[0.0, -30.0, -31.0], [-40.0, 0.0, 0.0]])
     classifier = lambda x, t: logits.log_softmax(-1)  # noqa: E731
-    wanted = ClassLikelihood(classifier, 0)
-    assert wanted(X, T.float())[0] == 0
+    first = ClassLikelihood(classifier, 0)
+    assert first(X, T.float())[0] == 0
     expected = logits.double().log_softmax(-1)[:, 1:].logsumexp(-1)
-    torch.testing.assert_close(Not(wanted)(X, T.float()), expected.float())
-    assert torch.equal(Not(Not(wanted))(X, T.float()), wanted(X, T.float()))
+    torch.testing.assert_close(Not(first)(X, T.float()), expected.float())
+    assert torch.equal(Not(Not(first))(X, T.float()), first(X, T.float()))
 
 
 def test_not_the_only_class_is_impossible():

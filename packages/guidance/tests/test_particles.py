@@ -62,7 +62,7 @@ def run(model, search, b, generator, **keywords):
 
 
 def _unused(*args, **kwargs):
-    raise AssertionError("the ordinary sampler is not asked")
+    raise AssertionError("the ordinary sampler is not called")
 
 
 def chi_square(oracle, x, distribution):

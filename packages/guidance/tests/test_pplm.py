@@ -224,7 +224,7 @@ def test_what_it_remembers_never_shows():
         torch.testing.assert_close(guided(x, T, y=y, at=at), fresh(x, T, y=y, at=at), atol=1e-12, rtol=0)
 
 
-def test_what_is_drawn_is_likelier_to_be_wanted(generator):
+def test_guidance_raises_the_probability_of_the_target(generator):
     """With tied embeddings hidden states pull towards tokens like them, so that the steered ones are drawn."""
     model = Causal()
     model.output = nn.Parameter(model.tokens[:V].detach().T.clone())

@@ -174,7 +174,7 @@ def test_a_trajectory_tells_every_state(world, generator):
     assert torch.equal(last(iter(states)), states[-1].x)
 
 
-def test_steps_run_only_when_asked_for(world, generator):
+def test_steps_run_lazily(world, generator):
     network = CountEvaluations(world(2).kernel)
     states = trajectory(network, masked(5, 2), GRID, generator=generator)
     assert next(states).t == 1

@@ -26,7 +26,7 @@ def rewards(oracle):
 
 
 def unused(*args, **kwargs):
-    raise AssertionError("not asked")
+    raise AssertionError("not called")
 
 
 def preference(ours, theirs, gamma):

@@ -47,7 +47,7 @@ def test_both_ramps_stay_between_their_ends(start, end, t):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_dtype_follows_the_times_or_what_is_asked_for(dtype):
+def test_dtype_follows_the_times_or_the_argument(dtype):
     t = torch.tensor([0.2, 0.8], dtype=dtype)
     for gamma in (2.5, Ramp(1.0, 2.0), CosineRamp(1.0, 2.0), Interval(1.5, 0.2, 0.8)):
         assert strength_at(gamma, t).dtype == dtype
@@ -124,5 +124,5 @@ def test_classifier_free_makes_the_passes_that_some_row_needs():
     both = guided(XT, t, y=Y)
     assert (base.calls, base.rows) == (1, 6)
     torch.testing.assert_close(both, denoiser(XT, t, y=torch.tensor([NULL, 1, NULL])))
-    # Where no row needs the labels, none are asked for.
+    # Where no row needs the labels, none are required.
     assert torch.equal(guided(XT, torch.full((3,), 0.9)), denoiser(XT, t, y=null))

@@ -93,7 +93,7 @@ def test_the_divergence_grows_with_the_bound():
 
 
 @pytest.mark.parametrize("at_seed", [0, 1, 2])
-def test_at_sums_over_the_positions_that_are_asked_for(at_seed):
+def test_at_sums_over_the_selected_positions(at_seed):
     p, q, bound = table(7), table(8), 1.0
     at = torch.rand(B, L, generator=torch.Generator().manual_seed(at_seed)) < 0.5
     step = TrustRegion(model(p), towards(q), bound)(XT, T, at=at)

@@ -1,4 +1,4 @@
-"""Losses fused with the output layer equal the losses of all logits."""
+"""Losses fused with the output layer, against the losses of all logits."""
 
 import pytest
 import torch

@@ -129,6 +129,6 @@ def test_another_network_changes_what_the_model_can_do(tiny_network):
     assert type(replace(plain, network=tiny_network(V, causal=False))) is LatentDenoiser
 
 
-def test_the_direction_is_told_apart():
+def test_only_left_to_right_models_declare_the_direction():
     assert NextToken(torch.nn.Identity(), BOS).left_to_right is True
     assert not hasattr(NetworkDenoiser(Uniform(LogLinear(), V), torch.nn.Identity()), "left_to_right")

@@ -1,4 +1,4 @@
-"""Every term of every bound, by enumeration."""
+"""Terms of each bound, by enumeration."""
 
 import math
 from itertools import pairwise

@@ -94,12 +94,12 @@ def test_columns_that_are_skipped_are_read_at_once(network, model, generator):
 
 
 def test_rows_that_want_nothing_are_read_too(network, model, generator):
-    x, wanted = torch.randint(V, (4, LENGTH), generator=generator), torch.tensor([0, 2])
+    x, rows = torch.randint(V, (4, LENGTH), generator=generator), torch.tensor([0, 2])
     with torch.no_grad():
-        some = model(x, at=column(x, 1, wanted))
+        some = model(x, at=column(x, 1, rows))
         every = model(x, at=column(x, 2))
     assert network.fed == 3
-    torch.testing.assert_close(some, uncached(network)(x)[wanted, 1], **EXACT)
+    torch.testing.assert_close(some, uncached(network)(x)[rows, 1], **EXACT)
     torch.testing.assert_close(every, uncached(network)(x)[:, 2], **EXACT)
 
 
@@ -164,7 +164,7 @@ def test_guidance_of_twice_the_rows_reads_every_token_once(network, model, gener
     assert torch.equal(samples, draw(guided(uncached(network)), start, y, generator=torch.Generator().manual_seed(1)))
 
 
-def test_nothing_is_remembered_where_gradients_are_wanted(network, model, generator):
+def test_nothing_is_cached_under_gradients(network, model, generator):
     x = torch.randint(V, (3, LENGTH), generator=generator)
     with torch.no_grad():
         model(x, at=column(x, 1))

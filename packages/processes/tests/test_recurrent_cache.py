@@ -1,4 +1,4 @@
-"""A recurrent network's state is used where the whole of its prefix still holds, and nowhere else."""
+"""Cache of a recurrent network, used only where the whole of its prefix still holds."""
 
 import pytest
 import torch

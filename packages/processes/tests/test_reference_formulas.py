@@ -1,4 +1,4 @@
-"""The losses and kernels against their formulas over the whole vocabulary, differentiated automatically."""
+"""Losses and kernels against their formulas over the whole vocabulary, differentiated automatically."""
 
 import pytest
 import torch

@@ -76,8 +76,8 @@ def test_arrays_that_are_no_distribution_are_refused(p: list[float], q: list[flo
 def test_chance_adds_as_much_as_documented() -> None:
     rng = np.random.default_rng(0)
     uniform = np.full(4**3, 4.0**-3)
-    told = [compare_kmers(random_dna(rng, 4, 1000), uniform, 3).divergence for _ in range(20)]
-    assert np.mean(told) == pytest.approx(63 / (8 * 4 * 998), rel=0.1)
+    divergences = [compare_kmers(random_dna(rng, 4, 1000), uniform, 3).divergence for _ in range(20)]
+    assert np.mean(divergences) == pytest.approx(63 / (8 * 4 * 998), rel=0.1)
 
 
 def test_spectra_can_replace_sequences() -> None:

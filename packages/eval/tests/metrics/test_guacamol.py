@@ -55,10 +55,10 @@ def bertz(smiles: str) -> float:
     return Descriptors.BertzCT(Chem.MolFromSmiles(smiles))
 
 
-def formula_score(smiles: str, wanted: Mapping[str, int]) -> float:
+def formula_score(smiles: str, formula: Mapping[str, int]) -> float:
     symbols = [atom.GetSymbol() for atom in Chem.AddHs(Chem.MolFromSmiles(smiles)).GetAtoms()]
-    scores = [bell(symbols.count(element), count, 1) for element, count in wanted.items()]
-    return root(*scores, bell(len(symbols), sum(wanted.values()), 2))
+    scores = [bell(symbols.count(element), count, 1) for element, count in formula.items()]
+    return root(*scores, bell(len(symbols), sum(formula.values()), 2))
 
 
 def test_names() -> None:

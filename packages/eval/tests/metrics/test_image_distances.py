@@ -116,14 +116,14 @@ def test_components_are_the_leading_eigenvectors_of_the_covariance() -> None:
 def test_classifier_receives_its_own_levels(levels: int) -> None:
     tokens = torch.arange(levels).repeat(6).view(-1, 6)  # every level, (n, h * w * c)
     shown = (tokens * 255 / (levels - 1)).round().byte().view(-1, 1, 2, 3).permute(0, 3, 1, 2)
-    asked = []
+    received = []
 
     def network(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        asked.append((x, sigma))
+        received.append((x, sigma))
         return x.float()
 
     features = classifier_features(network, levels)(shown)
-    ((x, sigma),) = asked
+    ((x, sigma),) = received
     assert x.equal(tokens)
     assert sigma.equal(torch.zeros(len(tokens)))
     assert features.equal(tokens.float())

@@ -70,8 +70,8 @@ def test_sheet_of_sequences(tmp_path: Path) -> None:
     path = draw_dna(["A" * 100, "C" * 30, "A[MASK]"], tmp_path / "a.png", letters=60, columns=20, title="DNA")
     # Three lines of A (60 of 100 letters), and two of C, the second half full: 60 to 30 cells.
     assert share(path, LETTER_COLORS["A"]) / share(path, LETTER_COLORS["C"]) == pytest.approx(2, rel=0.1)
-    told = draw_dna(["ACGT", "N"], tmp_path / "b.png", values=[0.5, np.nan])
-    assert share(told, LETTER_COLORS["N"]) > 0
+    labeled = draw_dna(["ACGT", "N"], tmp_path / "b.png", values=[0.5, np.nan])
+    assert share(labeled, LETTER_COLORS["N"]) > 0
     assert draw_dna([], tmp_path / "deep" / "none.png", title="No DNA").exists()
     with pytest.raises(ValueError, match="Expected 2 `values`, one for each sequence, got 1"):
         draw_dna(["A", "C"], path, values=[1.0])

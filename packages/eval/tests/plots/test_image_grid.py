@@ -54,8 +54,10 @@ def test_a_grid_of_groups(tmp_path: Path) -> None:
 def test_captions_take_room(tmp_path: Path) -> None:
     groups = {"digits": np.zeros((4, 2, 2, 1), np.uint8)}
     plain = draw_image_grid(groups, tmp_path / "plain.png", columns=2)
-    told = draw_image_grid(groups, tmp_path / "told.png", columns=2, captions={"digits": ["0", "1", "2", "3"]})
-    with Image.open(plain) as first, Image.open(told) as second:
+    captioned = draw_image_grid(
+        groups, tmp_path / "captioned.png", columns=2, captions={"digits": ["0", "1", "2", "3"]}
+    )
+    with Image.open(plain) as first, Image.open(captioned) as second:
         assert first.width == second.width
         assert second.height > first.height
     with pytest.raises(ValueError, match="Expected 4 `captions` of 'digits', got 1"):

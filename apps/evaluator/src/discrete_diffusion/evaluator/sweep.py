@@ -147,7 +147,7 @@ def build_sweep(
 
     Raises:
         ValueError: If a setting does not fit the model or is out of range.
-        FileNotFoundError: If a classifier is missing, except in a suite, which leaves its row out.
+        NoClassifierError: If a classifier is missing, except in a suite, which leaves its row out.
     """
     left_to_right = is_left_to_right(checkpoint.denoiser())
     combinations = read_combinations(config, checkpoint.label, left_to_right, report)
@@ -300,7 +300,8 @@ def _fitting(
             continue
         kept.append(one)
     if not kept:
-        raise next(iter(errors.values()))
+        first = next(iter(errors.values()))
+        raise first
     for name, reason in errors.items():
         report(f"Left out: {name}, {reason}")
     return kept
@@ -312,6 +313,9 @@ def _check_guidance(
     """Build the guidance of every point with a classifier and a reward that are constant.
 
     A method that does not fit the model raises here, before classifiers are searched for and data are read.
+
+    Raises:
+        ValueError: If a method does not fit the model or the sampler.
     """
     checkpoint = generation.checkpoint
     for point in list_points(config, checkpoint.label, combinations, {}):
@@ -349,7 +353,11 @@ def _read_single(config: DictConfig, methods: tuple[Method, ...], label: Label |
 
 
 def _read_row(config: DictConfig, name: str, settings: Any, methods: Mapping[str, Method]) -> Combination | None:
-    """Return a row of the suite, or None if the chosen guidance lacks one of its methods."""
+    """Return a row of the suite, or None if the chosen guidance lacks one of its methods.
+
+    Raises:
+        ValueError: If a setting of the row is unknown, missing or out of range.
+    """
     row = OmegaConf.to_container(settings) if isinstance(settings, DictConfig) else {}
     assert isinstance(row, dict)
     unknown = row.keys() - {"guidance", "level", "for", "gammas", "samples"}

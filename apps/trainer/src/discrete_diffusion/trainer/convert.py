@@ -121,7 +121,7 @@ def _chosen(converted: "Converted", overrides: Sequence[str]) -> list[str]:
     Raises:
         ValueError: If neither the overrides nor the published configuration name the data.
     """
-    published = converted.said_of_data
+    published = converted.data_settings
     chosen = [override for override in overrides if not override.startswith("tokenizer")]
     if not any(override.startswith("data=") for override in chosen):
         name = str(published.get("train"))

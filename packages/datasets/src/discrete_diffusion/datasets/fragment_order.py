@@ -50,7 +50,7 @@ class FragmentOrder:
         return length
 
     def _renumbered(self, x0: Tensor, moved: Tensor, fragment: Tensor) -> Tensor:
-        """Number the attachment points of `moved` in the order in which they appear."""
+        """Return `moved` with its attachment points numbered in the order in which they appear."""
         number_of, id_of = self._numbers(x0.device)
         numbers, width = number_of[x0], x0.shape[1]
         shape = len(x0), _NUMBERS

@@ -151,7 +151,7 @@ def _as_closures(smiles: str) -> str:
 
 
 def _numbered(text: str) -> str:
-    """Number the attachment points `{i}` from %10 on, or above the ring closures of the fragments if they go as far.
+    """Give the attachment points `{i}` numbers from %10 on, or above higher ring closures of the fragments.
 
     Raises:
         ValueError: If there are too many attachment points.

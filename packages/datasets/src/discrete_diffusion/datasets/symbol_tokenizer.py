@@ -50,7 +50,7 @@ def symbol_tokenizer(ids: Mapping[str, int], pattern: str) -> PreTrainedTokenize
 
 
 def numbered(symbols: set[str]) -> dict[str, int]:
-    """Number the special tokens first, then the symbols in the order of their code points."""
+    """Assign ids to the special tokens first, then to the symbols in the order of their code points."""
     return {symbol: i for i, symbol in enumerate((*SPECIAL_TOKENS, *sorted(symbols)))}
 
 

@@ -16,14 +16,14 @@ class Converted:
         checkpoint: The checkpoint.
         origin: Source, in words.
         notes: Settings that were not understood, or that this library handles differently.
-        said_of_data: Settings of the data in the published configuration, by their published names.
+        data_settings: Settings of the data in the published configuration, by their published names.
         behind_bos: Whether sequences start after the token that begins them.
     """
 
     checkpoint: Checkpoint
     origin: str
     notes: tuple[str, ...] = ()
-    said_of_data: Mapping[str, Any] = field(default_factory=dict)
+    data_settings: Mapping[str, Any] = field(default_factory=dict)
     behind_bos: bool = False
 
 

@@ -38,7 +38,7 @@ _ROWS, _COLUMNS = 1024, 8192  # block of the similarity matrix in memory at once
 
 @dataclass(frozen=True, eq=False)
 class MosesReference:
-    """What the metrics compare of a set of molecules, computed once for any number of comparisons.
+    """Statistics of a set of molecules that the metrics compare, computed once for any number of comparisons.
 
     Args:
         molecules: The molecules, with repeats.
