@@ -325,6 +325,43 @@ def test_tokens_that_must_stay_stay_in_every_state_and_no_mask_is_left(name, kin
             assert torch.equal(later.x[revealed], earlier.x[revealed])
 
 
+def ending_denoiser(process):
+    """The denoiser of `make_denoiser` for sequences that end: after a visible token 2, every mask is a 0."""
+    inner = make_denoiser(process)
+
+    def denoiser(xt, t, *, y=None, at=None):
+        log_x0 = inner(xt, t, y=y)
+        ended = ((xt == 2).cumsum(1) > 0) & (xt == MASK)
+        padding = torch.full((process.vocab_size,), -torch.inf, dtype=log_x0.dtype)
+        padding[0] = 0
+        log_x0 = torch.where(ended[..., None], padding, log_x0)
+        return log_x0 if at is None else log_x0[at]
+
+    return denoiser
+
+
+@given(
+    name=st.sampled_from(sorted(KEEP | {"remasking", "rescaled", "confidence_remasking", "predictor_corrector"})),
+    gamma=st.sampled_from([0.0, 1.0, 3.0]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=100)
+def test_what_follows_the_end_of_a_sequence_stays_padding_under_guidance(name, gamma, seed):
+    process = make_process("absorbing", LogLinear())
+    states = list(
+        SAMPLERS[name](process, *lifts(process))(
+            ending_denoiser(process),
+            (ROWS, LENGTH),
+            y=torch.arange(ROWS) % 2,
+            on_denoiser=[lambda base: ClassifierFree(base, gamma, NULL)],
+            generator=SampleStreams(seed, torch.arange(ROWS)),
+        )
+    )
+    for earlier, later in itertools.pairwise(states):
+        ended = ((earlier.x == 2).cumsum(1) > 0) & (earlier.x == MASK)
+        assert bool(torch.isin(later.x[ended], torch.tensor([0, MASK])).all())
+
+
 @pytest.mark.parametrize(
     ("kind", "build", "values"),
     [
