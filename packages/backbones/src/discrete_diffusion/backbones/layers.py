@@ -142,9 +142,9 @@ def zero_linear(in_features: int, out_features: int) -> nn.Linear:
 
 
 def modulate(
-    x: Float[Tensor, "*rows d"], shift: Float[Tensor, "*#rows d"], scale: Float[Tensor, "*#rows d"]
+    x: Float[Tensor, "*rows d"], shift: Float[Tensor, "... d"], scale: Float[Tensor, "... d"]
 ) -> Float[Tensor, "*rows d"]:
-    """Apply scale and shift."""
+    """Apply scale and shift, (b, 1, d) for the hidden states of whole rows."""
     return x * (1 + scale) + shift
 
 
