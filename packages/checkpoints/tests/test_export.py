@@ -177,7 +177,8 @@ def test_so_is_every_process_and_network(checkpoint: Checkpoint, tmp_path: Path,
     model, backbone = VARIANTS[name]
     other = variant(checkpoint, model, backbone, generator)
     if name == "unet":
-        other = replace(other, config={**other.config, "length": 16})
+        data = {**other.config["data"], "length": 16}
+        other = replace(other, config={**other.config, "length": 16, "data": data})
     folder = export(other, tmp_path / name)
     compare(other, folder, generator, python=sys.executable, guard=ALONE)
     assert load(folder).sample(2, generator=generator).shape == (2, other.length)
