@@ -8,11 +8,13 @@ import pytest
 
 FILE = '''
 from dataclasses import dataclass
+from functools import partial
 
 import datasets
 import torch
 from discrete_diffusion.datasets import character_tokenizer
-from discrete_diffusion.guidance import evaluate
+from discrete_diffusion.guidance import DiffusionSampler, Run, State, evaluate
+from discrete_diffusion.processes import Uniform
 
 
 def rows(size: int = 300) -> datasets.Dataset:
@@ -53,6 +55,21 @@ class Prefer:
         log_probs = evaluate(self.base, xt, *times, y=y, at=at)
         ids = torch.arange(log_probs.shape[-1], device=xt.device)
         return (log_probs + self.weight * (ids == self.token)).log_softmax(-1)
+
+
+@dataclass(frozen=True)
+class Constant(DiffusionSampler):
+    """A sampler that writes one token."""
+
+    process: Uniform
+    token: int
+
+    def run(self, model):
+        return Run(partial(self.states, model.denoiser))
+
+    def states(self, denoiser, xt, *, y=None, clamp=None, generator=None):
+        yield State(1.0, xt)
+        yield State(0.0, torch.full_like(xt, self.token))
 
 
 def shortness(string: str) -> float:
@@ -122,6 +139,14 @@ def test_her_guidance_and_metric_are_used(folder: Path):
     assert int(guided["distinct"]) == 1
     assert plain["gamma"] == "0.0"
     assert guided["gamma"] == "40.0"
+
+
+@pytest.mark.slow
+def test_her_sampler_draws_the_samples(folder: Path):
+    sampler = ["sampler=custom", "sampler._target_=mine.Constant", "+sampler.token=5"]
+    run(folder, "evaluator", *QUICK, "guidance=none", "output=sampled", *sampler)
+    (row,) = results(folder / "sampled")
+    assert row["distinct"] == "1"
 
 
 @pytest.mark.slow

@@ -35,7 +35,8 @@ MASKED = {
 }
 UNMASKED = {"gibbs_corrected", "settling", "uniformization"}
 WITHOUT_KERNEL = MASKED - {"remasking", "remasking_rescaled", "remasking_loop"} | UNMASKED | {"trapezoidal"}
-SAMPLERS = sorted(path.stem for path in (Path(evaluator.__file__).parent / "config" / "sampler").glob("*.yaml"))
+OPTIONS = {path.stem for path in (Path(evaluator.__file__).parent / "config" / "sampler").glob("*.yaml")}
+SAMPLERS = sorted(OPTIONS - {"custom"})
 
 
 def drawn(config: DictConfig, folder: Path, samples: int) -> list[str]:
