@@ -43,3 +43,9 @@ def test_the_lock_of_an_output_leaves_nothing_behind(tmp_path: Path):
     with OutputLock(tmp_path / "new" / "out.csv"):
         (tmp_path / "new" / "out.csv").touch()
     assert [one.name for one in (tmp_path / "new").iterdir()] == ["out.csv"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can create a file")
+def test_a_folder_that_takes_no_file_is_not_taken_for_a_locked_one():
+    with pytest.raises(OSError, match=r"No such file|denied"):
+        OutputLock(Path("/proc/out.csv"))

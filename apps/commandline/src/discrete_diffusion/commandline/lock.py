@@ -19,10 +19,13 @@ class FolderLock:
 
     Raises:
         ValueError: If another process holds the lock, with its id.
+        OSError: If nothing can be written to the folder.
     """
 
     def __init__(self, folder: Path, *, work: str, setting: str, name: str = "") -> None:
         self._file, self._holder = folder / f"{name}.lock", folder / f"{name}.pid"
+        # FileLock takes a folder where nothing can be created for one that is locked.
+        self._file.touch()
         self._lock = FileLock(self._file)
         try:
             self._lock.acquire(blocking=False)
