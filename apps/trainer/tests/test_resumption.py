@@ -149,6 +149,8 @@ def test_data_of_a_relative_path_are_found_above_the_run(stranger, tmp_path: Pat
     assert resumed.config.data.rows.path == str(tmp_path / "mine.csv")
     assert resumed.changes == ["steps 6000 -> 7", f"data.path mine.csv -> {tmp_path / 'mine.csv'}"]
     assert read_run(path, ["data.path=other.csv"], trust_remote_code=False).config.data.path == "other.csv"
+    (elsewhere / "mine.csv").touch()  # of the same name
+    assert read_run(path, [], trust_remote_code=False).config.data.path == str(tmp_path / "mine.csv")
     # The folder of the first run has them, so that nothing changes.
     monkeypatch.chdir(tmp_path)
     assert read_run(path, [], trust_remote_code=False).changes == []

@@ -133,7 +133,7 @@ def read_run(path: str, overrides: Sequence[str], *, trust_remote_code: bool) ->
 
 
 def _located(settings: DictConfig, run: Path) -> str | list[str] | None:
-    """Return where the data of a relative path are above the folder of the run, None if they are where they were."""
+    """Return where the data of a relative path are above the folder of the run, None if the path leads there."""
     # It takes seconds to import, and a wrong setting should not wait for it.
     from discrete_diffusion.datasets import locate_files
 
@@ -142,9 +142,8 @@ def _located(settings: DictConfig, run: Path) -> str | list[str] | None:
     names = path if isinstance(path, list) else [path]
     if not all(isinstance(name, str) and "${" not in name for name in names):
         return None
-    here = Path.cwd()
-    found: Any = locate_files(path, [here, *run.absolute().parents])
-    return None if found in (path, locate_files(path, [here])) else found
+    found: Any = locate_files(path, run.absolute().parents)
+    return None if found in (path, locate_files(path, [Path.cwd()])) else found
 
 
 def _rename_moved(node: Any) -> None:
