@@ -23,7 +23,7 @@ from discrete_diffusion.datasets import character_tokenizer, smiles_tokenizer
 from discrete_diffusion.datasets.pixel_tokenizer import pixel_tokenizer
 from discrete_diffusion.eval import molecule_image
 from discrete_diffusion.evaluator.domains.domain import Outcome, Run, described, domain_class
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.evaluate import evaluate
 from discrete_diffusion.evaluator.html_report import write_report
 from discrete_diffusion.evaluator.point import Point
@@ -367,7 +367,7 @@ def test_each_sample_says_which_class_it_was_to_be_of(tmp_path: Path):
     made = Made(tmp_path)
     label = SimpleNamespace(class_names=("short", "long"))
     runs = [replace(run, condition=replace(run.condition, each=2)) for run in made.record.runs]
-    (first, _) = shown_samples(runs, replace(made.checkpoint, label=label), Layout(), None)
+    (first, _) = shown_samples(runs, replace(made.checkpoint, label=label), ReportLayout(), None)
     assert [one["notes"] for one in first["samples"][:3]] == [
         [["requested class", name]] for name in ("short", "long", "short")
     ]
@@ -375,7 +375,7 @@ def test_each_sample_says_which_class_it_was_to_be_of(tmp_path: Path):
 
 def test_text_is_split_by_kind():
     letters = character_tokenizer(["the 10 films."])
-    assert colored("the 10<pad> films.", letters, Layout()) == [
+    assert colored("the 10<pad> films.", letters, ReportLayout()) == [
         ["word", "the "],
         ["number", "10"],
         ["special", "<pad>"],

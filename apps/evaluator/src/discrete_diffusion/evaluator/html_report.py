@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.evaluator.domains.domain import Domain
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.embedded_pictures import plots
 from discrete_diffusion.evaluator.pictures import pretty
 from discrete_diffusion.evaluator.point import Point
@@ -105,7 +105,7 @@ def _environment() -> Environment:
     return made
 
 
-def _legend(layout: Layout, conditions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _legend(layout: ReportLayout, conditions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return the names of the color classes of the samples, by class; those of words only if a sample has them."""
     kinds = {kind for one in conditions for sample in one["samples"] for kind, _ in sample["text"]}
     legend = {kind: name for kind, name in layout.legend if kind in kinds or not layout.splits_words}

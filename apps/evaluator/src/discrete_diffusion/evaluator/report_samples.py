@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import Label
 from discrete_diffusion.evaluator.domains.domain import Run
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.embedded_pictures import drawn
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.report_numbers import number
@@ -21,7 +21,9 @@ APART = ("string", "canonical", "valid", "novel", "property")
 Runs = list[list[str]]
 
 
-def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: Layout, illustrate: Any) -> list[dict[str, Any]]:
+def shown_samples(
+    runs: Sequence[Run], checkpoint: Checkpoint, layout: ReportLayout, illustrate: Any
+) -> list[dict[str, Any]]:
     """Return the first samples of the first seed of each condition, at most 24, and about 360 in total.
 
     Args:
@@ -54,7 +56,7 @@ def shown_samples(runs: Sequence[Run], checkpoint: Checkpoint, layout: Layout, i
     ]
 
 
-def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: Layout) -> Runs:
+def colored(text: str, tokenizer: PreTrainedTokenizerBase, layout: ReportLayout) -> Runs:
     """Split a string into runs [kind, text] of one kind.
 
     The kinds of text are "word", "piece" (the rest of a word of several tokens), "number", "mark" and "special"; those
@@ -77,7 +79,11 @@ def _requested_class(condition: Point, index: int, label: Label | None) -> str |
 
 
 def _sample(
-    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, layout: Layout, illustrate: Any, requested: str | None
+    row: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    layout: ReportLayout,
+    illustrate: Any,
+    requested: str | None,
 ) -> dict[str, Any]:
     string, longest = str(row["string"]), layout.longest
     shown: dict[str, Any] = {"text": colored(string[:longest], tokenizer, layout), "more": 0}

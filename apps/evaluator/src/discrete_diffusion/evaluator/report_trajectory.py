@@ -9,7 +9,7 @@ from PIL import Image
 
 from discrete_diffusion.checkpoints import Checkpoint
 from discrete_diffusion.datasets import decode
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.embedded_pictures import drawn, embed
 from discrete_diffusion.evaluator.pictures import drawn_positions
 from discrete_diffusion.guidance import State
@@ -19,7 +19,7 @@ BLANK = np.array([197, 190, 224])  # color of a pixel without a level: violet, u
 
 
 def shown_trajectory(
-    states: Sequence[State], checkpoint: Checkpoint, layout: Layout, illustrate: Any
+    states: Sequence[State], checkpoint: Checkpoint, layout: ReportLayout, illustrate: Any
 ) -> dict[str, Any] | None:
     """Return 33 evenly spaced states of at most 6 samples and their first 1,024 positions; None without states.
 
@@ -56,7 +56,7 @@ def shown_trajectory(
     }
 
 
-def _picture(x: torch.Tensor, count: int, checkpoint: Checkpoint, layout: Layout, illustrate: Any) -> str | None:
+def _picture(x: torch.Tensor, count: int, checkpoint: Checkpoint, layout: ReportLayout, illustrate: Any) -> str | None:
     """Return the picture of a state whose first `count` positions are drawn."""
     found, side, colors = None, layout.state_picture_side, layout.picture_colors
     assert side is not None
@@ -89,7 +89,7 @@ def _display(tokenizer: Any, index: int) -> str:
     return text.replace("\n", "↵").replace(" ", "␣") if text.strip() == "" else text.replace("\n", "↵")
 
 
-def _kind(tokenizer: Any, index: int, layout: Layout) -> str:
+def _kind(tokenizer: Any, index: int, layout: ReportLayout) -> str:
     """Return the color class of a token."""
     token = tokenizer.convert_ids_to_tokens(index)
     if index in tokenizer.all_special_ids:

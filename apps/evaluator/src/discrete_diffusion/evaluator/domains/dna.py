@@ -19,7 +19,7 @@ from discrete_diffusion.eval import (
     is_dna,
 )
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.domains.sequences import (
     KmerReference,
     SpecialTokens,
@@ -60,7 +60,7 @@ class DNA(Domain):
 
     checks_validity = True
     noun = "sequences"
-    layout = Layout(
+    layout = ReportLayout(
         style="dna",
         longest=1200,
         splits_words=False,

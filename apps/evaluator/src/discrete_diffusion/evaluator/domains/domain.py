@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from discrete_diffusion.datasets import SequenceData
 from discrete_diffusion.eval import describe
 from discrete_diffusion.evaluator.carried_data import CarriedData
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.point import Point
 from discrete_diffusion.evaluator.user_function import UserFunction
 
@@ -101,7 +101,7 @@ class Domain(ABC):
     """
 
     noun: str
-    layout: Layout = Layout()
+    layout: ReportLayout = ReportLayout()
     unit: str = "token"
     pictures: Mapping[str, str] = MappingProxyType({})
     checks_validity: bool = False

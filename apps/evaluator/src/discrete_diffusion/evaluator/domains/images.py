@@ -23,7 +23,7 @@ from discrete_diffusion.eval import (
     pixel_image,
 )
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.domains.training_images import TrainingImages
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, sheet_title
 from discrete_diffusion.evaluator.point import Point
@@ -54,7 +54,7 @@ class Images(Domain):
     """
 
     noun = "images"
-    layout = Layout(
+    layout = ReportLayout(
         style="images",
         longest=0,
         splits_words=False,

@@ -21,7 +21,7 @@ from discrete_diffusion.eval import (
 from discrete_diffusion.evaluator.carried_data import CarriedData
 from discrete_diffusion.evaluator.domains.domain import Domain, Number, Outcome, Run, described, name_of
 from discrete_diffusion.evaluator.domains.known_molecules import KnownMolecules
-from discrete_diffusion.evaluator.domains.layout import Layout
+from discrete_diffusion.evaluator.domains.report_layout import ReportLayout
 from discrete_diffusion.evaluator.pictures import draw_novel_distribution, pretty, sheet_title
 from discrete_diffusion.evaluator.point import Point
 
@@ -56,7 +56,7 @@ class Molecules(Domain):
 
     checks_validity = True
     noun = "molecules"
-    layout = Layout(
+    layout = ReportLayout(
         style="drawn",
         longest=400,
         splits_words=False,

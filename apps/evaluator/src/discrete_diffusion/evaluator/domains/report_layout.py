@@ -13,7 +13,7 @@ def word_color(token: str) -> str:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ReportLayout:
     """Layout of samples and of their trajectories in the report; the defaults are those of text.
 
     Attributes:
